@@ -1,0 +1,149 @@
+"""What an integration returns: the trajectory, its events, and how it ended."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from . import _modes
+from ._checks import is_concrete
+from ._network import Network
+
+
+class RESULTS(eqx.Enumeration):
+    """How an integration ended; anything but `successful` says what to try."""
+
+    successful = ""
+    loss_reached = "The loss fell to `stop_loss`, and the integration stopped there."
+    max_steps_reached = (
+        "The maximum number of attempted steps was reached before t1. Increase `max_steps`, "
+        "loosen `rtol`, or use a solver of higher order."
+    )
+    event_buffer_full = (
+        "More units changed their mode than the event buffer holds. Increase `max_events`."
+    )
+    sliding_buffer_full = (
+        "A neuron reached more boundaries at once than the integrator has room for. Increase "
+        "`max_sliding` of the integrator (at most min(samples, dim) are independent)."
+    )
+    step_collapsed = (
+        "The step size fell to rounding without meeting the tolerance. Loosen `rtol`: float64 "
+        "cannot resolve this flow any further."
+    )
+    chattering = (
+        "A neuron kept switching without time moving on: its modes at this boundary are not "
+        "determined to rounding. Perturb the initialisation or the data slightly, and see "
+        "whether the flow is unique there (a repulsive boundary is not)."
+    )
+    not_finite = (
+        "NaN or infinity appeared in the flow. Look for data or weights of extreme size."
+    )
+    diverged = (
+        "The loss became infinite or NaN: the step of the descent is too large. Reduce it."
+    )
+
+
+class Events(eqx.Module):
+    """Changes of mode, in the order of time; buffers of fixed length, padded after `count`.
+
+    Fields, each of shape (max_events,) unless noted:
+        time: when; padded with inf.
+        neuron, sample: which unit (j, k); padded with -1.
+        before, after: its mode on either side: 0 inactive, 1 active, 2 sliding, 3 resting (on
+            its boundary for good); padded with -1.
+        count: how many there were, shape (); may exceed max_events only with the result
+            `event_buffer_full`.
+    """
+
+    time: Float[Array, "*#batch events"]
+    neuron: Int[Array, "*#batch events"]
+    sample: Int[Array, "*#batch events"]
+    before: Int[Array, "*#batch events"]
+    after: Int[Array, "*#batch events"]
+    count: Int[Array, "*#batch"]
+
+    @classmethod
+    def empty(cls, max_events: int) -> "Events":
+        unit = jnp.full((max_events,), -1, jnp.int32)
+        mode = jnp.full((max_events,), -1, jnp.int8)
+        return cls(
+            jnp.full((max_events,), jnp.inf, jnp.float64),
+            unit, unit, mode, mode, jnp.array(0, jnp.int32),
+        )  # fmt: skip
+
+    def tally(self) -> dict[str, int]:
+        """How many events of each kind, by the table of the engine's boundary logic.
+
+        switch on, switch off: the boundary is crossed; slide: a unit begins to slide; stop: it
+        comes to rest on its boundary; leave: it leaves a boundary it slid along, or rested on.
+        Needs concrete events of a single trajectory.
+        """
+        before, after = np.asarray(self.before), np.asarray(self.after)
+        off, on, slide, rest = _modes.INACTIVE, _modes.ACTIVE, _modes.SLIDING, _modes.RESTING
+        held = np.isin(before, (slide, rest))
+        return {
+            "switch on": int(np.sum((before == off) & (after == on))),
+            "switch off": int(np.sum((before == on) & (after == off))),
+            "slide": int(np.sum(np.isin(before, (off, on)) & (after == slide))),
+            "stop": int(np.sum((before >= 0) & (after == rest))),
+            "leave": int(np.sum(held & np.isin(after, (off, on)))),
+        }
+
+
+class Solution(eqx.Module):
+    """A trajectory of the flow, or of a descent.
+
+    Every time and loss is in the papers' normalisation, L = 1/(2n) sum r^2 and theta' = -grad L.
+
+    Fields (each with a leading lane axis when made under `jax.vmap`):
+        ts: saved times, shape (time,); padded with inf where the run ended early.
+        losses: L at those times, shape (time,); padded with inf.
+        networks: the network at those times (a `Network` with a leading time axis), or what the
+            `fn` of `saveat` returned.
+        final: the network where the run ended.
+        events: the changes of mode on the way.
+        result: a member of `rf.RESULTS`; its message says what to try.
+        stats: counts of the work done, and `t_final`, the time at which the run ended.
+    """
+
+    ts: Float[Array, "*#batch time"]
+    losses: Float[Array, "*#batch time"]
+    networks: PyTree
+    final: Network
+    events: Events
+    result: RESULTS
+    stats: dict[str, PyTree]
+
+    def __str__(self) -> str:
+        if not is_concrete(self.ts):
+            return "Solution (traced)"
+        if np.ndim(self.stats["num_steps"]) > 0:
+            return self._describe_lanes()
+        result = self.result
+        ended = "successful" if bool(result == RESULTS.successful) else RESULTS[result]
+        stats = {name: np.asarray(value).item() for name, value in self.stats.items()}
+        tally = ", ".join(f"{n} {kind}" for kind, n in self.events.tally().items() if n)
+        lines = [
+            f"Solution: {ended}",
+            f"  network  {self.final}",
+            f"  ended    t = {stats['t_final']:.10g}, loss = {stats['loss_final']:.6g}",
+            f"  events   {int(self.events.count)}" + (f" ({tally})" if tally else ""),
+            f"  steps    {stats['num_accepted_steps']} accepted of {stats['num_steps']} "
+            f"attempted, {stats['num_field_evaluations']} field evaluations",
+            f"  saved    {int(np.sum(np.isfinite(self.ts)))} times",
+        ]
+        if stats.get("num_ambiguous", 0):
+            lines.append(
+                f"  note     {stats['num_ambiguous']} units stood on a boundary that repels "
+                "either way; the flow is not unique there, alpha = 0 was taken"
+            )
+        return "\n".join(lines)
+
+    def _describe_lanes(self) -> str:
+        good = np.asarray(self.result == RESULTS.successful)
+        shape = good.shape
+        return (
+            f"Solution: {good.size} lanes {shape}, {int(good.sum())} successful, "
+            f"{int(np.sum(self.events.count))} events, "
+            f"{int(np.sum(self.stats['num_steps']))} attempted steps"
+        )
