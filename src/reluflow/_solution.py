@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from . import _modes
 from ._checks import is_concrete
@@ -43,6 +43,17 @@ class RESULTS(eqx.Enumeration):
     )
 
 
+class Switches(eqx.Module):
+    """The units whose mode changed in one step: up to `places`, those that did marked."""
+
+    time: Float[Array, " places"]
+    neuron: Int[Array, " places"]
+    sample: Int[Array, " places"]
+    before: Int[Array, " places"]
+    after: Int[Array, " places"]
+    changed: Bool[Array, " places"]
+
+
 class Events(eqx.Module):
     """Changes of mode, in the order of time; buffers of fixed length, padded after `count`.
 
@@ -70,6 +81,24 @@ class Events(eqx.Module):
             jnp.full((max_events,), jnp.inf, jnp.float64),
             unit, unit, mode, mode, jnp.array(0, jnp.int32),
         )  # fmt: skip
+
+    def buffers(self):
+        return self.time, self.neuron, self.sample, self.before, self.after
+
+    def full(self) -> Bool[Array, "*#batch"]:
+        """Whether more events happened than there is room for."""
+        return self.count > self.time.shape[-1]
+
+    def record(self, switches: Switches) -> "Events":
+        """With the units that changed written behind the others, in place."""
+        place = self.count + jnp.cumsum(switches.changed.astype(jnp.int32)) - 1
+        place = jnp.where(switches.changed, place, self.time.shape[-1])
+        new = (switches.time, switches.neuron, switches.sample, switches.before, switches.after)
+        buffers = [
+            buffer.at[place].set(value, mode="drop")
+            for buffer, value in zip(self.buffers(), new, strict=True)
+        ]
+        return Events(*buffers, self.count + jnp.sum(switches.changed, dtype=jnp.int32))
 
     def tally(self) -> dict[str, int]:
         """How many events of each kind, by the table of the engine's boundary logic.

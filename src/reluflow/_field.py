@@ -1,0 +1,101 @@
+"""The gradient flow on one activation pattern: a smooth vector field.
+
+With r the residual, alpha the pattern and beta_jk = alpha_jk r_k,
+
+    a_j' = 1/n sum_k beta_jk p_jk,      w_j' = (a_j / n) sum_k beta_jk x_k,
+    p_jk = <w_j, x_k>,                  p_jk' = (a_j / n) sum_l beta_jl <x_l, x_k>.
+
+The state of the solver is (a, c, p): c_jk is the coefficient of x_k gained by w_j since the
+beginning of the step. Carrying the preactivations p, rather than computing them from w, makes
+an inactive preactivation of orthogonal inputs *exactly* constant, so that rounding can never
+switch a dead neuron on (2022, Lemma 6), and it costs one product with the Gram matrix instead of
+two with the inputs.
+
+All quantities of a neuron are over its own e^{log_scale}: the ODE is linear in the neuron, only
+the predictions see the scale, h_k = sum_j e^{2 s_j} a_j relu(p_jk).
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from . import _modes
+from ._dataset import Dataset
+from ._shapes import Gram, Labels, PerNeuron, PerSample, Scalar, UnitModes, Units
+
+
+class Problem(eqx.Module):
+    """What stays fixed along a trajectory: the data as the flow sees it."""
+
+    inputs: jax.Array
+    labels: Labels
+    gram: Gram
+    length: PerSample  # |x_k|
+
+    @classmethod
+    def of(cls, data: Dataset) -> "Problem":
+        gram = data.gram()
+        return cls(data.x, data.y, gram, jnp.sqrt(jnp.diag(gram)))
+
+
+class Neurons(eqx.Module):
+    """The state of the ODE: (a, c, p), in scaled coordinates."""
+
+    output: PerNeuron
+    combination: Units
+    preactivation: Units
+
+
+class Pattern(eqx.Module):
+    """Which units are active, and what holds the sliding ones on their boundaries.
+
+    mode: (neurons, samples), see `_modes`.
+    slots: (neurons, max_sliding), the samples along whose boundaries a neuron slides; `samples`
+        where a slot is empty.
+    response: (neurons, max_sliding, samples). On the sliding units S of a neuron,
+        beta_S = -response @ r with response = G_SS^{-1} G_SA over the active units A: the alpha
+        that keeps p_S = 0. It changes only when a mode of the neuron does.
+    """
+
+    mode: UnitModes
+    slots: jax.Array
+    response: jax.Array
+
+    def sliding_coefficients(self, residual: PerSample) -> jax.Array:
+        """beta = alpha r on the slots, shape (neurons, max_sliding)."""
+        return -jnp.einsum("jsk,k->js", self.response, residual)
+
+
+def predictions(neurons: Neurons, pattern: Pattern, weight: PerNeuron) -> PerSample:
+    """h_k = sum_j weight_j a_j relu(p_jk), weight = e^{2 log_scale}."""
+    active = jnp.where(pattern.mode == _modes.ACTIVE, neurons.preactivation, 0.0)
+    return (weight * neurons.output) @ active
+
+
+def coefficients(residual: PerSample, pattern: Pattern) -> Units:
+    """beta_jk = alpha_jk r_k."""
+    beta = jnp.where(pattern.mode == _modes.ACTIVE, residual, 0.0)
+    if pattern.slots.shape[1] > 0:
+        rows = jnp.arange(beta.shape[0])[:, None]
+        held = pattern.sliding_coefficients(residual)
+        beta = beta.at[rows, pattern.slots].add(held, mode="drop")
+    return beta
+
+
+def velocity(
+    neurons: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem
+) -> Neurons:
+    """The field (a', c', p') of the module's equations on one pattern."""
+    samples = problem.labels.shape[0]
+    residual = problem.labels - predictions(neurons, pattern, weight)
+    beta = coefficients(residual, pattern) / samples
+    combination = neurons.output[:, None] * beta
+    preactivation = combination @ problem.gram
+    if pattern.slots.shape[1] > 0:  # zero up to rounding: made exact
+        preactivation = jnp.where(pattern.mode == _modes.SLIDING, 0.0, preactivation)
+    return Neurons(jnp.sum(beta * neurons.preactivation, axis=1), combination, preactivation)
+
+
+def square_loss(residual: PerSample) -> Scalar:
+    """L = 1/(2n) sum_k r_k^2."""
+    return jnp.mean(residual**2) / 2.0

@@ -1,0 +1,225 @@
+"""START HERE: `rf.flow`, and its loop, as init / step / terminate / postprocess.
+
+    theta' = -grad L(theta),    L = 1/(2n) sum_k (h(x_k) - y_k)^2
+
+The integrator object decides how one step is taken; the loop only counts, saves and records.
+"""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from ._checks import as_float64, check_positive_int, is_concrete, require_x64
+from ._dataset import Dataset
+from ._field import Problem
+from ._integrator import AbstractIntegrator, Report
+from ._loss import loss
+from ._network import Network
+from ._runge_kutta import RungeKutta
+from ._saving import Saved, Schedule
+from ._solution import RESULTS, Events, Solution
+
+_MAX_STEPS = 10_000_000
+_MAX_SAVED_STEPS = 4096
+
+
+def flow(
+    net: Network,
+    data: Dataset,
+    t1,
+    *,
+    t0=0.0,
+    integrator: AbstractIntegrator | None = None,
+    rtol=1e-8,
+    atol=0.0,
+    saveat: diffrax.SaveAt | None = None,
+    stop_loss=None,
+    max_steps: int | None = None,
+    max_events: int | None = None,
+    progress_meter: diffrax.AbstractProgressMeter | None = None,
+    throw: bool = True,
+) -> Solution:
+    """The gradient flow theta' = -grad L(theta) from `net`, with all its events.
+
+        a_j' = <D_j, w_j>,   w_j' = a_j D_j,   D_j = 1/n sum_k alpha_jk (y_k - h(x_k)) x_k
+
+    (2022, eq. 3), alpha_jk = 1 where <w_j, x_k> > 0 and 0 where < 0. On a boundary the flow
+    crosses, slides along it with alpha_jk in (0, 1) (Filippov), or, where the velocity off it
+    vanishes, rests there with alpha_jk = 0 (sigma'(0) = 0; 2022, Prop. 2).
+
+    Arguments:
+        net: the initialisation.
+        data: inputs (samples, dim) and labels (samples,).
+        t1, t0: the end and the beginning, in the paper's time (one gradient descent iteration
+            of step eta on L is eta of it).
+        integrator: `rf.RungeKutta()` by default.
+        rtol: the tolerance of a step, relative to each neuron's own norm: a neuron of size 1e-20
+            is as exact as one of size 1.
+        atol: an absolute tolerance on the weights, added to it. Zero by default, and anything
+            above the size of the initialisation would miss its alignment.
+        saveat: `diffrax.SaveAt` with `t0`, `t1`, `ts`, `steps`, and `fn(t, net, data)`. Steps
+            end at the times asked for, so saved states are as exact as the final one.
+        stop_loss: end where the loss falls to this, located like an event.
+        max_steps: of attempted steps. With `saveat.steps` it also bounds the buffer of saved
+            states, and defaults to 4096; otherwise to 10 million.
+        max_events: the length of the event buffers; 4 (neurons)(samples) + 256 by default.
+        progress_meter: of diffrax.
+        throw: raise on failure; otherwise look at `sol.result`. Use False under `jax.vmap` to
+            let each lane report its own.
+
+    Returns:
+        `rf.Solution`. Works under `jax.jit` and `jax.vmap`, in float64.
+
+    Raises:
+        ValueError, TypeError: bad arguments, before anything is compiled.
+        RuntimeError: float64 is disabled, or the integration failed and `throw` is true.
+    """
+    require_x64()
+    _check_problem(net, data)
+    saveat = diffrax.SaveAt(t1=True) if saveat is None else saveat
+    t0, t1 = _scalar("t0", t0), _scalar("t1", t1)
+    rtol, atol = _scalar("rtol", rtol), _scalar("atol", atol)
+    _check_settings(t0, t1, rtol, atol)
+    # No loss is below -1: without a loss to stop at, that guard never fires.
+    stop = _scalar("stop_loss", -1.0 if stop_loss is None else stop_loss)
+    if not isinstance(saveat, diffrax.SaveAt):
+        raise TypeError(f"Argument `saveat` must be a diffrax.SaveAt, but it is {saveat!r}.")
+    if max_steps is None:
+        saves_steps = getattr(saveat.subs, "steps", 0)
+        max_steps = _MAX_SAVED_STEPS if saves_steps else _MAX_STEPS
+    max_events = 4 * net.neurons * data.samples + 256 if max_events is None else max_events
+    check_positive_int("max_steps", max_steps)
+    check_positive_int("max_events", max_events)
+    integrator = RungeKutta() if integrator is None else integrator
+    if not isinstance(integrator, AbstractIntegrator):
+        raise TypeError(
+            "Argument `integrator` must be an integrator such as rf.RungeKutta(), but it is "
+            f"{integrator!r}."
+        )
+    schedule = Schedule.of(saveat, t0, t1, max_steps)
+    meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter
+    sol = _integrate(
+        integrator.prepare(data), net, data, schedule, (t0, t1), (rtol, atol), stop,
+        jnp.asarray(max_steps), max_events, meter,
+    )  # fmt: skip
+    good = (sol.result == RESULTS.successful) | (sol.result == RESULTS.loss_reached)
+    return sol.result.error_if(sol, ~good) if throw else sol
+
+
+class _Carry(eqx.Module):
+    # the flow
+    state: Any
+    report: Report
+    # the counts
+    num_steps: Int[Array, ""]
+    num_accepted: Int[Array, ""]
+    num_ambiguous: Int[Array, ""]
+    # what is kept
+    saved: Saved
+    events: Events
+    meter: Any
+
+
+@eqx.filter_jit
+def _integrate(
+    integrator, net, data, schedule, interval, tolerances, stop_loss, max_steps, max_events, meter
+) -> Solution:
+    problem = Problem.of(data)
+    t0, t1 = interval
+
+    def init() -> _Carry:
+        state = integrator.init(problem, net, t0, tolerances, stop_loss)
+        report = integrator.report(problem, state)
+        saved, events = Saved.empty(schedule, net, data), Events.empty(max_events)
+        zero = jnp.array(0)
+        return _Carry(state, report, zero, zero, zero, saved, events, meter.init())
+
+    def step(carry: _Carry) -> _Carry:
+        limit = jnp.minimum(t1, carry.saved.next_time(schedule))
+        state, report = integrator.step(problem, carry.state, limit)
+        num_accepted = carry.num_accepted + report.accepted.astype(carry.num_accepted.dtype)
+        now = integrator.network(state)
+        saved = carry.saved.offer(schedule, report.time, report.accepted, num_accepted, now, data)
+        events = carry.events.record(report.switches)
+        result = RESULTS.where(events.full(), RESULTS.event_buffer_full, report.result)
+        report = eqx.tree_at(lambda r: r.result, report, result)
+        num_ambiguous = carry.num_ambiguous + report.ambiguous
+        progress = meter.step(carry.meter, (report.time - t0) / (t1 - t0))
+        return _Carry(
+            state, report, carry.num_steps + 1, num_accepted, num_ambiguous, saved, events, progress
+        )
+
+    def running(carry: _Carry):
+        unfinished = (carry.report.time < t1) | (carry.saved.next_time(schedule) <= t1)
+        good = carry.report.result == RESULTS.successful
+        return unfinished & good & (carry.num_steps < max_steps)
+
+    def postprocess(carry: _Carry) -> Solution:
+        meter.close(carry.meter)
+        final, time = integrator.network(carry.state), carry.report.time
+        complete = (carry.report.result != RESULTS.successful) | (time >= t1)
+        result = RESULTS.where(complete, carry.report.result, RESULTS.max_steps_reached)
+        saved = carry.saved
+        if schedule.at_end:  # the state at t1, or wherever the run ended before
+            missing = saved.reached < schedule.times.shape[0] - 1
+            saved = saved.write(schedule, time, missing, missing, final, data)
+        stats = {
+            "num_steps": carry.num_steps,
+            "num_accepted_steps": carry.num_accepted,
+            "num_rejected_steps": carry.num_steps - carry.num_accepted,
+            "num_events": carry.events.count,
+            "num_field_evaluations": carry.num_steps * integrator.evaluations_per_step,
+            "num_ambiguous": carry.num_ambiguous,
+            "t_final": time,
+            "loss_final": loss(final, data),
+        }
+        return Solution(saved.ts, saved.losses, saved.values, final, carry.events, result, stats)
+
+    def buffers(carry: _Carry):
+        return carry.saved.buffers(), carry.events.buffers()
+
+    final = eqxi.while_loop(running, step, init(), buffers=buffers, kind="lax")
+    return postprocess(final)
+
+
+def _scalar(name: str, value) -> jax.Array:
+    array = as_float64(name, value)
+    if array.ndim != 0:
+        raise ValueError(f"Argument `{name}` must be a scalar, but it has shape {array.shape}.")
+    if is_concrete(array) and not jnp.isfinite(array):
+        raise ValueError(f"Argument `{name}` must be finite, but it is {float(array)}.")
+    return array
+
+
+def _check_problem(net, data) -> None:
+    if not isinstance(net, Network):
+        raise TypeError(f"Argument `net` must be an rf.Network, but it is a {type(net).__name__}.")
+    if not isinstance(data, Dataset):
+        raise TypeError(f"Argument `data` must be an rf.Dataset, but it is a {type(data).__name__}.")
+    if net.hidden.ndim != 2:
+        raise ValueError(
+            "Argument `net` must be a single network, without leading axes, but `hidden` has "
+            f"shape {net.hidden.shape}; use jax.vmap for several."
+        )
+    if net.dim != data.dim:
+        raise ValueError(
+            f"Arguments `net` and `data` must have the same input dimension, but they have "
+            f"{net.dim} and {data.dim}."
+        )
+
+
+def _check_settings(t0, t1, rtol, atol) -> None:
+    if is_concrete(t0) and is_concrete(t1) and not t0 < t1:
+        raise ValueError(f"Argument `t1` must be greater than `t0` = {t0}, but it is {t1}.")
+    if is_concrete(rtol) and not 1e-13 <= rtol <= 0.1:
+        raise ValueError(
+            "Argument `rtol` must lie in [1e-13, 0.1], but it is "
+            f"{rtol}: float64 cannot meet less, and more is no solution."
+        )
+    if is_concrete(atol) and atol < 0.0:
+        raise ValueError(f"Argument `atol` must not be negative, but it is {atol}.")

@@ -1,0 +1,94 @@
+"""The functions whose first zero ends a step.
+
+    unit (j, k), not sliding    sigma_jk p_jk,  sigma = +1 where active, -1 where not
+    slot of a sliding unit      alpha_jk |r_k| and (1 - alpha_jk) |r_k|: it leaves at alpha = 0 or 1
+    neuron with sliding units   |a_j|: beyond its zero the boundaries repel
+    the loss                    L - stop_loss
+
+All are positive inside a pattern. They are laid out in one vector, in this order.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from . import _modes
+from ._field import Neurons, Pattern, Problem, predictions, square_loss
+from ._shapes import PerNeuron, PerSample, Scalar, Units
+
+
+class Guards(eqx.Module):
+    """The guards of one pattern; fixed during a step.
+
+    sign: of a_j. Only a unit with a_j r_k < 0 slides, so -sign(a_j) is the sign of r_k there.
+    slack: (neurons, samples), added to the guard of a unit that has just been switched and is
+        not clear of its boundary yet: zero up to rounding must not fire again.
+    """
+
+    pattern: Pattern
+    weight: PerNeuron
+    sign: PerNeuron
+    slack: Units
+    stop_loss: Scalar
+
+    def values(self, neurons: Neurons, problem: Problem) -> tuple[Float[Array, " guards"], PerSample]:
+        """(guards, residual) for one state on this pattern."""
+        mode, slots = self.pattern.mode, self.pattern.slots
+        residual = problem.labels - predictions(neurons, self.pattern, self.weight)
+        side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
+        units = side * neurons.preactivation + self.slack
+        units = jnp.where(mode == _modes.SLIDING, 1.0, units)
+        low, high = self._slots(residual)
+        slides = jnp.any(slots < mode.shape[1], axis=1)
+        outer = jnp.where(slides, self.sign * neurons.output, 1.0)
+        remaining = square_loss(residual) - self.stop_loss
+        flat = [units.ravel(), low.ravel(), high.ravel(), outer, remaining[None]]
+        return jnp.concatenate(flat), residual
+
+    def _slots(self, residual: PerSample):
+        slots = self.pattern.slots
+        if slots.shape[1] == 0:
+            return jnp.zeros((0,)), jnp.zeros((0,))
+        empty = slots >= residual.shape[0]
+        toward = -self.sign[:, None]
+        beta = self.pattern.sliding_coefficients(residual)
+        full = residual.at[slots].get(mode="fill", fill_value=0.0)
+        low, high = toward * beta, toward * (full - beta)
+        return jnp.where(empty, 1.0, low), jnp.where(empty, 1.0, high)
+
+
+class Fired(eqx.Module):
+    """Which guard fired, read off its place in the vector.
+
+    neuron; sample (n where it is not of a unit); and what it is.
+    """
+
+    neuron: Int[Array, ""]
+    sample: Int[Array, ""]
+    arrives: Bool[Array, ""]
+    leaves_low: Bool[Array, ""]
+    leaves_high: Bool[Array, ""]
+    outer_vanishes: Bool[Array, ""]
+    loss_reached: Bool[Array, ""]
+
+    @classmethod
+    def at(cls, index: Int[Array, ""], pattern: Pattern) -> "Fired":
+        neurons, samples = pattern.mode.shape
+        width = pattern.slots.shape[1]
+        units, slots = neurons * samples, neurons * width
+        low, high, outer = index - units, index - units - slots, index - units - 2 * slots
+        arrives = index < units
+        leaves_low = (low >= 0) & (low < slots)
+        leaves_high = (high >= 0) & (high < slots)
+        outer_vanishes = (outer >= 0) & (outer < neurons)
+        slot = jnp.where(leaves_low, low, high)
+        leaves = leaves_low | leaves_high
+        neuron = jnp.where(arrives, index // samples, jnp.where(leaves, slot // max(width, 1), outer))
+        sample = jnp.where(arrives, index % samples, samples)
+        if width > 0:
+            slot = jnp.clip(slot, 0, slots - 1)
+            sample = jnp.where(leaves, pattern.slots[slot // width, slot % width], sample)
+        return cls(
+            jnp.clip(neuron, 0, neurons - 1), sample, arrives, leaves_low, leaves_high,
+            outer_vanishes, outer >= neurons,
+        )  # fmt: skip

@@ -1,0 +1,61 @@
+"""What `rf.flow` asks of an integrator."""
+
+import abc
+from typing import Generic, TypeVar
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Int
+
+from ._dataset import Dataset
+from ._field import Problem
+from ._network import Network
+from ._shapes import Scalar
+from ._solution import RESULTS, Switches
+
+_State = TypeVar("_State")
+
+
+class Report(eqx.Module):
+    """What the last step did, as against the state that it carries on.
+
+    time: where the flow stands now.
+    accepted: whether time moved on (or an event was passed), so that the state is a new one.
+    result: `RESULTS.successful`, or why the integration cannot go on.
+    switches: the changes of mode in this step.
+    ambiguous: units on a repulsive boundary that could as well have left to the other side.
+    """
+
+    time: Scalar
+    accepted: Bool[Array, ""]
+    result: RESULTS
+    switches: Switches
+    ambiguous: Int[Array, ""]
+
+
+class AbstractIntegrator(eqx.Module, Generic[_State]):
+    """Moves a network along the flow, one attempted step at a time."""
+
+    @property
+    @abc.abstractmethod
+    def evaluations_per_step(self) -> int:
+        """Of the field, in one attempted step; -1 where the solver does not tell."""
+
+    @abc.abstractmethod
+    def prepare(self, data: Dataset) -> "AbstractIntegrator":
+        """The integrator with every static choice that depends on the data made."""
+
+    @abc.abstractmethod
+    def init(self, problem: Problem, net: Network, t0, tolerances, stop_loss) -> _State:
+        """The state at t0. Units that stand on a boundary are classified by the first steps."""
+
+    @abc.abstractmethod
+    def step(self, problem: Problem, state: _State, limit) -> tuple[_State, Report]:
+        """One attempted step, which ends at `limit` at the latest."""
+
+    @abc.abstractmethod
+    def report(self, problem: Problem, state: _State) -> Report:
+        """The report of a state that no step has been taken from."""
+
+    @abc.abstractmethod
+    def network(self, state: _State) -> Network:
+        """The network where the state stands."""

@@ -1,0 +1,317 @@
+"""Integrator A: any adaptive Runge-Kutta solver of diffrax, with located events.
+
+A step has one of four outcomes:
+
+    reject    the error is above the tolerance: try again, shorter
+    locate    a guard crosses zero inside the step: try again, ending there
+    switch    a guard is at its zero at the end of the step: move onto it, change the pattern
+    accept    none of these: the end of the step is the new state
+
+so no accepted step contains an event, and every event is at the end of a Runge-Kutta step rather
+than on a dense interpolant, which is of lower order. The last correction, of at most 1e-5 of the
+flow's own time, is a second-order Taylor step, exact to rounding.
+
+The loop is flat: one iteration is one attempted step of every lane of a vmap, whatever outcome
+each has, so that no lane waits for the events of another.
+"""
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix
+
+from . import _modes
+from ._checks import is_concrete
+from ._dataset import Dataset
+from ._field import Pattern, Problem, predictions, velocity
+from ._guards import Fired
+from ._integrator import AbstractIntegrator, Report
+from ._network import Network
+from ._solution import RESULTS, Switches
+from ._state import LOOK_AHEAD, RungeKuttaState, moved, rescaled, starting_point, turned
+from ._switching import Boundary, settle
+from ._trial import Trial, attempt, field_term, taylor
+
+_REJECT, _LOCATE, _SWITCH, _ACCEPT = range(4)
+_TINY = float(np.finfo(np.float64).tiny)
+_MAX_STALLED = 64  # attempts in a row without an accepted step or a switch
+_MAX_SLIDING = 24  # by default; the 2022 paper's high-dimensional run reaches 17
+_SPARE_PLACES = 4  # for units that arrive while others slide
+
+
+class RungeKutta(AbstractIntegrator[RungeKuttaState]):
+    """Integrator A: a Runge-Kutta solver of diffrax, stopped and restarted at every event.
+
+    Arguments:
+        solver: any adaptive solver of diffrax with an error estimate: `diffrax.Dopri8()` (the
+            default, best at tight tolerances), `diffrax.Tsit5()`, `diffrax.Kvaerno5()`, ...
+        max_sliding: how many units of one neuron may slide at once. By default 0 for orthogonal
+            data (where units come to rest instead), and min(samples, dim, 24) otherwise. More
+            end with the result `sliding_buffer_full`.
+
+    Its cost grows with the number of events: about one attempted step each.
+    """
+
+    solver: diffrax.AbstractSolver
+    max_sliding: int | None = eqx.field(static=True)
+    controller: diffrax.PIDController
+
+    def __init__(
+        self, solver: diffrax.AbstractSolver | None = None, *, max_sliding: int | None = None
+    ):
+        self.solver = diffrax.Dopri8() if solver is None else solver
+        _check_solver(self.solver)
+        if max_sliding is not None and (not isinstance(max_sliding, int) or max_sliding < 0):
+            raise ValueError(
+                "Argument `max_sliding` must be an integer of at least 0, but it is "
+                f"{max_sliding!r}."
+            )
+        self.max_sliding = max_sliding
+        # The error arrives divided by its tolerance, neuron by neuron: see `_trial`.
+        self.controller = diffrax.PIDController(rtol=1.0, atol=0.0)
+
+    def prepare(self, data: Dataset) -> "RungeKutta":
+        """With `max_sliding` decided; under `jax.jit`, where data cannot be looked at, safely."""
+        if self.max_sliding is not None:
+            return self
+        orthogonal = is_concrete(data.x) and data.is_orthogonal()
+        width = 0 if orthogonal else min(data.samples, data.dim, _MAX_SLIDING)
+        return RungeKutta(self.solver, max_sliding=width)
+
+    def init(self, problem, net, t0, tolerances, stop_loss) -> RungeKuttaState:
+        neurons, samples = net.neurons, problem.labels.shape[0]
+        preactivation = net.hidden @ problem.inputs.T
+        mode = jnp.where(preactivation > 0.0, _modes.ACTIVE, _modes.INACTIVE).astype(jnp.int8)
+        pattern = Pattern(
+            mode,
+            jnp.full((neurons, self.max_sliding), samples, jnp.int32),
+            jnp.zeros((neurons, self.max_sliding, samples)),
+        )
+        state = RungeKuttaState(
+            time=t0,
+            log_scale=net.log_scale,
+            exponent=jnp.zeros((neurons,), jnp.int32),
+            output=net.output,
+            hidden=net.hidden,
+            preactivation=preactivation,
+            pattern=pattern,
+            armed=preactivation != 0.0,
+            pending=jnp.any(preactivation == 0.0, axis=1),
+            step_size=jnp.ones(()),
+            upcoming=jnp.full((LOOK_AHEAD + 1,), jnp.inf),
+            controller=None,
+            solver=None,
+            made_jump=jnp.array(False),
+            stalled=jnp.array(0),
+            switched=jnp.zeros((neurons,), jnp.int32),
+            rtol=tolerances[0],
+            atol=tolerances[1],
+            stop_loss=stop_loss,
+        )
+        state = rescaled(state)
+        return self._start(problem, state)
+
+    def _start(self, problem: Problem, state: RungeKuttaState) -> RungeKuttaState:
+        """With the first step size, a hundredth of the flow's own time, and solver states."""
+        start = starting_point(state)
+        args = (state.pattern, state.weight(), problem)
+        slope = velocity(start, *args)
+        pace = jnp.max(jnp.abs(slope.preactivation) / problem.length, axis=1)
+        pace = jnp.maximum(pace, jnp.abs(slope.output)) / jnp.maximum(state.size(), _TINY)
+        step_size = 0.01 / jnp.maximum(jnp.max(pace), _TINY)
+        zero = jnp.zeros(())
+        _, controller = self.controller.init(
+            field_term(), zero, zero, start, step_size, args, None, self._error_order()
+        )
+        solver = self._solver(state).init(field_term(), zero, step_size, start, args)
+        return eqx.tree_at(
+            lambda s: (s.step_size, s.controller, s.solver),
+            state,
+            (step_size, jax.tree.map(jnp.asarray, controller), solver),
+            is_leaf=lambda leaf: leaf is None,
+        )
+
+    def step(self, problem, state, limit) -> tuple[RungeKuttaState, Report]:
+        trial = attempt(
+            self._solver(state), self.controller, problem, state, limit, self._error_order()
+        )
+        pending = jnp.any(state.pending)
+        outcome = jnp.where(
+            ~trial.keep & ~pending, _REJECT,
+            jnp.where(pending, _SWITCH,
+            jnp.where(trial.crossing, _LOCATE,
+            jnp.where(trial.arrived, _SWITCH, _ACCEPT))),
+        )  # fmt: skip
+        outcomes = (self._reject, self._locate, self._switch, self._accept)
+        state, report = jax.lax.switch(outcome, outcomes, problem, state, trial, limit)
+        stuck = state.stalled > _MAX_STALLED
+        collapsed = RESULTS.where(trial.finite, RESULTS.step_collapsed, RESULTS.not_finite)
+        result = RESULTS.where(stuck, collapsed, report.result)
+        return state, eqx.tree_at(lambda r: r.result, report, result)
+
+    def network(self, state: RungeKuttaState) -> Network:
+        return Network(state.total_log_scale(), state.output, state.hidden)
+
+    @property
+    def evaluations_per_step(self) -> int:
+        """Of the field, in one attempted step; -1 for implicit solvers, which do not tell.
+
+        The stages of the tableau (the last of a first-same-as-last method is the first of the
+        next step), and three for the field and its derivative at the end, where guards are read.
+        """
+        if isinstance(self.solver, diffrax.AbstractImplicitSolver):
+            return -1
+        tableau = self.solver.tableau
+        return tableau.num_stages - int(tableau.fsal) + 3
+
+    # The four outcomes of a step
+
+    def _reject(self, problem, state, trial, limit):
+        state = eqx.tree_at(
+            lambda s: (s.step_size, s.upcoming, s.controller, s.stalled),
+            state,
+            (
+                trial.next_size,
+                jnp.full_like(state.upcoming, jnp.inf),
+                trial.controller,
+                state.stalled + 1,
+            ),
+        )
+        return state, self.report(problem, state)
+
+    def _locate(self, problem, state, trial, limit):
+        state = eqx.tree_at(
+            lambda s: (s.upcoming, s.stalled), state, (trial.roots, state.stalled + 1)
+        )
+        return state, self.report(problem, state)
+
+    def _accept(self, problem, state, trial, limit):
+        reached = trial.length == limit - state.time
+        state = self._move(problem, state, trial, trial.end, trial.length)
+        state = eqx.tree_at(lambda s: s.time, state, jnp.where(reached, limit, state.time))
+        return state, self.report(problem, state, accepted=True)
+
+    def _switch(self, problem, state, trial, limit):
+        pending = jnp.any(state.pending)
+        offset = jnp.where(pending, 0.0, trial.offset)
+        elapsed = jnp.maximum(trial.length + offset, 0.0)
+        end = taylor(trial.end, trial.slope, trial.curvature, elapsed - trial.length)
+        state = self._move(problem, state, trial, end, elapsed)
+        fired = Fired.at(trial.guard, state.pattern)
+        return self._turn(problem, state, trial, fired, pending)
+
+    def _move(self, problem, state, trial: Trial, end, elapsed) -> RungeKuttaState:
+        """The state at `end` on the same pattern, and the size of the next step."""
+        # A step shortened for an event tells little about how long one could be.
+        longest = jnp.maximum(state.step_size, trial.next_size)
+        step_size = jnp.where(trial.full, trial.next_size, longest)
+        upcoming = state.upcoming.at[0].set(
+            jnp.where(trial.aimed, trial.length + trial.expected, state.upcoming[0])
+        )
+        state = eqx.tree_at(
+            lambda s: (s.step_size, s.upcoming, s.controller, s.solver),
+            state,
+            (step_size, upcoming, trial.controller, trial.solver),
+        )
+        return moved(problem, state, end, elapsed, trial.rate)
+
+    def _turn(self, problem, state, trial, fired: Fired, pending):
+        """Changes the pattern of the neuron that stands on a boundary."""
+        stops = fired.loss_reached & ~pending
+        neuron = jnp.where(pending, jnp.argmax(state.pending), fired.neuron)
+        mode = state.pattern.mode[neuron].astype(jnp.int32)
+        vanishes = fired.outer_vanishes & ~pending
+        boundary = self._boundary(problem, state, trial, fired, neuron, pending)
+        slope = trial.slope.output[neuron]
+        output = state.output[neuron]
+        sign = jnp.sign(jnp.where(vanishes | (output == 0.0), slope, output))
+        weight = state.weight()
+        residual = problem.labels - predictions(starting_point(state), state.pattern, weight)
+        settled = settle(problem.gram, residual, sign, mode, boundary, self.max_sliding)
+        after = turned(state, neuron, boundary, settled)
+        state = jax.tree.map(lambda old, new: jnp.where(stops, old, new), state, after)
+        chatters = ~settled.found | (state.switched[neuron] > 2 * mode.shape[0] + 16)
+        result = RESULTS.where(chatters, RESULTS.chattering, RESULTS.successful)
+        result = RESULTS.where(settled.fits, result, RESULTS.sliding_buffer_full)
+        result = RESULTS.where(stops, RESULTS.loss_reached, result)
+        switches = Switches(
+            time=jnp.broadcast_to(state.time, boundary.samples.shape),
+            neuron=jnp.broadcast_to(neuron.astype(jnp.int32), boundary.samples.shape),
+            sample=boundary.samples.astype(jnp.int32),
+            before=boundary.before.astype(jnp.int8),
+            after=settled.modes.astype(jnp.int8),
+            changed=(boundary.samples < mode.shape[0])
+            & (boundary.before != settled.modes)
+            & ~stops,
+        )
+        lost = jnp.sum(vanishes & (mode == _modes.SLIDING))
+        ambiguous = jnp.where(stops, 0, jnp.maximum(settled.ambiguous, lost))
+        report = self.report(problem, state, accepted=True)
+        return state, eqx.tree_at(
+            lambda r: (r.result, r.switches, r.ambiguous), report, (result, switches, ambiguous)
+        )
+
+    def _boundary(self, problem, state, trial, fired: Fired, neuron, pending) -> Boundary:
+        """The units of the neuron on their boundaries, with the status each has on arrival."""
+        mode = state.pattern.mode[neuron].astype(jnp.int32)
+        p, velocity = state.preactivation[neuron], trial.slope.preactivation[neuron]
+        sample = jnp.arange(mode.shape[0])
+        slides = mode == _modes.SLIDING
+        side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
+        # Others of this neuron that arrive in the same instant.
+        ties = (side * p <= state.slack(problem)[neuron]) & (side * velocity < 0.0)
+        here = fired.arrives & (sample == fired.sample)
+        arrives = jnp.where(pending, p == 0.0, (here | ties) & ~fired.loss_reached)
+        this = (sample == fired.sample) & ~pending
+        off = (this & fired.leaves_low) | (fired.outer_vanishes & ~pending)
+        held = jnp.where(off, _modes.INACTIVE, _modes.SLIDING)
+        held = jnp.where(this & fired.leaves_high, _modes.ACTIVE, held)
+        came = jnp.where(mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
+        status = jnp.where(slides, held, came)
+        return Boundary.gather(slides | arrives, mode, status, self._places(mode.shape[0]))
+
+    def _places(self, samples: int) -> int:
+        return min(samples, self.max_sliding + _SPARE_PLACES)
+
+    def report(self, problem, state, accepted: bool = False) -> Report:
+        places = self._places(problem.labels.shape[0])
+        nothing = jnp.full((places,), -1, jnp.int32)
+        mode = jnp.full((places,), -1, jnp.int8)
+        switches = Switches(
+            jnp.full((places,), jnp.inf), nothing, nothing, mode, mode, jnp.zeros((places,), bool)
+        )
+        return Report(
+            time=state.time,
+            accepted=jnp.array(accepted),
+            result=RESULTS.successful,
+            switches=switches,
+            ambiguous=jnp.array(0),
+        )
+
+    def _error_order(self):
+        return self.solver.error_order(field_term())
+
+    def _solver(self, state: RungeKuttaState) -> diffrax.AbstractSolver:
+        """The solver; an implicit one solves its stages ten times tighter than the step."""
+        if not isinstance(self.solver, diffrax.AbstractImplicitSolver):
+            return self.solver
+        finder = self.solver.root_finder
+        tight = eqx.tree_at(
+            lambda f: (f.rtol, f.atol, f.norm), finder,
+            (0.1 * state.rtol, 0.1 * state.rtol, optimistix.max_norm),
+            is_leaf=lambda leaf: not isinstance(leaf, eqx.Module),
+        )  # fmt: skip
+        return eqx.tree_at(lambda s: s.root_finder, self.solver, tight)
+
+
+def _check_solver(solver) -> None:
+    good = isinstance(solver, diffrax.AbstractAdaptiveSolver) and hasattr(solver, "tableau")
+    linear = getattr(solver, "interpolation_cls", None) is diffrax.LocalLinearInterpolation
+    if not good or linear:
+        raise ValueError(
+            "Argument `solver` must be an adaptive Runge-Kutta solver of diffrax with a dense "
+            "output of order 3 or more (events are first found on it), such as diffrax.Dopri8(), "
+            f"diffrax.Tsit5() or diffrax.Kvaerno5(), but it is {solver!r}."
+        )

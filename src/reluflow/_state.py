@@ -1,0 +1,145 @@
+"""The state that the Runge-Kutta integrator carries, and how it moves on."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from . import _modes
+from ._field import Neurons, Pattern, Problem
+from ._shapes import Hidden, PerNeuron, Scalar, UnitFlags, Units
+from ._switching import Boundary, Settled
+
+LOOK_AHEAD = 8  # how many expected events a step hands on to the steps after it
+# A unit just switched is clear of its boundary beyond this many times |theta_j| |x_k|.
+_SLACK = 64.0 * float(np.finfo(np.float64).eps)
+_EXPONENT_RANGE = 8  # a neuron is rescaled when its size leaves 2^-8 .. 2^8
+_SAME_INSTANT = 1e-13  # of the flow's own time
+
+
+class RungeKuttaState(eqx.Module):
+    # where the flow is; a neuron's weights are 2^exponent e^{log_scale} times these
+    time: Scalar
+    log_scale: PerNeuron
+    exponent: Int[Array, " neurons"]
+    output: PerNeuron
+    hidden: Hidden
+    preactivation: Units
+    # on which pattern; armed: clear of the boundary; pending: to be classified at the start
+    pattern: Pattern
+    armed: UnitFlags
+    pending: Bool[Array, " neurons"]
+    # how the next step is taken; upcoming: expected times to the next events, increasing
+    step_size: Scalar
+    upcoming: Float[Array, " events"]
+    controller: Any
+    solver: Any
+    made_jump: Bool[Array, ""]
+    # watchdogs
+    stalled: Int[Array, ""]
+    switched: Int[Array, " neurons"]
+    # what was asked for
+    rtol: Scalar
+    atol: Scalar
+    stop_loss: Scalar
+
+    def weight(self) -> PerNeuron:
+        return jnp.exp(2.0 * self.total_log_scale())
+
+    def total_log_scale(self) -> PerNeuron:
+        return self.log_scale + self.exponent.astype(jnp.float64) * np.log(2.0)
+
+    def size(self) -> PerNeuron:
+        return jnp.sqrt(self.output**2 + jnp.sum(self.hidden**2, axis=1))
+
+    def slack(self, problem: Problem) -> Units:
+        """How far from its boundary a unit has to be before its sign is more than rounding."""
+        return _SLACK * self.size()[:, None] * problem.length
+
+
+def starting_point(state: RungeKuttaState) -> Neurons:
+    """Where a step starts: nothing gained yet."""
+    return Neurons(state.output, jnp.zeros_like(state.preactivation), state.preactivation)
+
+
+def moved(
+    problem: Problem,
+    state: RungeKuttaState,
+    end: Neurons,
+    elapsed: Scalar,
+    rate: Scalar,
+) -> RungeKuttaState:
+    """The state at `end`, `elapsed` later, with every neuron of size about 1 again."""
+    mode = state.pattern.mode
+    side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
+    clear = side * end.preactivation > 4.0 * state.slack(problem)
+    later = state.upcoming - elapsed
+    progressed = elapsed * rate > _SAME_INSTANT
+    state = eqx.tree_at(
+        lambda s: (
+            s.time, s.output, s.hidden, s.preactivation, s.armed, s.upcoming, s.made_jump,
+            s.stalled, s.switched,
+        ),
+        state,
+        (
+            state.time + elapsed,
+            end.output,
+            state.hidden + end.combination @ problem.inputs,
+            end.preactivation,
+            state.armed | clear,
+            jnp.sort(jnp.where(later > 0.0, later, jnp.inf)),
+            jnp.array(False),
+            jnp.array(0),
+            jnp.where(progressed, 0, state.switched),
+        ),
+    )  # fmt: skip
+    return rescaled(state)
+
+
+def rescaled(state: RungeKuttaState) -> RungeKuttaState:
+    """Every neuron brought back to a size between 1/2 and 1 when it is far from it.
+
+    By a power of two, so that no bit changes: not even the sign of a preactivation that is 1e-300
+    of its neuron. (It may underflow to zero; its mode holds it inactive all the same.)
+    """
+    _, exponent = jnp.frexp(state.size())
+    shift = jnp.where(jnp.abs(exponent) > _EXPONENT_RANGE, exponent, 0).astype(jnp.int32)
+    row = -shift[:, None]
+    return eqx.tree_at(
+        lambda s: (s.exponent, s.output, s.hidden, s.preactivation, s.made_jump),
+        state,
+        (
+            state.exponent + shift,
+            jnp.ldexp(state.output, -shift),
+            jnp.ldexp(state.hidden, row),
+            jnp.ldexp(state.preactivation, row),
+            state.made_jump | jnp.any(shift != 0),
+        ),
+    )
+
+
+def turned(
+    state: RungeKuttaState, neuron: Int[Array, ""], boundary: Boundary, settled: Settled
+) -> RungeKuttaState:
+    """The state with one neuron's pattern changed, and its boundary units exactly at zero."""
+    places = boundary.samples
+    pattern = Pattern(
+        state.pattern.mode.at[neuron].set(settled.mode.astype(jnp.int8)),
+        state.pattern.slots.at[neuron].set(settled.slots.astype(jnp.int32)),
+        state.pattern.response.at[neuron].set(settled.response),
+    )
+    return eqx.tree_at(
+        lambda s: (s.pattern, s.preactivation, s.armed, s.pending, s.made_jump, s.switched),
+        state,
+        (
+            pattern,
+            state.preactivation.at[neuron, places].set(0.0, mode="drop"),
+            state.armed.at[neuron, places].set(False, mode="drop"),
+            state.pending.at[neuron].set(False),
+            jnp.array(True),
+            state.switched.at[neuron].add(1),
+        ),
+    )

@@ -1,0 +1,215 @@
+"""At a boundary: which pattern comes next.
+
+On the boundaries B that neuron j stands on, alpha_B in [0, 1]^B solves a box complementarity
+problem for the velocities z_k = a_j <x_k, D_j(alpha)> of p_jk:
+
+    alpha_k = 1 where z_k > 0,    alpha_k = 0 where z_k < 0,    anything between where z_k = 0,
+
+    z_B = a_j (g_B + G_BB u),     u = alpha_B r_B,     g = the pull of the active units outside B.
+
+An attractive unit (a_j r_k < 0) is pushed back from either side, and may slide. With attractive
+units only, this is the minimal-norm element of the Clarke subdifferential: a strictly convex
+quadratic program over a box, which principal pivoting with the least-index rule solves in
+finitely many pivots (Murty's argument), and in the usual event in one or two. A repulsive unit
+(a_j r_k > 0) never slides: it is on the side it came from, or crosses.
+
+A neuron's pattern enters neither h nor a' (relu(0) = 0), so neurons decide one by one.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from . import _modes
+from ._shapes import Gram, PerSample, Scalar
+
+# The status of a unit in B. They agree with the modes, which is why a mode can be one.
+_OFF, _ON, _FREE = _modes.INACTIVE, _modes.ACTIVE, _modes.SLIDING
+
+# An alpha, or a velocity z, is compared with zero up to this many times the sum of the absolute
+# values it is made of: rounding, and nothing physical, decides below.
+_ROUNDING = 1e-14
+# Dependent inputs make G_FF singular; this shift splits the pull between them evenly.
+_REGULARISATION = 1e-14
+
+
+class Boundary(eqx.Module):
+    """The boundaries one neuron stands on, gathered into `capacity` places.
+
+    samples: the samples of B, padded with n.
+    before: their modes on arrival.
+    status: from which the search begins: 0 (alpha = 0), 1 (alpha = 1) or 2 (sliding); a unit
+        whose alpha has reached 0 or 1 slid before and begins there.
+    complete: whether all of B found a place.
+    """
+
+    samples: Int[Array, " capacity"]
+    before: Int[Array, " capacity"]
+    status: Int[Array, " capacity"]
+    complete: Bool[Array, ""]
+
+    @classmethod
+    def gather(cls, on, mode, status, capacity: int) -> "Boundary":
+        """From arrays over all samples: membership in B, modes and statuses."""
+        (samples,) = jnp.nonzero(on, size=capacity, fill_value=on.shape[0])
+
+        def take(array):
+            return array.at[samples].get(mode="fill", fill_value=_OFF)
+
+        return cls(samples, take(mode), take(status), jnp.sum(on) <= capacity)
+
+
+class Settled(eqx.Module):
+    """The neuron's next pattern.
+
+    modes: of the places of the boundary.
+    mode: (samples,), slots: (max_sliding,), response: (max_sliding, samples): see `Pattern`.
+    found: whether the pivoting ended; fits: whether there was room for the sliding units;
+    ambiguous: how many repulsive units could as well have left to the other side.
+    """
+
+    modes: Int[Array, " capacity"]
+    mode: Int[Array, " samples"]
+    slots: Int[Array, " max_sliding"]
+    response: Float[Array, "max_sliding samples"]
+    found: Bool[Array, ""]
+    fits: Bool[Array, ""]
+    ambiguous: Int[Array, ""]
+
+
+class _Local(eqx.Module):
+    """The complementarity problem of one neuron, on the places of its boundary."""
+
+    gram: Float[Array, "capacity capacity"]  # G_BB, 0 outside B
+    pull: Float[Array, " capacity"]  # g_B
+    effort: Float[Array, " capacity"]  # the sum of absolute values behind g_B
+    residual: PerSample  # r_B
+    sign: Scalar  # of a_j
+    present: Bool[Array, " capacity"]
+
+    def solve_free(self, free, matrix):
+        """G_FF^-1 applied to the rows F of `matrix`; the other rows become 0."""
+        pair = free[:, None] & free[None, :]
+        diagonal = jnp.where(free, _REGULARISATION * jnp.diag(self.gram), 1.0)
+        system = jnp.where(pair, self.gram, 0.0) + jnp.diag(diagonal)
+        factor = jax.scipy.linalg.cho_factor(system)
+        return jax.scipy.linalg.cho_solve(factor, jnp.where(free[:, None], matrix, 0.0))
+
+    def weights(self, status):
+        """u = alpha r for this status; on the free units the u that makes z zero."""
+        fixed = jnp.where(status == _ON, self.residual, 0.0)
+        free = status == _FREE
+        pulled = (self.pull + self.gram @ fixed)[:, None]
+        return jnp.where(free, -self.solve_free(free, pulled)[:, 0], fixed)
+
+    def velocities(self, u):
+        """sign(a) times the velocities z, and the noise that they may carry."""
+        z = self.sign * (self.pull + self.gram @ u)
+        return z, _ROUNDING * (self.effort + jnp.abs(self.gram) @ jnp.abs(u))
+
+
+def _violations(local: _Local, status):
+    """Which units break the complementarity conditions, and the status each should take."""
+    u = local.weights(status)
+    z, noise = local.velocities(u)
+    attractive = local.sign * local.residual < 0.0
+    rises, falls = z > noise, z < -noise
+    to_off = ((status == _FREE) & (u * jnp.sign(local.residual) <= 0.0)) | (
+        (status == _ON) & falls & ~attractive
+    )
+    to_on = ((status == _FREE) & (jnp.abs(u) >= jnp.abs(local.residual)) & ~to_off) | (
+        (status == _OFF) & rises & ~attractive
+    )
+    to_free = attractive & (((status == _OFF) & rises) | ((status == _ON) & falls))
+    target = jnp.where(to_off, _OFF, jnp.where(to_on, _ON, jnp.where(to_free, _FREE, status)))
+    return (target != status) & local.present, target
+
+
+def _pivot(local: _Local, status):
+    """Principal pivoting, least index first, from the side the units came from."""
+    cap = 8 * status.shape[0] + 16
+
+    def running(carry):
+        _, done, count = carry
+        return ~done & (count < cap)
+
+    def step(carry):
+        status, _, count = carry
+        broken, target = _violations(local, status)
+        first = jnp.argmax(broken)
+        change = broken & (jnp.arange(status.shape[0]) == first)
+        return jnp.where(change, target, status), ~jnp.any(broken), count + 1
+
+    status, done, _ = jax.lax.while_loop(running, step, (status, jnp.array(False), 0))
+    return status, done
+
+
+def settle(
+    gram: Gram,
+    residual: PerSample,
+    sign: Scalar,
+    mode: Int[Array, " samples"],
+    boundary: Boundary,
+    max_sliding: int,
+) -> Settled:
+    """The pattern with which one neuron goes on from the boundaries it stands on.
+
+    Arguments:
+        gram, residual: of the whole data.
+        sign: of a_j.
+        mode: the neuron's modes, (samples,).
+        boundary: B, with the status each unit has on arrival.
+        max_sliding: the room for sliding units.
+    """
+    samples = gram.shape[0]
+    places, present = boundary.samples, boundary.samples < samples
+    outside = (mode == _modes.ACTIVE).at[places].set(False, mode="drop")
+    active = jnp.where(outside, residual, 0.0)
+
+    def take(array):
+        return array.at[places].get(mode="fill", fill_value=0.0)
+
+    local = _Local(
+        gram=take(gram).at[:, places].get(mode="fill", fill_value=0.0),
+        pull=take(gram @ active),
+        effort=take(jnp.abs(gram) @ jnp.abs(active)),
+        residual=take(residual),
+        sign=sign,
+        present=present,
+    )
+    status, found = _pivot(local, jnp.where(present, boundary.status, _OFF))
+    modes, ambiguous = _name(local, boundary, status)
+    mode = mode.at[places].set(modes.astype(mode.dtype), mode="drop")
+    slots, response, fits = _respond(local, boundary, status, gram, mode, max_sliding)
+    fits = fits & boundary.complete
+    return Settled(modes, mode, slots, response, found, fits, ambiguous)
+
+
+def _name(local: _Local, boundary: Boundary, status):
+    """The modes for the statuses found, and how many repulsive units stood between two sides."""
+    z, noise = local.velocities(local.weights(status))
+    off = (status == _OFF) & local.present
+    # alpha = 0 and no velocity at all: at rest for good. A unit that slid merely leaves slowly.
+    rests = off & (jnp.abs(z) <= noise) & (boundary.before != _FREE)
+    modes = jnp.where(rests, _modes.RESTING, status)
+    if_on = z + local.sign * local.residual * jnp.diag(local.gram)
+    ambiguous = jnp.sum(off & ~rests & (z < -noise) & (if_on > noise))
+    return modes, ambiguous
+
+
+def _respond(local, boundary, status, gram, mode, max_sliding):
+    """slots and response = G_FF^-1 G_FA of the sliding units F, moved into the slots."""
+    samples = gram.shape[0]
+    free = (status == _FREE) & local.present
+    if max_sliding == 0:
+        return (
+            jnp.zeros((0,), boundary.samples.dtype), jnp.zeros((0, samples)), ~jnp.any(free)
+        )  # fmt: skip
+    rows = gram.at[boundary.samples].get(mode="fill", fill_value=0.0)
+    rows = jnp.where(mode == _modes.ACTIVE, rows, 0.0)
+    solved = local.solve_free(free, rows)
+    (chosen,) = jnp.nonzero(free, size=max_sliding, fill_value=free.shape[0])
+    slots = boundary.samples.at[chosen].get(mode="fill", fill_value=samples)
+    response = solved.at[chosen].get(mode="fill", fill_value=0.0)
+    return slots, response, jnp.sum(free) <= max_sliding

@@ -1,0 +1,190 @@
+"""One attempted Runge-Kutta step: where it ends, whether to keep it, and what its guards say."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ._field import Neurons, Problem, velocity
+from ._guards import Guards
+from ._location import NODES, bernstein, first_roots
+from ._modes import ACTIVE
+from ._shapes import PerNeuron, Scalar
+from ._state import LOOK_AHEAD, RungeKuttaState, starting_point
+
+# A guard within this much of the flow's own time is reached by a second-order Taylor step: its
+# error, (1e-5)^3 / 6, is below rounding.
+_TAYLOR = 1e-5
+# A guard within this much of it is worth aiming the next step at.
+_AIM = 1e-2
+
+
+class Trial(eqx.Module):
+    """A step of this length from the state, judged but not taken."""
+
+    length: Scalar
+    full: Bool[Array, ""]  # not shortened for an event or a limit
+    aimed: Bool[Array, ""]  # it ends at the first of the upcoming events
+    # where it ends, with the first two derivatives there
+    end: Neurons
+    slope: Neurons
+    curvature: Neurons
+    solver: Any
+    # the controller's verdict
+    keep: Bool[Array, ""]
+    finite: Bool[Array, ""]
+    next_size: Scalar
+    controller: Any
+    # events inside the step: whether there is one, and times from its start
+    crossing: Bool[Array, ""]
+    roots: Float[Array, " upcoming"]
+    # the guard that is at its zero at the end, if any, and when exactly, counted from the end
+    arrived: Bool[Array, ""]
+    guard: Int[Array, ""]
+    offset: Scalar
+    expected: Scalar  # when the next guard will be, likewise
+    rate: Scalar  # 1 / the flow's own time
+
+
+def attempt(
+    solver: diffrax.AbstractSolver,
+    controller: diffrax.PIDController,
+    problem: Problem,
+    state: RungeKuttaState,
+    limit: Scalar,
+    error_order: float,
+) -> Trial:
+    """Steps to the nearest of: the controller's wish, the next expected event, the limit."""
+    rest = limit - state.time
+    length = jnp.minimum(jnp.minimum(state.step_size, state.upcoming[0]), rest)
+    length = jnp.where(jnp.any(state.pending), 0.0, length)
+    weight = state.weight()
+    start = starting_point(state)
+    end, error, dense, solver_state, result = solver.step(
+        field_term(), jnp.zeros(()), length, start, (state.pattern, weight, problem),
+        state.solver, state.made_jump,
+    )  # fmt: skip
+    failed = result != diffrax.RESULTS.successful
+    scaled = jnp.where(failed, jnp.inf, _scaled_error(error, state, problem))
+    finite = jnp.isfinite(scaled)
+    keep, _, next_end, _, controller_state, _ = controller.adapt_step_size(
+        jnp.zeros(()), length, jnp.ones(()), jnp.ones(()), None,
+        jnp.where(finite, scaled, jnp.inf), error_order, state.controller,
+    )  # fmt: skip
+    guards = _guards(state, problem, weight)
+    interpolant = solver.interpolation_cls(t0=0.0, t1=1.0, **dense)
+    at_end = _at_end(guards, end, state, problem)
+    inside = _inside(guards, interpolant, start, end, problem, length, at_end)
+    return Trial(
+        length=length,
+        full=length == state.step_size,
+        aimed=length == state.upcoming[0],
+        end=end,
+        slope=at_end.slope,
+        curvature=at_end.curvature,
+        solver=solver_state,
+        keep=keep,
+        finite=finite,
+        next_size=next_end - jnp.where(keep, length, 0.0),
+        controller=controller_state,
+        crossing=inside[0],
+        roots=inside[1],
+        arrived=jnp.any(at_end.near),
+        guard=jnp.argmin(jnp.where(at_end.near, at_end.offset, jnp.inf)),
+        offset=jnp.min(jnp.where(at_end.near, at_end.offset, jnp.inf)),
+        expected=at_end.expected,
+        rate=at_end.rate,
+    )
+
+
+def field_term() -> diffrax.ODETerm:
+    return diffrax.ODETerm(lambda t, neurons, args: velocity(neurons, *args))
+
+
+def _scaled_error(error: Neurons, state: RungeKuttaState, problem: Problem) -> Scalar:
+    """The largest error of a neuron over its tolerance, rtol |theta_j| + atol.
+
+    It is measured per neuron, so that one of size 1e-20 is as exact as one of size 1; along the
+    inputs, p / |x| is the error of w, and c |x| bounds it where inputs are nearly dependent.
+    """
+    along = jnp.abs(error.preactivation) / problem.length
+    bound = jnp.abs(error.combination) * problem.length
+    largest = jnp.maximum(jnp.abs(error.output), jnp.max(jnp.maximum(along, bound), axis=1))
+    scale = state.rtol * state.size() + state.atol * jnp.exp(-state.total_log_scale())
+    return jnp.max(largest / jnp.maximum(scale, jnp.finfo(jnp.float64).tiny))
+
+
+def _guards(state: RungeKuttaState, problem: Problem, weight: PerNeuron) -> Guards:
+    side = jnp.where(state.pattern.mode == ACTIVE, 1.0, -1.0)
+    clear = state.armed & (side * state.preactivation > 0.0)
+    slack = jnp.where(clear, 0.0, state.slack(problem))
+    return Guards(state.pattern, weight, jnp.sign(state.output), slack, state.stop_loss)
+
+
+class _AtEnd(eqx.Module):
+    slope: Neurons
+    curvature: Neurons
+    near: Bool[Array, " guards"]
+    offset: Float[Array, " guards"]
+    expected: Scalar
+    rate: Scalar
+
+
+def _at_end(guards: Guards, end: Neurons, state: RungeKuttaState, problem: Problem) -> _AtEnd:
+    """The guards beyond the end, by their second-order expansion there."""
+
+    def field(neurons):
+        return velocity(neurons, guards.pattern, guards.weight, problem)
+
+    slope, curvature = jax.jvp(field, (end,), (field(end),))
+
+    def along(time):
+        point = taylor(end, slope, curvature, time)
+        return guards.values(point, problem)
+
+    def first(time):
+        return jax.jvp(along, (time,), (jnp.ones(()),))
+
+    expansion = jax.jvp(first, (jnp.zeros(()),), (jnp.ones(()),))
+    ((g, residual), (g1, residual1)), (_, (g2, _)) = expansion
+    pace = jnp.max(jnp.abs(slope.preactivation) / problem.length, axis=1)
+    pace = jnp.maximum(pace, jnp.abs(slope.output))
+    tiny = jnp.finfo(jnp.float64).tiny
+    rate = jnp.maximum(
+        jnp.max(pace / jnp.maximum(state.size(), tiny)),
+        jnp.linalg.norm(residual1) / jnp.maximum(jnp.linalg.norm(residual), tiny),
+    )
+    root = jnp.sqrt(jnp.maximum(g1**2 - 2.0 * g * g2, 0.0))
+    falls = (g1 < 0.0) & (g1**2 >= 2.0 * g * g2)
+    offset = jnp.where(falls, 2.0 * g / jnp.where(falls, root - g1, 1.0), jnp.inf)
+    near = jnp.abs(offset) * rate <= _TAYLOR
+    soon = (offset > 0.0) & ~near & (offset * rate <= _AIM)
+    expected = jnp.min(jnp.where(soon, offset, jnp.inf))
+    return _AtEnd(slope, curvature, near, offset, expected, rate)
+
+
+def _inside(guards, interpolant, start, end, problem, length, at_end: _AtEnd):
+    """(whether a guard crosses before the end, the times of the first crossings)."""
+    middle = jax.vmap(interpolant.evaluate)(jnp.asarray(NODES[1:-1]))
+    nodes = jax.tree.map(
+        lambda first, rest, last: jnp.concatenate([first[None], rest, last[None]]),
+        start, middle, end,
+    )  # fmt: skip
+    values, _ = jax.vmap(lambda neurons: guards.values(neurons, problem))(nodes)
+    roots, which, others = first_roots(bernstein(values), LOOK_AHEAD)
+    times = jnp.where(jnp.isfinite(roots), roots * length, jnp.inf)
+    bound = jnp.where(others < 1.0, others * length, jnp.inf)
+    # A guard that is at its zero at the end has its root there, give or take: no crossing.
+    before = length - _TAYLOR / at_end.rate
+    early = jnp.isfinite(times) & ((times < before) | ~at_end.near[which])
+    crossing = jnp.any(early) | (bound < before)
+    return crossing, jnp.sort(jnp.concatenate([times, bound[None]]))
+
+
+def taylor(end: Neurons, slope: Neurons, curvature: Neurons, time: Scalar) -> Neurons:
+    return jax.tree.map(
+        lambda y, y1, y2: y + time * y1 + 0.5 * time**2 * y2, end, slope, curvature
+    )

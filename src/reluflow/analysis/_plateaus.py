@@ -1,0 +1,132 @@
+"""Plateaus of the loss: the saddles that a trajectory passes, and when it leaves each."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .._solution import Solution
+
+# The relative rate on a plateau is at least this many times slower than in the drops around it.
+_SLOWER = 10.0
+# Two plateaus differ by at least this share of the loss: what lies closer is one plateau, along
+# which single neurons still move.
+_DROP = 0.01
+# Rates are compared down to this fraction of the fastest: below it, all is standing still (a
+# loss that is constant to rounding has rate 0, whose logarithm does not exist).
+_STILL = 1e-3
+# Below this fraction of the first loss, residuals are 1e-6 of the labels: near the errors that
+# an integrator leaves, where the rate of decay is noise and no longer the flow's.
+_FLOOR = 1e-12
+# The share of a drop after which the next plateau counts as reached.
+_REACHED = 0.95
+
+
+class Plateau(NamedTuple):
+    """A stretch of a trajectory along which the loss almost stands still.
+
+    Fields, in the papers' normalisation:
+        loss: L where it falls the slowest, relative to itself.
+        start: the time at which 95% of the fall to `loss` is done; t0 for the first plateau.
+        end: the time at which it is left: half of the fall to the next plateau (or to the
+            lowest loss, after the last) is done; inf if the run ends on it.
+    """
+
+    loss: float
+    start: float
+    end: float
+
+
+def plateaus(sol: Solution) -> list[Plateau]:
+    """The plateaus of one trajectory, from its saved losses.
+
+    The relative rate rho = -d ln L / dt, by differences between saved times, goes up and down
+    once for each drop of the loss. A plateau is a minimum of rho that is at least ten times
+    below the maxima on both of its sides (the start of the run counts as a maximum, and so does
+    its end where the rate rose tenfold since), and whose losses are 1% apart. These two are the
+    only choices: stretches less marked are not called plateaus. An exponential approach to loss
+    0 is none, since its rate is constant; being stuck at a positive loss is one, with end = inf.
+
+    The saves must resolve the drops: times are found by interpolation of ln L between them.
+    """
+    ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
+    if ts.ndim != 1:
+        raise ValueError(
+            f"Argument `sol` must be a single trajectory, but its times have shape {ts.shape}."
+        )
+    kept = np.isfinite(ts) & np.isfinite(losses)
+    # A flow's loss never increases, but for errors, and these are not features.
+    ts, losses = ts[kept], np.minimum.accumulate(losses[kept])
+    if len(ts):
+        above = losses > _FLOOR * losses[0]
+        ts, losses = ts[above], losses[above]
+    if len(ts) < 3:
+        return []
+    rate = -np.diff(np.log(losses)) / np.diff(ts)
+    if rate.max() <= 0.0:
+        return [Plateau(float(losses[0]), float(ts[0]), np.inf)]
+    height = np.log(np.maximum(rate, _STILL * rate.max()))
+    return _describe(ts, losses, _merge(_minima(height, rate, np.log(_SLOWER)), losses, rate))
+
+
+def _minima(height: np.ndarray, rate: np.ndarray, prominence: float) -> list[tuple[int, bool]]:
+    """Minima that are `prominence` below both sides: (index, whether the height rises after).
+
+    One pass that turns round only once the height has moved by `prominence` against the
+    direction in which it was going. Where the height is cut off below, the rate decides.
+    """
+    minima, falling = [], True
+    low = high = 0
+    for index, value in enumerate(height):
+        if falling:
+            if (value, rate[index]) < (height[low], rate[low]):
+                low = index
+            elif value - height[low] >= prominence:
+                minima.append((low, True))
+                falling, high = False, index
+        elif value > height[high]:
+            high = index
+        elif height[high] - value >= prominence:
+            falling, low = True, index
+    # The run ends on a plateau, if it fell to it from something.
+    if falling and height[high] - height[low] >= prominence:
+        minima.append((low, False))
+    return minima
+
+
+def _merge(minima, losses: np.ndarray, rate: np.ndarray) -> list[tuple[int, bool]]:
+    """One plateau, at the slowest place, of those whose losses are less than 1% apart."""
+    merged = []
+    for index, left in minima:
+        if merged and losses[index] > (1.0 - _DROP) * losses[merged[-1][0]]:
+            slowest = min(merged[-1][0], index, key=lambda i: rate[i])
+            merged[-1] = (slowest, left)
+        else:
+            merged.append((index, left))
+    return merged
+
+
+def _describe(ts, losses, slowest) -> list[Plateau]:
+    levels = [float(losses[index]) for index, _ in slowest]
+    found = []
+    for i, (index, left) in enumerate(slowest):
+        start, end = float(ts[0]), np.inf
+        if i > 0:
+            before = levels[i - 1]
+            start = _time_at(ts, losses, before + _REACHED * (levels[i] - before))
+        elif losses[index] < (1.0 - _DROP) * losses[0]:
+            start = _time_at(ts, losses, losses[0] + _REACHED * (levels[0] - losses[0]))
+        if left:
+            after = levels[i + 1] if i + 1 < len(levels) else float(losses[-1])
+            end = _time_at(ts, losses, 0.5 * (levels[i] + after))
+        found.append(Plateau(levels[i], start, end))
+    return found
+
+
+def _time_at(ts: np.ndarray, losses: np.ndarray, level: float) -> float:
+    """When the loss, which never increases, first falls to `level`; linear in ln L."""
+    index = int(np.argmax(losses <= level))
+    if index == 0:
+        return float(ts[0]) if losses[0] <= level else np.inf
+    high, low = np.log(losses[index - 1]), np.log(losses[index])
+    part = (high - np.log(level)) / (high - low) if high > low else 1.0
+    return float(ts[index - 1] + part * (ts[index] - ts[index - 1]))

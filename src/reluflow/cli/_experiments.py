@@ -1,0 +1,84 @@
+"""The runs that have a name, and their parameters as the papers' code has them.
+
+The published code counts iterations at step 1e-3 of the mean squared error, twice our loss:
+iteration i is flow time t = 2e-3 i.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import NamedTuple
+
+import jax
+
+from .. import datasets
+from .._dataset import Dataset
+
+
+class Name(StrEnum):
+    """Names on the command line."""
+
+    two_points = "two-points"
+    five_points = "five-points"
+    orthonormal = "orthonormal"
+    gaussian_teacher = "gaussian-teacher"
+
+
+class Labels(StrEnum):
+    normal = "normal"
+    positive = "positive"
+
+
+class Shape(NamedTuple):
+    """What can be asked of a random data set; None where not asked for."""
+
+    samples: int | None
+    dim: int | None
+    labels: Labels | None
+
+
+class Experiment(NamedTuple):
+    """Defaults of a run.
+
+    Fields:
+        neurons: m.
+        scale: of the initialisation, as text; lambda = scale / sqrt(m d).
+        t1: end of the run, flow time.
+        stages: flow times of the four pictures; None to choose them by the plateaus.
+        data: (key, shape) -> data set.
+        options: the fields of `Shape` that `data` knows.
+    """
+
+    neurons: int
+    scale: str
+    t1: float
+    stages: tuple[float, ...] | None
+    data: Callable[[jax.Array, Shape], Dataset]
+    options: tuple[str, ...] = ()
+
+
+def _orthonormal(key: jax.Array, shape: Shape) -> Dataset:
+    labels = shape.labels or Labels.normal
+    return datasets.orthonormal(key, shape.samples or 16, shape.dim, labels=labels.value)
+
+
+def _gaussian_teacher(key: jax.Array, shape: Shape) -> Dataset:
+    return datasets.gaussian_teacher(key, shape.samples or 75, shape.dim or 150)
+
+
+EXPERIMENTS = {
+    # 2022, Fig. 2 and 3: 20000 iterations, pictures at 0, 4000, 8000 and 15000.
+    Name.two_points: Experiment(
+        60, "1e-6", 40.0, (0.0, 8.0, 16.0, 30.0), lambda key, shape: datasets.two_points()
+    ),
+    # 2022, Fig. 4: about 300000 iterations (t = 600).
+    Name.five_points: Experiment(
+        60, "1e-4", 700.0, None, lambda key, shape: datasets.five_points()
+    ),
+    Name.orthonormal: Experiment(
+        40, "1e-8", 400.0, None, _orthonormal, ("samples", "dim", "labels")
+    ),
+    # 2022, Fig. 6 and 7: 200000 iterations.
+    Name.gaussian_teacher: Experiment(
+        200, "1e-20", 400.0, None, _gaussian_teacher, ("samples", "dim")
+    ),
+}

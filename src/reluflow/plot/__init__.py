@@ -1,0 +1,19 @@
+"""Pictures of a flow: its loss, and the states it passes through.
+
+Every function takes `ax=None` (or `axes=None`) and returns what it drew on; the figure is
+`ax.figure`. Figures are made without pyplot, so that nothing global is touched and a machine
+without a screen will do: `ax.figure.savefig("loss.png")`.
+
+Needs matplotlib, which comes with `pip install 'reluflow[cli]'`.
+"""
+
+try:
+    import matplotlib as _matplotlib  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "reluflow.plot needs matplotlib, which is not installed: pip install 'reluflow[cli]'."
+    ) from error
+
+from ._loss_curve import loss_curve as loss_curve
+from ._states import state as state
+from ._states import states as states

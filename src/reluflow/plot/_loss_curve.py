@@ -1,0 +1,80 @@
+"""The loss against time: plateaus (saddles) and the drops between them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from .._solution import Solution
+from . import _style
+
+
+def loss_curve(
+    sol: Solution,
+    ax: Axes | None = None,
+    *,
+    label: str | None = None,
+    color: str = _style.BLUE,
+    linestyle: str = "-",
+    plateaus: Sequence = (),
+    decades: float = 2.0,
+) -> Axes:
+    """L(t) on a logarithmic axis, with its plateaus marked (2022, Fig. 3).
+
+    Arguments:
+        sol: a single trajectory with saved times; padding is left out.
+        ax: the axes to draw on, new ones where not given.
+        label, color, linestyle: of the curve; a label makes a legend.
+        plateaus: what `rf.analysis.plateaus` found: each is drawn as a line at its loss, with
+            its value and the time at which it is left.
+        decades: how far below the lowest plateau (or the loss at the start) the axis reaches.
+            The end of a run falls without bound, and would squeeze the plateaus flat.
+    """
+    ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
+    if ts.ndim != 1:
+        raise ValueError(
+            f"Argument `sol` must be a single trajectory, but its times have shape {ts.shape}. "
+            "Take one lane: `jax.tree.map(lambda leaf: leaf[i], sol)`."
+        )
+    shown = np.isfinite(ts) & np.isfinite(losses)
+    ts, losses = ts[shown], losses[shown]
+    if not len(ts):
+        raise ValueError("Argument `sol` must have saved times, but it has none.")
+    fresh = ax is None
+    if ax is None:
+        ax = _style.new_axes(6.4, 3.8)
+        _style.tidy(ax)
+        ax.set_xlabel(_style.TIME_LABEL)
+        ax.set_ylabel(_style.LOSS_LABEL)
+        ax.set_yscale("log")
+        ax.margins(x=0.0)
+    positive = np.where(losses > 0.0, losses, np.nan)  # a logarithm has no place for 0
+    ax.plot(ts, positive, color=color, linestyle=linestyle, linewidth=1.8, label=label)
+    if fresh:
+        lowest = min([plateau.loss for plateau in plateaus], default=losses[0])
+        floor = max(np.nanmin(positive), lowest * 10.0**-decades)
+        ax.set_ylim(0.7 * floor, 3.0 * losses.max())
+    for plateau in plateaus:
+        _mark(ax, plateau, ts[-1])
+    if label is not None:
+        ax.legend(frameon=False, loc="lower left")
+    return ax
+
+
+def _mark(ax: Axes, plateau, last: float) -> None:
+    """A thin line along the plateau and a dot where it is left, with both numbers."""
+    left = np.isfinite(plateau.end)
+    end = plateau.end if left else last
+    ax.hlines(plateau.loss, plateau.start, end, color=_style.GREY, linestyle=":", linewidth=1.2)
+    if left:
+        ax.plot([end], [plateau.loss], "o", color=_style.GREY, markersize=4)
+    when = f"left at $t$ = {end:.4g}" if left else "not left"
+    ax.annotate(
+        f"$L$ = {_style.number(plateau.loss)}\n{when}",
+        (end, plateau.loss),
+        xytext=(6, 5) if left else (-6, 5),
+        horizontalalignment="left" if left else "right",
+        textcoords="offset points",
+        fontsize=8,
+        color="#444444",
+    )

@@ -1,0 +1,195 @@
+"""The state of a network: what it computes and where its neurons are (2022, Fig. 2, 4, 6)."""
+
+import jax
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .._dataset import Dataset
+from .._loss import loss
+from .._network import Network
+from . import _style
+
+# A panel of the polar picture leaves this part of its radius for the circle of norm 0, so that
+# the direction of a neuron of size 1e-20 can still be seen.
+_HOLE = 0.35
+
+
+def state(
+    net: Network, data: Dataset, ax: Axes | None = None, *, time: float | None = None
+) -> Axes:
+    """One network, in the picture that fits its data.
+
+    One-dimensional inputs with a bias, x = (u, c): the data, the estimated function
+    u -> h((u, c)), and a star per neuron at its kink u = -c w_b / w_u (abscissa) and at its
+    signed norm sign(a_j) |w_j| (ordinate).
+
+    Other inputs: a star per neuron in polar coordinates, the projection of w_j onto the plane
+    of the top two uncentred principal components of W; the inner circle is norm 0.
+
+    The colour is the sign of a_j. See `states` for the arguments.
+    """
+    axes = None if ax is None else [ax]
+    single = jax.tree.map(lambda leaf: leaf[None], net)
+    return states(single, data, axes, times=None if time is None else [time])[0]
+
+
+def states(networks: Network, data: Dataset, axes=None, *, times=None) -> np.ndarray:
+    """The same picture of several networks, on common axes.
+
+    Arguments:
+        networks: a `Network` with a leading axis, `sol.networks` say.
+        data: the data set.
+        axes: one axes per network (polar ones, unless the inputs are one-dimensional with a
+            bias); a new figure in two columns where not given.
+        times: the flow time of each, for the titles.
+
+    Returns:
+        The axes, shape (number of networks,). The plane of principal components is that of
+        the last network, which is meant to be the end of the run (2022, Fig. 6).
+    """
+    if networks.hidden.ndim != 3:
+        raise ValueError(
+            "Argument `networks` must have one leading axis, but its hidden weights have shape "
+            f"{networks.hidden.shape}. Use `state` for a single network."
+        )
+    count = networks.hidden.shape[0]
+    polar = not is_line(data)
+    if axes is None:
+        axes = _grid(count, polar)
+    axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
+    for name, given in (("axes", axes), ("times", times)):
+        if given is not None and len(given) != count:
+            raise ValueError(
+                f"Argument `{name}` must have one entry per network ({count}), but it has "
+                f"{len(given)}."
+            )
+    (_draw_plane if polar else _draw_line)(networks, data, axes)
+    losses = np.asarray(loss(networks, data))
+    for index, ax in enumerate(axes):
+        title = f"$L$ = {_style.number(losses[index])}"
+        if times is not None:
+            title = f"$t$ = {float(times[index]):.4g},  " + title
+        ax.set_title(title, fontsize=10)
+    return axes
+
+
+def is_line(data: Dataset) -> bool:
+    """Whether inputs are (u, c): one-dimensional with a bias coordinate."""
+    x = np.asarray(data.x)
+    return data.dim == 2 and bool(np.all(x[:, 1] == x[0, 1])) and x[0, 1] != 0.0
+
+
+def _grid(count: int, polar: bool) -> np.ndarray:
+    columns = min(count, 2)
+    rows = -(-count // columns)
+    size = (3.6 * columns, 3.7 * rows) if polar else (4.3 * columns, 3.1 * rows)
+    kwargs = {"subplot_kw": {"projection": "polar"}} if polar else {"sharex": True, "sharey": True}
+    figure = Figure(figsize=(max(size[0], 4.2), size[1]), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, **kwargs)
+    for ax in grid.ravel()[count:]:
+        ax.remove()
+    if not polar:
+        for ax in grid[-1]:
+            ax.set_xlabel("input $u$;  kink of neuron $-w_b / w_u$")
+        for ax in grid[:, 0]:
+            ax.set_ylabel(r"output;  signed norm $\mathrm{sign}(a_j) |w_j|$")
+    return grid.ravel()[:count]
+
+
+def _draw_line(networks: Network, data: Dataset, axes) -> None:
+    bias = float(data.x[0, 1])
+    u, y = np.asarray(data.x[:, 0]), np.asarray(data.y)
+    span = max(float(np.ptp(u)), 1.0)
+    left, right = u.min() - 0.45 * span, u.max() + 0.45 * span
+    grid = np.linspace(left, right, 601)
+    curves = np.asarray(networks(np.stack([grid, np.full_like(grid, bias)], axis=1)))
+    hidden, sign = np.asarray(networks.hidden), np.sign(np.asarray(networks.output))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kinks = -bias * hidden[..., 1] / hidden[..., 0]
+    norms = sign * np.exp(np.asarray(networks.log_norm()))
+    height = 1.15 * max(np.abs(y).max(), np.abs(norms).max())
+    # What the function does outside of the data may be large: only what is near it sets limits.
+    inside = (grid >= u.min()) & (grid <= u.max())
+    height = max(height, 1.05 * np.abs(curves[:, inside]).max())
+    for index, ax in enumerate(axes):
+        _style.tidy(ax)
+        ax.plot(grid, curves[index], color=_style.GREEN, linewidth=1.8, label="$h(u)$", zorder=2)
+        ax.plot(u, y, "o", color="black", markersize=6, label="data", zorder=3)
+        _stars(ax, kinks[index], norms[index], sign[index], left, right)
+        if index == 0 and np.any((kinks < left) | (kinks > right)):
+            ax.plot([], [], ">", color=_style.GREY, label="kink further out")
+        ax.set_xlim(left, right)
+        ax.set_ylim(-height, height)
+    _legend(axes[0])
+
+
+def _stars(ax: Axes, kinks, norms, sign, left: float, right: float) -> None:
+    """Neurons whose kink lies outside are drawn as arrow heads at the border."""
+    for positive, color, label in (
+        (True, _style.POSITIVE, "neuron, $a_j > 0$"),
+        (False, _style.NEGATIVE, "neuron, $a_j < 0$"),
+    ):
+        mine = (sign > 0) == positive
+        # Below, the transparency shows how many neurons share a place.
+        style = {"color": color, "linestyle": "none", "alpha": 0.65, "markeredgewidth": 0.0}
+        inside = mine & (kinks >= left) & (kinks <= right)
+        ax.plot(kinks[inside], norms[inside], marker="*", markersize=9, label=label, zorder=4,
+                **style)  # fmt: skip
+        for edge, marker, outside in ((left, "<", kinks < left), (right, ">", kinks > right)):
+            count = np.sum(mine & outside)
+            if count:
+                ax.plot(np.full(count, edge), norms[mine & outside], marker=marker,
+                        markersize=6, clip_on=False, zorder=4, **style)  # fmt: skip
+
+
+def _draw_plane(networks: Network, data: Dataset, axes) -> None:
+    weights = np.asarray(networks.weights()[1][-1])
+    # Scaled, since the squares of weights of 1e-200 would underflow in the decomposition.
+    _, singular, components = np.linalg.svd(weights / max(np.abs(weights).max(), 1e-300))
+    explained = singular[:2] ** 2 / max(np.sum(singular**2), 1e-300)
+    plane = np.zeros((2, networks.dim))
+    plane[: min(2, networks.dim)] = components[:2]
+    planar = np.asarray(networks.hidden) @ plane.T
+    angle = np.arctan2(planar[..., 1], planar[..., 0])
+    radius = np.linalg.norm(planar, axis=-1) * np.exp(np.asarray(networks.log_scale))
+    sign = np.asarray(networks.output)
+    largest = max(float(radius.max()), 1e-300)
+    for index, ax in enumerate(axes):
+        if ax.name != "polar":
+            raise ValueError(
+                "Argument `axes` must be polar axes for these data (projection='polar'), but it "
+                f"holds {ax.name!r} ones."
+            )
+        for positive, color, label in (
+            (True, _style.POSITIVE, "neuron, $a_j > 0$"),
+            (False, _style.NEGATIVE, "neuron, $a_j < 0$"),
+        ):
+            mine = (sign[index] > 0) == positive
+            ax.plot(
+                angle[index][mine], radius[index][mine], "*", color=color, markersize=8,
+                markeredgewidth=0.0, alpha=0.6, label=label, clip_on=False, zorder=3,
+            )  # fmt: skip
+        ax.set_rmax(1.15 * largest)
+        ax.set_rmin(0.0)
+        ax.set_rorigin(-_HOLE * largest)
+        ticks = [tick for tick in MaxNLocator(2).tick_values(0.0, largest) if 0 < tick <= largest]
+        ax.set_yticks(ticks, [f"{tick:.2g}" for tick in ticks], fontsize=7)
+        ax.set_rlabel_position(90.0)
+        ax.tick_params(axis="x", labelsize=7, pad=-2)
+        ax.grid(color="#CCCCCC", linewidth=0.6)
+    share = " + ".join(f"{100 * part:.0f}%" for part in explained)
+    _legend(
+        axes[0],
+        f"$w_j$ in the plane of the top two principal components of $W$ ({share} of $|W|^2$);"
+        "\nradius: norm of the projection, the inner circle is 0",
+    )
+
+
+def _legend(ax: Axes, title: str | None = None) -> None:
+    """Below the panels, where it covers no neuron."""
+    ax.figure.legend(
+        *ax.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9,
+        frameon=False, title=title, title_fontsize=9, alignment="center",
+    )  # fmt: skip
