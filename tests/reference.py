@@ -48,7 +48,11 @@ class Weights(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Events in the order of time, weights and losses at `ts` and at the end, self checks."""
+    """Events, weights and losses at `ts` and at the end, self checks.
+
+    Events are in the order of time; those at one time (to rounding) in any order. There are such:
+    neurons of equal modes stop sliding together, because alpha depends on the residual alone.
+    """
 
     times: np.ndarray  # of the events, each a change of mode of one unit (neuron, sample)
     neurons: np.ndarray
@@ -336,13 +340,13 @@ class _Integrator:
                 late = self.flow.guards(state)
                 late[index] = 1.0
                 rates = self.flow.guard_rates(state)
-                with np.errstate(divide="ignore", invalid="ignore"):
+                with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                     ago = np.where((late < 0) & (rates < 0), late / rates, 0.0)
                 other = int(np.argmax(ago))
-                if ago[other] <= 4 * np.spacing(t):
+                if t <= self.t or ago[other] <= 4 * np.spacing(t):
                     return t, state, index
                 earlier = self.polish(max(t - ago[other], self.t), other, t)
-                if earlier is None:
+                if earlier is None or earlier[0] >= t:
                     return t, state, index
                 index, found = other, earlier
         return None
@@ -414,5 +418,5 @@ def reference_flow(x, y, a, w, log_scale, t1, *, ts=(), rtol=1e-12, max_steps=20
         columns[0], *columns[1:].astype(int), Weights(*stacked),
         np.array([loss for _, loss in saved]), flow.weights(flow.start()),
         flow.loss(flow.start()), flow.modes.copy(), first, flow.dissipated,
-        run.ambiguous, steps,
+        int(run.ambiguous), steps,
     )  # fmt: skip

@@ -9,11 +9,12 @@ All are positive inside a pattern. They are laid out in one vector, in this orde
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _modes
-from ._field import Neurons, Pattern, Problem, predictions, square_loss
+from ._field import Neurons, Pattern, square_loss
 from ._shapes import PerNeuron, PerSample, Scalar, Units
 
 
@@ -31,30 +32,48 @@ class Guards(eqx.Module):
     slack: Units
     stop_loss: Scalar
 
-    def values(self, neurons: Neurons, problem: Problem) -> tuple[Float[Array, " guards"], PerSample]:
-        """(guards, residual) for one state on this pattern."""
+    def values(self, neurons: Neurons, residual: PerSample) -> Float[Array, " guards"]:
+        """The guards in one state on this pattern."""
         mode, slots = self.pattern.mode, self.pattern.slots
-        residual = problem.labels - predictions(neurons, self.pattern, self.weight)
-        side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
-        units = side * neurons.preactivation + self.slack
-        units = jnp.where(mode == _modes.SLIDING, 1.0, units)
-        low, high = self._slots(residual)
-        slides = jnp.any(slots < mode.shape[1], axis=1)
-        outer = jnp.where(slides, self.sign * neurons.output, 1.0)
+        slots_empty = (slots >= mode.shape[1]).astype(jnp.float64).ravel()
+        constant = [
+            jnp.where(mode == _modes.SLIDING, 1.0, self.slack).ravel(),
+            slots_empty,
+            slots_empty,
+            1.0 - self._slides(),
+            jnp.zeros((1,)),
+        ]
+        linear = self._linear(neurons, residual)
         remaining = square_loss(residual) - self.stop_loss
-        flat = [units.ravel(), low.ravel(), high.ravel(), outer, remaining[None]]
-        return jnp.concatenate(flat), residual
+        return jnp.concatenate([*linear, remaining[None]]) + jnp.concatenate(constant)
 
-    def _slots(self, residual: PerSample):
-        slots = self.pattern.slots
-        if slots.shape[1] == 0:
-            return jnp.zeros((0,)), jnp.zeros((0,))
-        empty = slots >= residual.shape[0]
+    def expansion(self, neurons: Neurons, residual) -> Float[Array, "orders guards"]:
+        """Taylor coefficients of the guards from those of the state and of the residual."""
+        linear = jax.vmap(lambda *of: jnp.concatenate(self._linear(*of)))(neurons, residual)
+        orders = residual.shape[0]
+        loss = [
+            sum(jnp.mean(residual[k] * residual[i - k]) for k in range(i + 1)) / 2.0
+            for i in range(orders)
+        ]
+        terms = jnp.concatenate([linear, jnp.stack(loss)[:, None]], axis=1)
+        here = jax.tree.map(lambda leaf: leaf[0], neurons)
+        return terms.at[0].set(self.values(here, residual[0]))
+
+    def _linear(self, neurons: Neurons, residual: PerSample) -> list:
+        """The part of the first four kinds of guards that is linear in the state."""
+        mode = self.pattern.mode
+        side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
+        units = jnp.where(mode == _modes.SLIDING, 0.0, side * neurons.preactivation)
         toward = -self.sign[:, None]
-        beta = self.pattern.sliding_coefficients(residual)
-        full = residual.at[slots].get(mode="fill", fill_value=0.0)
-        low, high = toward * beta, toward * (full - beta)
-        return jnp.where(empty, 1.0, low), jnp.where(empty, 1.0, high)
+        low = toward * self.pattern.sliding_coefficients(residual)
+        slots = self.pattern.slots
+        high = toward * residual.at[slots].get(mode="fill", fill_value=0.0) - low
+        outer = self._slides() * self.sign * neurons.output
+        return [units.ravel(), low.ravel(), high.ravel(), outer]
+
+    def _slides(self):
+        slots = self.pattern.slots
+        return jnp.any(slots < self.pattern.mode.shape[1], axis=1).astype(jnp.float64)
 
 
 class Fired(eqx.Module):

@@ -80,9 +80,7 @@ def first_roots(
     """
     bounds = lower_bound(b)
     keep = min(keep, bounds.shape[0] - 1)
-    smallest, guards = jax.lax.top_k(-bounds, keep + 1)
-    others = -smallest[-1]
-    guards = guards[:-1]
+    guards, others = _smallest(bounds, keep)
 
     def clip(_, carry):
         points, start = carry
@@ -99,3 +97,16 @@ def first_roots(
     order = jnp.argsort(roots)
     return roots[order], guards[order], others
 
+
+def _smallest(bounds: jax.Array, keep: int) -> tuple[jax.Array, jax.Array]:
+    """Where the `keep` smallest are, and the next one. (lax.top_k sorts them all on a CPU.)"""
+
+    def take(i, carry):
+        left, places = carry
+        place = jnp.argmin(left).astype(jnp.int32)
+        return left.at[place].set(jnp.inf), places.at[i].set(place)
+
+    left, places = jax.lax.fori_loop(
+        0, keep, take, (bounds, jnp.zeros((keep,), jnp.int32)), unroll=False
+    )
+    return places, jnp.min(left)

@@ -8,8 +8,8 @@ A step has one of four outcomes:
     accept    none of these: the end of the step is the new state
 
 so no accepted step contains an event, and every event is at the end of a Runge-Kutta step rather
-than on a dense interpolant, which is of lower order. The last correction, of at most 1e-5 of the
-flow's own time, is a second-order Taylor step, exact to rounding.
+than on a dense interpolant, which is of lower order. The last correction, of at most 1e-3 of the
+flow's own time, is a Taylor step of order 4, exact to rounding.
 
 The loop is flat: one iteration is one attempted step of every lane of a vmap, whatever outcome
 each has, so that no lane waits for the events of another.
@@ -32,7 +32,8 @@ from ._network import Network
 from ._solution import RESULTS, Switches
 from ._state import LOOK_AHEAD, RungeKuttaState, moved, rescaled, starting_point, turned
 from ._switching import Boundary, settle
-from ._trial import Trial, attempt, field_term, taylor
+from ._taylor import ORDER, evaluate
+from ._trial import Trial, attempt, field_term
 
 _REJECT, _LOCATE, _SWITCH, _ACCEPT = range(4)
 _TINY = float(np.finfo(np.float64).tiny)
@@ -159,12 +160,12 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         """Of the field, in one attempted step; -1 for implicit solvers, which do not tell.
 
         The stages of the tableau (the last of a first-same-as-last method is the first of the
-        next step), and three for the field and its derivative at the end, where guards are read.
+        next step), and those of the Taylor expansion at the end, where the guards are read.
         """
         if isinstance(self.solver, diffrax.AbstractImplicitSolver):
             return -1
         tableau = self.solver.tableau
-        return tableau.num_stages - int(tableau.fsal) + 3
+        return tableau.num_stages - int(tableau.fsal) + ORDER
 
     # The four outcomes of a step
 
@@ -197,7 +198,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         pending = jnp.any(state.pending)
         offset = jnp.where(pending, 0.0, trial.offset)
         elapsed = jnp.maximum(trial.length + offset, 0.0)
-        end = taylor(trial.end, trial.slope, trial.curvature, elapsed - trial.length)
+        end = evaluate(trial.expansion, elapsed - trial.length)
         state = self._move(problem, state, trial, end, elapsed)
         fired = Fired.at(trial.guard, state.pattern)
         return self._turn(problem, state, trial, fired, pending)
@@ -224,7 +225,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         mode = state.pattern.mode[neuron].astype(jnp.int32)
         vanishes = fired.outer_vanishes & ~pending
         boundary = self._boundary(problem, state, trial, fired, neuron, pending)
-        slope = trial.slope.output[neuron]
+        slope = trial.expansion.output[1, neuron]
         output = state.output[neuron]
         sign = jnp.sign(jnp.where(vanishes | (output == 0.0), slope, output))
         weight = state.weight()
@@ -256,7 +257,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
     def _boundary(self, problem, state, trial, fired: Fired, neuron, pending) -> Boundary:
         """The units of the neuron on their boundaries, with the status each has on arrival."""
         mode = state.pattern.mode[neuron].astype(jnp.int32)
-        p, velocity = state.preactivation[neuron], trial.slope.preactivation[neuron]
+        p, velocity = state.preactivation[neuron], trial.expansion.preactivation[1, neuron]
         sample = jnp.arange(mode.shape[0])
         slides = mode == _modes.SLIDING
         side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)

@@ -8,18 +8,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._field import Neurons, Problem, velocity
+from ._field import Neurons, Problem, predictions, velocity
 from ._guards import Guards
 from ._location import NODES, bernstein, first_roots
 from ._modes import ACTIVE
 from ._shapes import PerNeuron, Scalar
 from ._state import LOOK_AHEAD, RungeKuttaState, starting_point
+from ._taylor import expand, first_zero
 
-# A guard within this much of the flow's own time is reached by a second-order Taylor step: its
-# error, (1e-5)^3 / 6, is below rounding.
-_TAYLOR = 1e-5
+# A guard within this much of the flow's own time is reached by a Taylor step of order 4: its
+# error, (1e-3)^5 / 120, is below rounding.
+_TAYLOR = 1e-3
 # A guard within this much of it is worth aiming the next step at.
-_AIM = 1e-2
+_AIM = 1e-1
 
 
 class Trial(eqx.Module):
@@ -28,10 +29,9 @@ class Trial(eqx.Module):
     length: Scalar
     full: Bool[Array, ""]  # not shortened for an event or a limit
     aimed: Bool[Array, ""]  # it ends at the first of the upcoming events
-    # where it ends, with the first two derivatives there
+    # where it ends, and the Taylor expansion there
     end: Neurons
-    slope: Neurons
-    curvature: Neurons
+    expansion: Neurons
     solver: Any
     # the controller's verdict
     keep: Bool[Array, ""]
@@ -83,8 +83,7 @@ def attempt(
         full=length == state.step_size,
         aimed=length == state.upcoming[0],
         end=end,
-        slope=at_end.slope,
-        curvature=at_end.curvature,
+        expansion=at_end.expansion,
         solver=solver_state,
         keep=keep,
         finite=finite,
@@ -125,8 +124,7 @@ def _guards(state: RungeKuttaState, problem: Problem, weight: PerNeuron) -> Guar
 
 
 class _AtEnd(eqx.Module):
-    slope: Neurons
-    curvature: Neurons
+    expansion: Neurons
     near: Bool[Array, " guards"]
     offset: Float[Array, " guards"]
     expected: Scalar
@@ -134,36 +132,20 @@ class _AtEnd(eqx.Module):
 
 
 def _at_end(guards: Guards, end: Neurons, state: RungeKuttaState, problem: Problem) -> _AtEnd:
-    """The guards beyond the end, by their second-order expansion there."""
-
-    def field(neurons):
-        return velocity(neurons, guards.pattern, guards.weight, problem)
-
-    slope, curvature = jax.jvp(field, (end,), (field(end),))
-
-    def along(time):
-        point = taylor(end, slope, curvature, time)
-        return guards.values(point, problem)
-
-    def first(time):
-        return jax.jvp(along, (time,), (jnp.ones(()),))
-
-    expansion = jax.jvp(first, (jnp.zeros(()),), (jnp.ones(()),))
-    ((g, residual), (g1, residual1)), (_, (g2, _)) = expansion
-    pace = jnp.max(jnp.abs(slope.preactivation) / problem.length, axis=1)
-    pace = jnp.maximum(pace, jnp.abs(slope.output))
+    """The guards around the end of the step, by their Taylor expansions there."""
+    expansion, residual = expand(end, guards.pattern, guards.weight, problem)
     tiny = jnp.finfo(jnp.float64).tiny
+    pace = jnp.max(jnp.abs(expansion.preactivation[1]) / problem.length, axis=1)
+    pace = jnp.maximum(pace, jnp.abs(expansion.output[1]))
     rate = jnp.maximum(
         jnp.max(pace / jnp.maximum(state.size(), tiny)),
-        jnp.linalg.norm(residual1) / jnp.maximum(jnp.linalg.norm(residual), tiny),
+        jnp.linalg.norm(residual[1]) / jnp.maximum(jnp.linalg.norm(residual[0]), tiny),
     )
-    root = jnp.sqrt(jnp.maximum(g1**2 - 2.0 * g * g2, 0.0))
-    falls = (g1 < 0.0) & (g1**2 >= 2.0 * g * g2)
-    offset = jnp.where(falls, 2.0 * g / jnp.where(falls, root - g1, 1.0), jnp.inf)
+    offset = first_zero(guards.expansion(expansion, residual))
     near = jnp.abs(offset) * rate <= _TAYLOR
     soon = (offset > 0.0) & ~near & (offset * rate <= _AIM)
     expected = jnp.min(jnp.where(soon, offset, jnp.inf))
-    return _AtEnd(slope, curvature, near, offset, expected, rate)
+    return _AtEnd(expansion, near, offset, expected, rate)
 
 
 def _inside(guards, interpolant, start, end, problem, length, at_end: _AtEnd):
@@ -173,7 +155,11 @@ def _inside(guards, interpolant, start, end, problem, length, at_end: _AtEnd):
         lambda first, rest, last: jnp.concatenate([first[None], rest, last[None]]),
         start, middle, end,
     )  # fmt: skip
-    values, _ = jax.vmap(lambda neurons: guards.values(neurons, problem))(nodes)
+    def values_at(neurons):
+        residual = problem.labels - predictions(neurons, guards.pattern, guards.weight)
+        return guards.values(neurons, residual)
+
+    values = jax.vmap(values_at)(nodes)
     roots, which, others = first_roots(bernstein(values), LOOK_AHEAD)
     times = jnp.where(jnp.isfinite(roots), roots * length, jnp.inf)
     bound = jnp.where(others < 1.0, others * length, jnp.inf)
@@ -182,9 +168,3 @@ def _inside(guards, interpolant, start, end, problem, length, at_end: _AtEnd):
     early = jnp.isfinite(times) & ((times < before) | ~at_end.near[which])
     crossing = jnp.any(early) | (bound < before)
     return crossing, jnp.sort(jnp.concatenate([times, bound[None]]))
-
-
-def taylor(end: Neurons, slope: Neurons, curvature: Neurons, time: Scalar) -> Neurons:
-    return jax.tree.map(
-        lambda y, y1, y2: y + time * y1 + 0.5 * time**2 * y2, end, slope, curvature
-    )

@@ -54,7 +54,9 @@ def show(numbers: dict[str, Any], console: Console) -> None:
     tally = ", ".join(f"{n} {kind}" for kind, n in numbers["events"].items() if n) or "none"
     table.add_row("events", f"{numbers['stats']['num_events']} ({tally})")
     for index, found in enumerate(numbers["plateaus"], start=1):
-        left = "not left" if found["left"] is None else f"left at t = {found['left']:.6g}"
+        left = "not left"
+        if found["left"] is not None:
+            left = f"left at t = {found['left']:.6g} (half-way down at {found['half']:.6g})"
         table.add_row(f"plateau {index}", f"loss {found['loss']:.6g}, {left}")
     table.add_row("end", f"t = {numbers['t_final']:g}, loss {_text(numbers['loss_final'])}")
     norm = f"{numbers['squared_norm']:.8g}"
@@ -68,7 +70,7 @@ def show(numbers: dict[str, Any], console: Console) -> None:
     table.add_row(
         "steps",
         f"{stats['num_accepted_steps']} accepted of {stats['num_steps']}, "
-        f"{stats['num_field_evaluations']} field evaluations",
+        f"{stats['num_field_evaluations']} field evaluations (a step ends at each saved time)",
     )
     table.add_row("time", f"{seconds['run']:.3g} s, after {seconds['compile']:.3g} s to compile")
     if numbers["descent"] is not None:
@@ -102,7 +104,7 @@ def _show_descent(table: Table, beside: dict[str, Any]) -> None:
     table.add_row(
         "cost",
         f"{beside['evaluations_ratio']:.3g} times the evaluations, "
-        f"{beside['run_ratio']:.3g} times the time of the flow (compiled)",
+        f"{beside['run_ratio']:.3g} times the time of the flow (compiled, end saved only)",
     )
 
 
@@ -126,7 +128,7 @@ def _settings(outcome: Outcome) -> dict[str, Any]:
 
 
 def _plateau(found: Plateau) -> dict[str, float]:
-    return {"loss": found.loss, "reached": found.start, "left": found.end}
+    return {"loss": found.loss, "reached": found.start, "left": found.end, "half": found.half}
 
 
 def _seconds(timed: Timed) -> dict[str, float]:
@@ -136,7 +138,7 @@ def _seconds(timed: Timed) -> dict[str, float]:
 def _descent(outcome: Outcome) -> dict[str, Any] | None:
     if outcome.descent is None:
         return None
-    solution, flow = outcome.descent.solution, outcome.flow.solution
+    solution, bare = outcome.descent.solution, outcome.bare
     successful = bool(solution.result == RESULTS.successful)
     evaluations = int(solution.stats["num_field_evaluations"])
     return {
@@ -145,9 +147,11 @@ def _descent(outcome: Outcome) -> dict[str, Any] | None:
         "message": RESULTS[solution.result],
         "loss_final": float(solution.stats["loss_final"]),
         "num_field_evaluations": evaluations,
-        "seconds": _seconds(outcome.descent),
-        "evaluations_ratio": evaluations / int(flow.stats["num_field_evaluations"]),
-        "run_ratio": outcome.descent.run_seconds / outcome.flow.run_seconds,
+        "seconds": _seconds(outcome.bare_descent),
+        "seconds_flow": _seconds(bare),
+        "num_field_evaluations_flow": int(bare.solution.stats["num_field_evaluations"]),
+        "evaluations_ratio": evaluations / int(bare.solution.stats["num_field_evaluations"]),
+        "run_ratio": outcome.bare_descent.run_seconds / bare.run_seconds,
         "error": _error(outcome) if successful else None,
     }
 
@@ -163,8 +167,8 @@ def _error(outcome: Outcome) -> dict[str, Any]:
     weights = np.sqrt(squares / np.asarray(ours.networks.squared_norm()))[both]
     mine, other = plateaus(ours), plateaus(theirs)
     same = len(mine) == len(other)
-    drops = [float(d.end - f.end) for f, d in zip(mine, other, strict=same) if
-             np.isfinite(d.end) and np.isfinite(f.end)] if same else None  # fmt: skip
+    drops = [float(d.half - f.half) for f, d in zip(mine, other, strict=same) if
+             np.isfinite(d.half) and np.isfinite(f.half)] if same else None  # fmt: skip
     return {
         "function_max": float(function.max()),
         "function_final": float(function[-1]),

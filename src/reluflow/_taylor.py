@@ -1,0 +1,75 @@
+"""The Taylor expansion of the flow on one activation pattern.
+
+The field is a polynomial in (a, p), so its Taylor coefficients follow by recursion, one product
+with the Gram matrix each: with [i] the coefficient of t^i, * the Cauchy product, and r - y = -h,
+
+    h_k[i] = sum_j weight_j (a_j * p_jk)[i],      beta[i] = alpha r[i]  (linear, see `Pattern`),
+    (i+1) a_j[i+1] = 1/n sum_k (beta_jk * p_jk)[i],
+    (i+1) c_jk[i+1] = 1/n (a_j * beta_jk)[i],     p[i+1] = c[i+1] G.
+
+It carries the flow over the last bit of the way to an event, exact to rounding, where another
+Runge-Kutta step would cost three times as much and need a guess of its length.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from . import _modes
+from ._field import Neurons, Pattern, Problem, coefficients, predictions
+from ._shapes import PerNeuron, Scalar
+
+ORDER = 4
+
+
+def expand(
+    start: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem
+) -> tuple[Neurons, Float[Array, "orders samples"]]:
+    """Coefficients 0..ORDER of (a, c, p) and of the residual, along a leading axis."""
+    samples = problem.labels.shape[0]
+    sliding = pattern.mode == _modes.SLIDING
+    a, c, p = [start.output], [start.combination], [start.preactivation]
+    r, beta = [], []
+    for i in range(ORDER + 1):
+        h = sum(predictions(Neurons(a[k], c[k], p[i - k]), pattern, weight) for k in range(i + 1))
+        r.append((problem.labels if i == 0 else 0.0) - h)
+        if i == ORDER:
+            break
+        beta.append(coefficients(r[i], pattern) / samples)
+        divisor = float(i + 1)
+        pull = sum(jnp.sum(beta[k] * p[i - k], axis=1) for k in range(i + 1))
+        push = sum(a[k][:, None] * beta[i - k] for k in range(i + 1))
+        a.append(pull / divisor)
+        c.append(push / divisor)
+        p.append(jnp.where(sliding, 0.0, c[i + 1] @ problem.gram))
+    return Neurons(jnp.stack(a), jnp.stack(c), jnp.stack(p)), jnp.stack(r)
+
+
+def evaluate(expansion: Neurons, time: Scalar) -> Neurons:
+    """The expansion at `time` from its centre."""
+    powers = time ** jnp.arange(ORDER + 1, dtype=jnp.float64)
+    return jax.tree.map(lambda terms: jnp.tensordot(powers, terms, axes=1), expansion)
+
+
+def first_zero(g: Float[Array, "orders guards"]) -> Float[Array, " guards"]:
+    """When each of these functions falls through zero near the centre; inf where it does not.
+
+    The root of the quadratic part, in the form without cancellation, then two Newton steps on
+    the whole polynomial.
+    """
+    discriminant = g[1] ** 2 - 4.0 * g[0] * g[2]
+    falls = (g[1] < 0.0) & (discriminant >= 0.0)
+    root = jnp.sqrt(jnp.where(falls, discriminant, 1.0))
+    time = jnp.where(falls, 2.0 * g[0] / jnp.where(falls, root - g[1], 1.0), 0.0)
+    for _ in range(2):
+        value, slope = _horner(g, time)
+        time = jnp.where(slope < 0.0, time - value / jnp.where(slope < 0.0, slope, 1.0), time)
+    return jnp.where(falls, time, jnp.inf)
+
+
+def _horner(g, time):
+    value, slope = g[-1], jnp.zeros_like(time)
+    for coefficient in g[-2::-1]:
+        slope = slope * time + value
+        value = value * time + coefficient
+    return value, slope
