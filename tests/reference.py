@@ -24,6 +24,7 @@ INACTIVE, ACTIVE, SLIDING, RESTING = range(4)
 DEGREE = 14  # of the residual along a dense output: 7 from a_j times 7 from p_jk
 NODES = (1 - np.cos(np.pi * np.arange(DEGREE + 1) / DEGREE)) / 2
 SHIFT = 1e-11  # a guard that was just switched fires at -SHIFT until it is clearly off zero
+ROUNDING = 1e-14  # of a preactivation: Newton cannot place its zero more closely
 MARGIN = 1e-12  # by which a choice of modes must satisfy its inequalities to count as certain
 
 
@@ -323,7 +324,7 @@ class _Integrator:
             if rate >= 0:
                 break
             move = -value / rate
-            if abs(move) <= 2 * np.spacing(t):
+            if abs(move) <= 2 * np.spacing(t) + ROUNDING / -rate:
                 return t, state
             t = min(max(t + move, self.t), end)
         if self.flow.guards(self.reach(end))[index] > 0:

@@ -114,14 +114,18 @@ def test_other_optimisers_are_those_of_optax(optimiser):
     def value(theta):
         return rf.loss(rf.Network(jnp.zeros_like(theta[0]), *theta), data)
 
-    theta = net.weights()
-    state = optimiser.init(theta)
-    for _ in range(20):
+    @jax.jit
+    def update(theta, state):
         now, grad = jax.value_and_grad(value)(theta)
         step, state = optax.with_extra_args_support(optimiser).update(
             grad, state, theta, value=now, grad=grad, value_fn=value
         )
-        theta = optax.apply_updates(theta, step)
+        return optax.apply_updates(theta, step), state
+
+    theta = net.weights()
+    state = optimiser.init(theta)
+    for _ in range(20):
+        theta, state = update(theta, state)
     np.testing.assert_allclose(sol.final.weights()[1], theta[1], rtol=1e-7, atol=1e-9)
     assert np.all(np.diff(sol.ts) > 0.0)
 

@@ -8,4 +8,5 @@ from ._loss import loss as loss
 from ._flow import flow as flow
 from ._integrator import AbstractIntegrator as AbstractIntegrator
 from ._runge_kutta import RungeKutta as RungeKutta
+from ._descent import descent as descent
 from ._solution import Events as Events, RESULTS as RESULTS, Solution as Solution

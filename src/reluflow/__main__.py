@@ -79,9 +79,12 @@ def run(
         # What the library refuses: it names the argument and says what it must be.
         raise typer.BadParameter(str(error)) from error
     numbers = _report.summary(outcome)
-    written = _output.write(outcome, numbers)
+    # A run that fails on its way has something to show, and says that it failed; one that fails
+    # at its start has not.
+    written = _output.write(outcome, numbers) if _output.saved(outcome.flow.solution).any() else []
     _report.show(numbers, console)
-    console.print("wrote " + ", ".join(str(path) for path in written), soft_wrap=True)
+    if written:
+        console.print("wrote " + ", ".join(str(path) for path in written), soft_wrap=True)
     if not numbers["result"]["successful"]:
         raise typer.Exit(1)
 

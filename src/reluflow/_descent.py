@@ -75,7 +75,7 @@ def descent(
     """
     require_x64()
     saves = _check_arguments(net, data, optimiser, steps, save_every)
-    return _descend(_check_size(net), data, optimiser, saves, throw)
+    return _descend(check_size(net), data, optimiser, saves, throw)
 
 
 def _check_arguments(net, data, optimiser, steps, save_every) -> _Saves:
@@ -102,8 +102,8 @@ def _check_arguments(net, data, optimiser, steps, save_every) -> _Saves:
     return _Saves(np.diff(counts), counts)
 
 
-def _check_size(net: Network) -> Network:
-    """Refuses weights that plain numbers cannot hold; neurons that are exactly 0 pass."""
+def check_size(net: Network) -> Network:
+    """`net`, unless plain numbers cannot hold its weights; neurons that are exactly 0 pass."""
     size = net.log_scale + jnp.log(
         jnp.maximum(jnp.abs(net.output), jnp.max(jnp.abs(net.hidden), axis=-1))
     )

@@ -30,7 +30,15 @@ from ._guards import Fired
 from ._integrator import AbstractIntegrator, Report
 from ._network import Network
 from ._solution import RESULTS, Switches
-from ._state import LOOK_AHEAD, RungeKuttaState, moved, rescaled, starting_point, turned
+from ._state import (
+    LOOK_AHEAD,
+    RungeKuttaState,
+    initial_balance,
+    moved,
+    rescaled,
+    starting_point,
+    turned,
+)
 from ._switching import Boundary, settle
 from ._taylor import ORDER, evaluate
 from ._trial import Trial, attempt, field_term
@@ -97,6 +105,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
             output=net.output,
             hidden=net.hidden,
             preactivation=preactivation,
+            balance=initial_balance(net.output, net.hidden),
             pattern=pattern,
             armed=preactivation != 0.0,
             pending=jnp.any(preactivation == 0.0, axis=1),

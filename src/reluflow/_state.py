@@ -28,6 +28,7 @@ class RungeKuttaState(eqx.Module):
     output: PerNeuron
     hidden: Hidden
     preactivation: Units
+    balance: PerNeuron  # a_j^2 - |w_j|^2, which the flow conserves
     # on which pattern; armed: clear of the boundary; pending: to be classified at the start
     pattern: Pattern
     armed: UnitFlags
@@ -78,6 +79,7 @@ def moved(
     clear = side * end.preactivation > 4.0 * state.slack(problem)
     later = state.upcoming - elapsed
     progressed = elapsed * rate > _SAME_INSTANT
+    hidden = state.hidden + end.combination @ problem.inputs
     state = eqx.tree_at(
         lambda s: (
             s.time, s.output, s.hidden, s.preactivation, s.armed, s.upcoming, s.made_jump,
@@ -86,8 +88,8 @@ def moved(
         state,
         (
             state.time + elapsed,
-            end.output,
-            state.hidden + end.combination @ problem.inputs,
+            balanced_output(end.output, hidden, state.balance),
+            hidden,
             end.preactivation,
             state.armed | clear,
             jnp.sort(jnp.where(later > 0.0, later, jnp.inf)),
@@ -97,6 +99,27 @@ def moved(
         ),
     )  # fmt: skip
     return rescaled(state)
+
+
+def initial_balance(output: PerNeuron, hidden: Hidden) -> PerNeuron:
+    """a_j^2 - |w_j|^2, and exactly zero where only rounding keeps a neuron from being balanced."""
+    inner = jnp.sum(hidden**2, axis=1)
+    balance = output**2 - inner
+    noise = 4.0 * hidden.shape[1] * np.finfo(np.float64).eps * (output**2 + inner)
+    return jnp.where(jnp.abs(balance) > noise, balance, 0.0)
+
+
+def balanced_output(output: PerNeuron, hidden: Hidden, balance: PerNeuron) -> PerNeuron:
+    """a_j = +-(|w_j|^2 + balance)^{1/2}: back on the invariant of the flow (2022, Lemma 1).
+
+    A neuron that shrinks by q along a boundary is on a stable manifold of the flow: its errors
+    grow by 1/q^2 relative to it, unless they are projected away. Only where |a_j| is not small
+    beside |w_j|, for the root is ill-conditioned there, and such a neuron cannot shrink far.
+    """
+    square = jnp.sum(hidden**2, axis=1) + balance
+    good = (4.0 * output**2 >= jnp.sum(hidden**2, axis=1)) & (square > 0.0)
+    root = jnp.sqrt(jnp.where(good, square, 1.0))
+    return jnp.where(good, jnp.sign(output) * root, output)
 
 
 def rescaled(state: RungeKuttaState) -> RungeKuttaState:
@@ -109,16 +132,19 @@ def rescaled(state: RungeKuttaState) -> RungeKuttaState:
     shift = jnp.where(jnp.abs(exponent) > _EXPONENT_RANGE, exponent, 0).astype(jnp.int32)
     row = -shift[:, None]
     return eqx.tree_at(
-        lambda s: (s.exponent, s.output, s.hidden, s.preactivation, s.made_jump),
+        lambda s: (
+            s.exponent, s.output, s.hidden, s.preactivation, s.balance, s.made_jump
+        ),
         state,
         (
             state.exponent + shift,
             jnp.ldexp(state.output, -shift),
             jnp.ldexp(state.hidden, row),
             jnp.ldexp(state.preactivation, row),
+            jnp.ldexp(state.balance, -2 * shift),
             state.made_jump | jnp.any(shift != 0),
         ),
-    )
+    )  # fmt: skip
 
 
 def turned(

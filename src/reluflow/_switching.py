@@ -193,7 +193,9 @@ def _name(local: _Local, boundary: Boundary, status):
     # alpha = 0 and no velocity at all: at rest for good. A unit that slid merely leaves slowly.
     rests = off & (jnp.abs(z) <= noise) & (boundary.before != _FREE)
     modes = jnp.where(rests, _modes.RESTING, status)
-    if_on = z + local.sign * local.residual * jnp.diag(local.gram)
+    # What its velocity would be with alpha = 1, the sliding units giving way (Schur complement).
+    given = jnp.sum(local.gram * local.solve_free(status == _FREE, local.gram), axis=0)
+    if_on = z + local.sign * local.residual * (jnp.diag(local.gram) - given)
     ambiguous = jnp.sum(off & ~rests & (z < -noise) & (if_on > noise))
     return modes, ambiguous
 

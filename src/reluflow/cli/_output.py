@@ -41,14 +41,14 @@ def write(outcome: Outcome, numbers: dict[str, Any]) -> list[Path]:
 
 def _write_trajectory(outcome: Outcome, path: Path) -> None:
     solution, events = outcome.flow.solution, outcome.flow.solution.events
-    saved, count = _saved(solution), min(int(events.count), events.time.shape[0])
+    kept, count = saved(solution), min(int(events.count), events.time.shape[0])
     np.savez(
         path,
-        ts=np.asarray(solution.ts)[saved],
-        losses=np.asarray(solution.losses)[saved],
-        log_scale=np.asarray(solution.networks.log_scale)[saved],
-        output=np.asarray(solution.networks.output)[saved],
-        hidden=np.asarray(solution.networks.hidden)[saved],
+        ts=np.asarray(solution.ts)[kept],
+        losses=np.asarray(solution.losses)[kept],
+        log_scale=np.asarray(solution.networks.log_scale)[kept],
+        output=np.asarray(solution.networks.output)[kept],
+        hidden=np.asarray(solution.networks.hidden)[kept],
         x=np.asarray(outcome.data.x),
         y=np.asarray(outcome.data.y),
         event_time=np.asarray(events.time)[:count],
@@ -73,7 +73,7 @@ def _draw_loss(outcome: Outcome, path: Path) -> None:
 
 def _draw_states(outcome: Outcome, path: Path) -> None:
     solution = outcome.flow.solution
-    ts = np.asarray(solution.ts)[_saved(solution)]
+    ts = np.asarray(solution.ts)[saved(solution)]
     chosen = np.array([int(np.argmin(np.abs(ts - stage))) for stage in _stages(outcome, ts)])
     networks = jax.tree.map(lambda leaf: leaf[chosen], solution.networks)
     axes = states(networks, outcome.data, times=ts[chosen])
@@ -94,6 +94,6 @@ def _stages(outcome: Outcome, ts: np.ndarray) -> tuple[float, ...]:
     return (ts[0], 2.0 / 3.0 * first, middle, ts[-1])
 
 
-def _saved(solution: Solution) -> np.ndarray:
+def saved(solution: Solution) -> np.ndarray:
     """Which of the saved times the run reached."""
     return np.isfinite(np.asarray(solution.ts))

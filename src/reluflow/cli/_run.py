@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from .._dataset import Dataset
-from .._descent import descent
+from .._descent import check_size, descent
 from .._flow import flow
 from .._network import Network
 from .._runge_kutta import RungeKutta
@@ -52,6 +52,8 @@ class Outcome:
 
 def compute(settings: Settings, net: Network, data: Dataset, console: Console) -> Outcome:
     """Raises ValueError for arguments that the library refuses, before anything is compiled."""
+    if settings.descent_step is not None:
+        check_size(net)  # now, rather than once the flow has run
     ts = _times(settings, net)
     timed = _flow(settings, net, data, diffrax.SaveAt(ts=ts), console, "flow")
     if settings.descent_step is None:

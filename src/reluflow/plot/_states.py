@@ -42,7 +42,8 @@ def states(networks: Network, data: Dataset, axes=None, *, times=None) -> np.nda
         networks: a `Network` with a leading axis, `sol.networks` say.
         data: the data set.
         axes: one axes per network (polar ones, unless the inputs are one-dimensional with a
-            bias); a new figure in two columns where not given.
+            bias); a new figure in two columns, with a legend below, where not given. What is
+            drawn has labels, for a legend on axes of your own.
         times: the flow time of each, for the titles.
 
     Returns:
@@ -55,7 +56,7 @@ def states(networks: Network, data: Dataset, axes=None, *, times=None) -> np.nda
             f"{networks.hidden.shape}. Use `state` for a single network."
         )
     count = networks.hidden.shape[0]
-    polar = not is_line(data)
+    polar, fresh = not is_line(data), axes is None
     if axes is None:
         axes = _grid(count, polar)
     axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
@@ -65,7 +66,9 @@ def states(networks: Network, data: Dataset, axes=None, *, times=None) -> np.nda
                 f"Argument `{name}` must have one entry per network ({count}), but it has "
                 f"{len(given)}."
             )
-    (_draw_plane if polar else _draw_line)(networks, data, axes)
+    caption = (_draw_plane if polar else _draw_line)(networks, data, axes)
+    if fresh:
+        _legend(axes[0], caption)
     losses = np.asarray(loss(networks, data))
     for index, ax in enumerate(axes):
         title = f"$L$ = {_style.number(losses[index])}"
@@ -90,11 +93,6 @@ def _grid(count: int, polar: bool) -> np.ndarray:
     grid = figure.subplots(rows, columns, squeeze=False, **kwargs)
     for ax in grid.ravel()[count:]:
         ax.remove()
-    if not polar:
-        for ax in grid[-1]:
-            ax.set_xlabel("input $u$;  kink of neuron $-w_b / w_u$")
-        for ax in grid[:, 0]:
-            ax.set_ylabel(r"output;  signed norm $\mathrm{sign}(a_j) |w_j|$")
     return grid.ravel()[:count]
 
 
@@ -122,7 +120,9 @@ def _draw_line(networks: Network, data: Dataset, axes) -> None:
             ax.plot([], [], ">", color=_style.GREY, label="kink further out")
         ax.set_xlim(left, right)
         ax.set_ylim(-height, height)
-    _legend(axes[0])
+        ax.set_xlabel("input $u$;  kink of neuron $-w_b / w_u$")
+        ax.set_ylabel(r"output;  signed norm $\mathrm{sign}(a_j) |w_j|$")
+        ax.label_outer()
 
 
 def _stars(ax: Axes, kinks, norms, sign, left: float, right: float) -> None:
@@ -144,7 +144,7 @@ def _stars(ax: Axes, kinks, norms, sign, left: float, right: float) -> None:
                         markersize=6, clip_on=False, zorder=4, **style)  # fmt: skip
 
 
-def _draw_plane(networks: Network, data: Dataset, axes) -> None:
+def _draw_plane(networks: Network, data: Dataset, axes) -> str:
     weights = np.asarray(networks.weights()[1][-1])
     # Scaled, since the squares of weights of 1e-200 would underflow in the decomposition.
     _, singular, components = np.linalg.svd(weights / max(np.abs(weights).max(), 1e-300))
@@ -180,14 +180,13 @@ def _draw_plane(networks: Network, data: Dataset, axes) -> None:
         ax.tick_params(axis="x", labelsize=7, pad=-2)
         ax.grid(color="#CCCCCC", linewidth=0.6)
     share = " + ".join(f"{100 * part:.0f}%" for part in explained)
-    _legend(
-        axes[0],
+    return (
         f"$w_j$ in the plane of the top two principal components of $W$ ({share} of $|W|^2$);"
-        "\nradius: norm of the projection, the inner circle is 0",
+        "\nradius: norm of the projection, the inner circle is 0"
     )
 
 
-def _legend(ax: Axes, title: str | None = None) -> None:
+def _legend(ax: Axes, title: str | None) -> None:
     """Below the panels, where it covers no neuron."""
     ax.figure.legend(
         *ax.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9,

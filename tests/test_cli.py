@@ -1,0 +1,152 @@
+"""The command line: wrong input is refused before anything is done, a run writes what it says."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("matplotlib")
+
+from typer.testing import CliRunner
+
+from reluflow.__main__ import app
+from reluflow.cli._settings import log_of
+
+FILES = {"summary.json", "trajectory.npz", "loss.png", "states.png"}
+
+
+def invoke(*arguments):
+    # Wide, so that no word of an error message is broken over two lines.
+    return CliRunner(env={"COLUMNS": "250", "NO_COLOR": "1"}).invoke(app, ["run", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["three-points"], ["three-points", "two-points", "gaussian-teacher"]),
+        (["two-points", "--neurons", "0"], ["--neurons", "1"]),
+        (["two-points", "--neurons", "many"], ["--neurons", "integer"]),
+        (["two-points", "--scale", "tiny"], ["--scale", "'tiny'"]),
+        (["two-points", "--scale", "0"], ["--scale", "positive"]),
+        (["two-points", "--scale", "-1e-6"], ["--scale", "positive"]),
+        (["two-points", "--scale", "nan"], ["--scale", "finite"]),
+        (["two-points", "--scale", "inf"], ["--scale", "finite"]),
+        (["two-points", "--seed", "-1"], ["--seed", "0"]),
+        (["two-points", "--t1", "0"], ["--t1", "positive"]),
+        (["two-points", "--t1", "nan"], ["--t1", "nan"]),
+        (["two-points", "--rtol", "1e-20"], ["--rtol", "1e-13", "1e-20"]),
+        (["two-points", "--rtol", "1"], ["--rtol", "0.1"]),
+        (["two-points", "--integrator", "euler"], ["--integrator", "euler", "dopri8", "kvaerno5"]),
+        (["two-points", "--compare-descent", "0"], ["--compare-descent", "step"]),
+        (["two-points", "--compare-descent", "0.3", "--t1", "1"], ["--compare-descent", "divide"]),
+        (["two-points", "--compare-descent", "0.1", "--scale", "1e-1000"], ["net", "rf.flow"]),
+        (["two-points", "--samples", "3"], ["--samples", "two-points"]),
+        (["two-points", "--labels", "positive"], ["--labels", "two-points"]),
+        (["orthonormal", "--samples", "4", "--dim", "3"], ["dim", "at least", "4"]),
+        (["orthonormal", "--labels", "odd"], ["--labels", "odd", "normal", "positive"]),
+        (["two-points", "--nonsense"], ["--nonsense"]),
+    ],
+)
+def test_wrong_input(arguments, words, tmp_path):
+    result = invoke(*arguments, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2, result.output
+    for word in words:
+        assert word in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_out_must_not_be_a_file(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        result = invoke("two-points", "--out", str(out))
+        assert result.exit_code == 2 and "--out" in result.output
+    assert (tmp_path / "file").read_text() == "precious"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_no_experiment_lists_them():
+    result = invoke()
+    assert result.exit_code == 2 and "five-points" in result.output
+
+
+def test_a_scale_no_float_can_hold():
+    np.testing.assert_allclose(log_of("1e-1000"), -1000 * np.log(10.0), rtol=1e-15)
+    np.testing.assert_allclose(log_of("2.5e-6"), np.log(2.5e-6), rtol=1e-15)
+
+
+def test_two_points_end_to_end(tmp_path):
+    out = tmp_path / "deep" / "two-points"
+    result = invoke(
+        "two-points", "--neurons", "12", "--seed", "3", "--out", str(out),
+        "--compare-descent", "1e-2", "--rtol", "1e-7",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in out.iterdir()} == FILES
+    assert [path.name for path in out.parent.iterdir()] == ["two-points"]  # no drafts left
+    for name in ("loss.png", "states.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+    summary = json.loads((out / "summary.json").read_text())
+    with np.load(out / "trajectory.npz") as file:
+        trajectory = dict(file)
+    check_consistency(summary, trajectory)
+    for word in ("plateau 1", "plateau 2", "squared norm", "stop", "descent", "error of drops"):
+        assert word in result.output
+
+
+def check_consistency(summary, trajectory):
+    """The numbers of summary.json, computed again from trajectory.npz."""
+    assert summary["result"]["successful"] and summary["t_final"] == 40.0
+    ts, losses = trajectory["ts"], trajectory["losses"]
+    assert ts[0] == 0.0 and ts[-1] == 40.0
+    np.testing.assert_allclose(losses[-1], summary["loss_final"], rtol=1e-6)
+    scale = np.exp(trajectory["log_scale"])
+    a, w = scale * trajectory["output"], scale[..., None] * trajectory["hidden"]
+    np.testing.assert_allclose(
+        np.sum(a[-1] ** 2) + np.sum(w[-1] ** 2), summary["squared_norm"], rtol=1e-12
+    )
+    h = np.einsum("tj,tjk->tk", a, np.maximum(w @ trajectory["x"].T, 0.0))
+    expected = np.mean((h - trajectory["y"]) ** 2, axis=1) / 2.0
+    np.testing.assert_allclose(losses, expected, rtol=1e-6, atol=1e-20)
+    minimum = 2.0 * (1.0 / np.sqrt(5.0) + 1.0 / np.sqrt(1.25))
+    np.testing.assert_allclose(summary["minimal_squared_norm"], minimum, rtol=1e-14)
+    np.testing.assert_allclose(
+        summary["squared_norm_ratio"], summary["squared_norm"] / minimum, rtol=1e-14
+    )
+    first, second = summary["plateaus"]
+    np.testing.assert_allclose([first["loss"], second["loss"]], [0.5, 0.25], rtol=1e-3)
+    assert first["left"] < first["half"] < second["reached"] < second["left"]
+    assert len(trajectory["event_time"]) == summary["stats"]["num_events"]
+    assert sum(summary["events"].values()) == summary["stats"]["num_events"]
+    assert summary["events"]["stop"] > 0 and summary["events"]["switch on"] == 0
+    beside = summary["descent"]
+    assert beside["num_field_evaluations"] == 4000
+    assert 1e-4 < beside["error"]["function_max"] < 0.2 and len(beside["error"]["drops"]) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["five-points", "--neurons", "8", "--t1", "60", "--scale", "1e-2"],
+        ["orthonormal", "--samples", "3", "--dim", "4", "--neurons", "5", "--t1", "20",
+         "--labels", "positive", "--integrator", "tsit5"],
+        ["gaussian-teacher", "--samples", "3", "--dim", "6", "--neurons", "4", "--t1", "5",
+         "--scale", "1e-400"],
+    ],
+)  # fmt: skip
+def test_the_other_experiments_small(arguments, tmp_path):
+    result = invoke(*arguments, "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["settings"]["experiment"] == arguments[0]
+
+
+def test_a_run_again_replaces_its_files_and_no_others(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "summary.json").write_text("old")
+    result = invoke("two-points", "--neurons", "3", "--t1", "1", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in tmp_path.iterdir()} == FILES | {"notes.txt"}
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert json.loads((tmp_path / "summary.json").read_text())["t_final"] == 1.0
