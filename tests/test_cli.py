@@ -11,6 +11,7 @@ pytest.importorskip("matplotlib")
 from typer.testing import CliRunner
 
 from reluflow.__main__ import app
+from reluflow.cli import _run
 from reluflow.cli._settings import log_of
 
 FILES = {"summary.json", "trajectory.npz", "loss.png", "states.png"}
@@ -150,3 +151,19 @@ def test_a_run_again_replaces_its_files_and_no_others(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == FILES | {"notes.txt"}
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert json.loads((tmp_path / "summary.json").read_text())["t_final"] == 1.0
+
+
+def test_a_run_that_fails_on_its_way_says_so(tmp_path, monkeypatch):
+    flow = _run.flow
+
+    def impatient(*args, max_steps, **kwargs):
+        return flow(*args, max_steps=max_steps or 40, **kwargs)
+
+    monkeypatch.setattr(_run, "flow", impatient)
+    result = invoke("two-points", "--neurons", "3", "--out", str(tmp_path / "out"))
+    assert result.exit_code == 1 and "max_steps" in result.output
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert not summary["result"]["successful"] and "max_steps" in summary["result"]["message"]
+    with np.load(tmp_path / "out" / "trajectory.npz") as file:
+        assert file["ts"][-1] <= summary["t_final"] < 40.0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -1,5 +1,6 @@
 """The numbered examples run as they are, each in a fresh interpreter, and say what they should."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -57,5 +58,5 @@ def test_sliding(outputs):
     text, _ = outputs("03")
     errors = [float(e) for e in re.findall(r"^\S+\s+(\d\.\d+e-\d+)$", text, re.MULTILINE)]
     assert len(errors) == 3
-    for coarse, fine in zip(errors[:-1], errors[1:], strict=True):
+    for coarse, fine in itertools.pairwise(errors):
         assert 3.8 < coarse / fine < 4.2

@@ -35,7 +35,8 @@ def test_importing_does_not_touch_pyplot():
 
 
 def test_loss_curve(tmp_path):
-    sol = SimpleNamespace(ts=np.array([0.0, 1.0, 2.0, np.inf]), losses=np.array([1, 0.5, 0, np.inf]))
+    ts, losses = np.array([0.0, 1.0, 2.0, np.inf]), np.array([1.0, 0.5, 0.0, np.inf])
+    sol = SimpleNamespace(ts=ts, losses=losses)
     ax = loss_curve(sol, label="flow", plateaus=[Plateau(1.0, 0.0, 1.5, 1.8)])
     assert "flow time" in ax.get_xlabel() and "loss" in ax.get_ylabel()
     assert ax.get_yscale() == "log" and len(ax.lines[0].get_xdata()) == 3

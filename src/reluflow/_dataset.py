@@ -1,6 +1,7 @@
 """A data set, and the Gram matrix through which the flow sees its inputs."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -74,6 +75,7 @@ class Dataset(eqx.Module):
 
     def is_orthogonal(self) -> bool:
         """Whether all inputs are orthogonal to each other, to rounding (needs concrete data)."""
-        gram = np.array(self.gram())
+        with jax.ensure_compile_time_eval():  # the data may be a constant of a jitted function
+            gram = np.array(self.gram())
         np.fill_diagonal(gram, 0.0)
         return not gram.any()

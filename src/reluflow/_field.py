@@ -96,6 +96,19 @@ def velocity(
     return Neurons(jnp.sum(beta * neurons.preactivation, axis=1), combination, preactivation)
 
 
+def kernel_trace(
+    neurons: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem
+) -> Scalar:
+    """A bound of the tangent kernel's eigenvalues, K = dh dh^T / n: its trace,
+
+    1/n sum_jk weight_j (alpha_jk a_j^2 |x_k|^2 + relu(p_jk)^2), with alpha = 1 where it slides.
+    """
+    touched = (pattern.mode == _modes.ACTIVE) | (pattern.mode == _modes.SLIDING)
+    outer = (neurons.output**2)[:, None] * problem.length**2
+    diagonal = jnp.where(touched, outer + neurons.preactivation**2, 0.0)
+    return jnp.sum(weight[:, None] * diagonal) / problem.labels.shape[0]
+
+
 def square_loss(residual: PerSample) -> Scalar:
     """L = 1/(2n) sum_k r_k^2."""
     return jnp.mean(residual**2) / 2.0

@@ -6,11 +6,11 @@ nodes by one matrix product, and its graph lies in the convex hull of the points
 
 * if no b_i is negative, there is no root: a pair of crossings inside a step, which comparing the
   signs at its two ends would miss, always shows;
-* where the lower edge of the hull meets zero is a lower bound of the first root. Cutting the
-  polynomial there and repeating (Bezier clipping) converges quadratically to a simple root, and
-  never jumps over one.
+* where the lower edge of the hull meets zero is a lower bound of the first root.
 
-The bound is computed for all guards, the clipping only for the few whose bound is smallest.
+The bound is computed for all guards; Newton's method starts there for the few whose bound is
+smallest. Its root only says where the next step should end: that step is judged in the same way,
+so a root that was jumped over shows again, and more clearly the shorter the step is.
 """
 
 from math import comb
@@ -37,12 +37,13 @@ def _bernstein_from_values() -> np.ndarray:
 
 
 NODES = _nodes()
-_FROM_VALUES = _bernstein_from_values()
+_BERNSTEIN_FROM_VALUES = _bernstein_from_values()
+_MONOMIAL_FROM_VALUES = np.linalg.inv(np.vander(NODES, increasing=True))
 
 
 def bernstein(values: Float[Array, "nodes guards"]) -> Float[Array, "nodes guards"]:
     """Bernstein coefficients of the polynomials with these values at `NODES`."""
-    return jnp.tensordot(jnp.asarray(_FROM_VALUES), values, axes=1)
+    return jnp.tensordot(jnp.asarray(_BERNSTEIN_FROM_VALUES), values, axes=1)
 
 
 def lower_bound(b: Float[Array, "nodes *guards"]) -> Float[Array, "*guards"]:
@@ -61,41 +62,51 @@ def lower_bound(b: Float[Array, "nodes *guards"]) -> Float[Array, "*guards"]:
     return bound
 
 
-def _right_part(b: jax.Array, theta: jax.Array) -> jax.Array:
-    """Control points of the polynomial on [theta, 1] (de Casteljau)."""
-    for level in range(1, DEGREE + 1):
-        last = DEGREE + 1 - level  # the points from here on are final
-        b = jnp.concatenate([b[:last] + theta * (b[1 : last + 1] - b[:last]), b[last:]])
-    return b
-
-
 def first_roots(
-    b: Float[Array, "nodes guards"], keep: int, rounds: int = 6
+    values: Float[Array, "nodes guards"], keep: int
 ) -> tuple[Float[Array, " keep"], Int[Array, " keep"], Float[Array, ""]]:
     """First roots of the `keep` guards that may have the earliest ones.
 
+    Arguments:
+        values: of the guards at `NODES`.
+        keep: of how many guards to find the root.
+
     Returns (roots in increasing order, their guards, a bound below which no other guard has a
-    root); inf stands for 'none'. A root that has not converged is given by its lower bound, so a
-    step that ends at the smallest of roots and bound contains no root in its interior.
+    root); inf stands for 'none'. Where Newton's method does not find the root that the hull
+    suspects, its lower bound is given, and the step taken to it decides.
     """
-    bounds = lower_bound(b)
-    keep = min(keep, bounds.shape[0] - 1)
+    bounds = lower_bound(bernstein(values))
+    # Padded for problems with fewer guards than that.
+    bounds = jnp.concatenate([bounds, jnp.full((max(0, keep + 1 - bounds.shape[0]),), jnp.inf)])
     guards, others = _smallest(bounds, keep)
-
-    def clip(_, carry):
-        points, start = carry
-        cut = lower_bound(points)
-        inside = cut < 1.0
-        step = jnp.where(inside, cut, 0.0)
-        points = jnp.where(inside, _right_part(points, step), points)
-        start = jnp.where(inside, start + step * (1.0 - start), start)
-        return points, jnp.where(jnp.isinf(cut), jnp.inf, start)
-
-    chosen = b[:, guards]
-    start = jnp.where(jnp.isinf(bounds[guards]), jnp.inf, 0.0)
-    _, roots = jax.lax.fori_loop(0, rounds, clip, (chosen, start))
+    guards = jnp.minimum(guards, values.shape[1] - 1)
+    bound = bounds[guards]
+    roots = _newton(jnp.asarray(_MONOMIAL_FROM_VALUES) @ values[:, guards], bound)
     order = jnp.argsort(roots)
     return roots[order], guards[order], others
+
+
+def _newton(terms: Float[Array, "powers keep"], bound: Float[Array, " keep"], rounds: int = 5):
+    """Roots of polynomials in monomial form, from their lower bounds."""
+    theta = jnp.where(bound < 1.0, bound, 0.0)
+    scale = jnp.max(jnp.abs(terms), axis=0)
+    for _ in range(rounds):
+        value, slope = horner(terms, theta)
+        falls = slope < 0.0
+        theta = jnp.where(falls, theta - value / jnp.where(falls, slope, 1.0), theta)
+        theta = jnp.clip(theta, 0.0, 1.0)
+    value, slope = horner(terms, theta)
+    found = (jnp.abs(value) <= 1e-6 * scale) & (slope < 0.0) & (theta < 1.0) & (theta >= bound - 1e-9)
+    return jnp.where(found, theta, jnp.where(bound < 1.0, bound, jnp.inf))
+
+
+def horner(terms: Float[Array, "powers *many"], at: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Polynomials with coefficients terms[power] and their derivatives."""
+    value, slope = terms[-1], jnp.zeros_like(at)
+    for coefficient in terms[-2::-1]:
+        slope = slope * at + value
+        value = value * at + coefficient
+    return value, slope
 
 
 def _smallest(bounds: jax.Array, keep: int) -> tuple[jax.Array, jax.Array]:
@@ -106,7 +117,5 @@ def _smallest(bounds: jax.Array, keep: int) -> tuple[jax.Array, jax.Array]:
         place = jnp.argmin(left).astype(jnp.int32)
         return left.at[place].set(jnp.inf), places.at[i].set(place)
 
-    left, places = jax.lax.fori_loop(
-        0, keep, take, (bounds, jnp.zeros((keep,), jnp.int32)), unroll=False
-    )
+    left, places = jax.lax.fori_loop(0, keep, take, (bounds, jnp.zeros((keep,), jnp.int32)))
     return places, jnp.min(left)

@@ -43,7 +43,7 @@ from ._switching import Boundary, settle
 from ._taylor import ORDER, evaluate
 from ._trial import Trial, attempt, field_term
 
-_REJECT, _LOCATE, _SWITCH, _ACCEPT = range(4)
+_REJECT, _LOCATE, _ACCEPT = range(3)
 _TINY = float(np.finfo(np.float64).tiny)
 _MAX_STALLED = 64  # attempts in a row without an accepted step or a switch
 _MAX_SLIDING = 24  # by default; the 2022 paper's high-dimensional run reaches 17
@@ -147,15 +147,17 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         trial = attempt(
             self._solver(state), self.controller, problem, state, limit, self._error_order()
         )
-        pending = jnp.any(state.pending)
-        outcome = jnp.where(
-            ~trial.keep & ~pending, _REJECT,
-            jnp.where(pending, _SWITCH,
-            jnp.where(trial.crossing, _LOCATE,
-            jnp.where(trial.arrived, _SWITCH, _ACCEPT))),
-        )  # fmt: skip
-        outcomes = (self._reject, self._locate, self._switch, self._accept)
-        state, report = jax.lax.switch(outcome, outcomes, problem, state, trial, limit)
+        switches = (trial.keep & ~trial.crossing & trial.arrived) | jnp.any(state.pending)
+        accepts = (trial.keep & ~trial.crossing) | switches
+        outcome = jnp.where(accepts, _ACCEPT, jnp.where(trial.keep, _LOCATE, _REJECT))
+        outcomes = (self._reject, self._locate, self._accept)
+        moved = jax.lax.switch(outcome, outcomes, problem, state, trial, limit, switches)
+        # Under vmap every branch runs, so the switch has no other move of its own: it is an
+        # accepted step that ended at an event.
+        turn = jax.tree_util.Partial(self._switch, problem, trial)
+        state, report = jax.lax.cond(
+            switches, turn, lambda state: (state, self.report(problem, state, accepts)), moved
+        )
         stuck = state.stalled > _MAX_STALLED
         collapsed = RESULTS.where(trial.finite, RESULTS.step_collapsed, RESULTS.not_finite)
         result = RESULTS.where(stuck, collapsed, report.result)
@@ -176,41 +178,35 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         tableau = self.solver.tableau
         return tableau.num_stages - int(tableau.fsal) + ORDER
 
-    # The four outcomes of a step
+    # The outcomes of a step
 
-    def _reject(self, problem, state, trial, limit):
-        state = eqx.tree_at(
-            lambda s: (s.step_size, s.upcoming, s.controller, s.stalled),
-            state,
-            (
-                trial.next_size,
-                jnp.full_like(state.upcoming, jnp.inf),
-                trial.controller,
-                state.stalled + 1,
-            ),
+    def _reject(self, problem, state, trial, limit, switches) -> RungeKuttaState:
+        fields = (
+            trial.next_size,
+            jnp.full_like(state.upcoming, jnp.inf),
+            trial.controller,
+            state.stalled + 1,
         )
-        return state, self.report(problem, state)
-
-    def _locate(self, problem, state, trial, limit):
-        state = eqx.tree_at(
-            lambda s: (s.upcoming, s.stalled), state, (trial.roots, state.stalled + 1)
+        return eqx.tree_at(
+            lambda s: (s.step_size, s.upcoming, s.controller, s.stalled), state, fields
         )
-        return state, self.report(problem, state)
 
-    def _accept(self, problem, state, trial, limit):
-        reached = trial.length == limit - state.time
-        state = self._move(problem, state, trial, trial.end, trial.length)
-        state = eqx.tree_at(lambda s: s.time, state, jnp.where(reached, limit, state.time))
-        return state, self.report(problem, state, accepted=True)
+    def _locate(self, problem, state, trial, limit, switches) -> RungeKuttaState:
+        fields = (trial.roots, state.stalled + 1)
+        return eqx.tree_at(lambda s: (s.upcoming, s.stalled), state, fields)
 
-    def _switch(self, problem, state, trial, limit):
+    def _accept(self, problem, state, trial, limit, switches) -> RungeKuttaState:
         pending = jnp.any(state.pending)
-        offset = jnp.where(pending, 0.0, trial.offset)
+        offset = jnp.where(switches & ~pending, trial.offset, 0.0)
         elapsed = jnp.maximum(trial.length + offset, 0.0)
         end = evaluate(trial.expansion, elapsed - trial.length)
+        reached = ~switches & (trial.length == limit - state.time)
         state = self._move(problem, state, trial, end, elapsed)
+        return eqx.tree_at(lambda s: s.time, state, jnp.where(reached, limit, state.time))
+
+    def _switch(self, problem, trial, state) -> tuple[RungeKuttaState, Report]:
         fired = Fired.at(trial.guard, state.pattern)
-        return self._turn(problem, state, trial, fired, pending)
+        return self._turn(problem, state, trial, fired, jnp.any(state.pending))
 
     def _move(self, problem, state, trial: Trial, end, elapsed) -> RungeKuttaState:
         """The state at `end` on the same pattern, and the size of the next step."""
@@ -285,7 +281,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
     def _places(self, samples: int) -> int:
         return min(samples, self.max_sliding + _SPARE_PLACES)
 
-    def report(self, problem, state, accepted: bool = False) -> Report:
+    def report(self, problem, state, accepted=False) -> Report:
         places = self._places(problem.labels.shape[0])
         nothing = jnp.full((places,), -1, jnp.int32)
         mode = jnp.full((places,), -1, jnp.int8)
@@ -294,7 +290,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         )
         return Report(
             time=state.time,
-            accepted=jnp.array(accepted),
+            accepted=jnp.asarray(accepted),
             result=RESULTS.successful,
             switches=switches,
             ambiguous=jnp.array(0),

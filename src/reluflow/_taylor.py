@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from . import _modes
 from ._field import Neurons, Pattern, Problem, coefficients, predictions
+from ._location import horner
 from ._shapes import PerNeuron, Scalar
 
 ORDER = 4
@@ -62,14 +63,7 @@ def first_zero(g: Float[Array, "orders guards"]) -> Float[Array, " guards"]:
     root = jnp.sqrt(jnp.where(falls, discriminant, 1.0))
     time = jnp.where(falls, 2.0 * g[0] / jnp.where(falls, root - g[1], 1.0), 0.0)
     for _ in range(2):
-        value, slope = _horner(g, time)
+        value, slope = horner(g, time)
         time = jnp.where(slope < 0.0, time - value / jnp.where(slope < 0.0, slope, 1.0), time)
     return jnp.where(falls, time, jnp.inf)
 
-
-def _horner(g, time):
-    value, slope = g[-1], jnp.zeros_like(time)
-    for coefficient in g[-2::-1]:
-        slope = slope * time + value
-        value = value * time + coefficient
-    return value, slope

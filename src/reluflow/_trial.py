@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._field import Neurons, Problem, predictions, velocity
+from ._field import Neurons, Problem, kernel_trace, predictions, velocity
 from ._guards import Guards
-from ._location import NODES, bernstein, first_roots
+from ._location import NODES, first_roots
 from ._modes import ACTIVE
 from ._shapes import PerNeuron, Scalar
 from ._state import LOOK_AHEAD, RungeKuttaState, starting_point
@@ -76,7 +76,7 @@ def attempt(
     )  # fmt: skip
     guards = _guards(state, problem, weight)
     interpolant = solver.interpolation_cls(t0=0.0, t1=1.0, **dense)
-    at_end = _at_end(guards, end, state, problem)
+    at_end = _at_end(guards, end, state, problem, rest - length)
     inside = _inside(guards, interpolant, start, end, problem, length, at_end)
     return Trial(
         length=length,
@@ -112,7 +112,9 @@ def _scaled_error(error: Neurons, state: RungeKuttaState, problem: Problem) -> S
     along = jnp.abs(error.preactivation) / problem.length
     bound = jnp.abs(error.combination) * problem.length
     largest = jnp.maximum(jnp.abs(error.output), jnp.max(jnp.maximum(along, bound), axis=1))
-    scale = state.rtol * state.size() + state.atol * jnp.exp(-state.total_log_scale())
+    # As a logarithm: 0 e^1000 would not be 0.
+    scaled_atol = jnp.exp(jnp.log(state.atol) - state.total_log_scale())
+    scale = state.rtol * state.size() + scaled_atol
     return jnp.max(largest / jnp.maximum(scale, jnp.finfo(jnp.float64).tiny))
 
 
@@ -131,18 +133,24 @@ class _AtEnd(eqx.Module):
     rate: Scalar
 
 
-def _at_end(guards: Guards, end: Neurons, state: RungeKuttaState, problem: Problem) -> _AtEnd:
-    """The guards around the end of the step, by their Taylor expansions there."""
+def _at_end(
+    guards: Guards, end: Neurons, state: RungeKuttaState, problem: Problem, remaining: Scalar
+) -> _AtEnd:
+    """The guards around the end of the step, by their Taylor expansions there.
+
+    The rate bounds how fast anything can change: the speed of a neuron relative to itself, and
+    the trace of the tangent kernel, which bounds the decay of the residual even where it stands
+    still now. Without the latter a flow that has converged would seem to allow any step.
+    """
     expansion, residual = expand(end, guards.pattern, guards.weight, problem)
-    tiny = jnp.finfo(jnp.float64).tiny
     pace = jnp.max(jnp.abs(expansion.preactivation[1]) / problem.length, axis=1)
     pace = jnp.maximum(pace, jnp.abs(expansion.output[1]))
     rate = jnp.maximum(
-        jnp.max(pace / jnp.maximum(state.size(), tiny)),
-        jnp.linalg.norm(residual[1]) / jnp.maximum(jnp.linalg.norm(residual[0]), tiny),
+        jnp.max(pace / jnp.maximum(state.size(), jnp.finfo(jnp.float64).tiny)),
+        kernel_trace(end, guards.pattern, guards.weight, problem),
     )
     offset = first_zero(guards.expansion(expansion, residual))
-    near = jnp.abs(offset) * rate <= _TAYLOR
+    near = (jnp.abs(offset) * rate <= _TAYLOR) & (offset <= remaining)
     soon = (offset > 0.0) & ~near & (offset * rate <= _AIM)
     expected = jnp.min(jnp.where(soon, offset, jnp.inf))
     return _AtEnd(expansion, near, offset, expected, rate)
@@ -160,11 +168,11 @@ def _inside(guards, interpolant, start, end, problem, length, at_end: _AtEnd):
         return guards.values(neurons, residual)
 
     values = jax.vmap(values_at)(nodes)
-    roots, which, others = first_roots(bernstein(values), LOOK_AHEAD)
+    roots, which, others = first_roots(values, LOOK_AHEAD)
     times = jnp.where(jnp.isfinite(roots), roots * length, jnp.inf)
     bound = jnp.where(others < 1.0, others * length, jnp.inf)
     # A guard that is at its zero at the end has its root there, give or take: no crossing.
-    before = length - _TAYLOR / at_end.rate
+    before = length - _TAYLOR / jnp.maximum(at_end.rate, jnp.finfo(jnp.float64).tiny)
     early = jnp.isfinite(times) & ((times < before) | ~at_end.near[which])
     crossing = jnp.any(early) | (bound < before)
     return crossing, jnp.sort(jnp.concatenate([times, bound[None]]))

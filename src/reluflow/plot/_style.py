@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 BLUE: Final = "#0072B2"
 VERMILION: Final = "#D55E00"
 GREEN: Final = "#009E73"
-PURPLE: Final = "#CC79A7"
 GREY: Final = "#777777"
 
 # Neurons by the sign of a_j, which the flow of a balanced network never changes (Lemma 1).
