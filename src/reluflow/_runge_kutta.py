@@ -33,6 +33,7 @@ from ._solution import RESULTS, Switches
 from ._state import (
     LOOK_AHEAD,
     RungeKuttaState,
+    Turn,
     initial_balance,
     moved,
     rescaled,
@@ -147,17 +148,22 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         trial = attempt(
             self._solver(state), self.controller, problem, state, limit, self._error_order()
         )
-        switches = (trial.keep & ~trial.crossing & trial.arrived) | jnp.any(state.pending)
-        accepts = (trial.keep & ~trial.crossing) | switches
+        turns = (trial.keep & ~trial.crossing & trial.arrived) | jnp.any(state.pending)
+        accepts = (trial.keep & ~trial.crossing) | turns
         outcome = jnp.where(accepts, _ACCEPT, jnp.where(trial.keep, _LOCATE, _REJECT))
-        outcomes = (self._reject, self._locate, self._accept)
-        moved = jax.lax.switch(outcome, outcomes, problem, state, trial, limit, switches)
-        # Under vmap every branch runs, so the switch has no other move of its own: it is an
-        # accepted step that ended at an event.
-        turn = jax.tree_util.Partial(self._switch, problem, trial)
-        state, report = jax.lax.cond(
-            switches, turn, lambda state: (state, self.report(problem, state, accepts)), moved
+        # The pattern stays out of the branches, which would copy it, and so does the turn: under
+        # vmap every branch runs.
+        outcomes = [
+            lambda move=move: _without_pattern(move(problem, state, trial, limit, turns))
+            for move in (self._reject, self._locate, self._accept)
+        ]
+        moved = _with_pattern(jax.lax.switch(outcome, outcomes), state.pattern)
+        turn, report = jax.lax.cond(
+            turns,
+            lambda: self._turn(problem, moved, trial),
+            lambda: (Turn.none(moved, self._places(problem)), self.report(problem, moved, accepts)),
         )
+        state = turned(moved, turn)
         stuck = state.stalled > _MAX_STALLED
         collapsed = RESULTS.where(trial.finite, RESULTS.step_collapsed, RESULTS.not_finite)
         result = RESULTS.where(stuck, collapsed, report.result)
@@ -180,7 +186,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
 
     # The outcomes of a step
 
-    def _reject(self, problem, state, trial, limit, switches) -> RungeKuttaState:
+    def _reject(self, problem, state, trial, limit, turns) -> RungeKuttaState:
         fields = (
             trial.next_size,
             jnp.full_like(state.upcoming, jnp.inf),
@@ -191,22 +197,18 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
             lambda s: (s.step_size, s.upcoming, s.controller, s.stalled), state, fields
         )
 
-    def _locate(self, problem, state, trial, limit, switches) -> RungeKuttaState:
+    def _locate(self, problem, state, trial, limit, turns) -> RungeKuttaState:
         fields = (trial.roots, state.stalled + 1)
         return eqx.tree_at(lambda s: (s.upcoming, s.stalled), state, fields)
 
-    def _accept(self, problem, state, trial, limit, switches) -> RungeKuttaState:
+    def _accept(self, problem, state, trial, limit, turns) -> RungeKuttaState:
         pending = jnp.any(state.pending)
-        offset = jnp.where(switches & ~pending, trial.offset, 0.0)
+        offset = jnp.where(turns & ~pending, trial.offset, 0.0)
         elapsed = jnp.maximum(trial.length + offset, 0.0)
         end = evaluate(trial.expansion, elapsed - trial.length)
-        reached = ~switches & (trial.length == limit - state.time)
+        reached = ~turns & (trial.length == limit - state.time)
         state = self._move(problem, state, trial, end, elapsed)
         return eqx.tree_at(lambda s: s.time, state, jnp.where(reached, limit, state.time))
-
-    def _switch(self, problem, trial, state) -> tuple[RungeKuttaState, Report]:
-        fired = Fired.at(trial.guard, state.pattern)
-        return self._turn(problem, state, trial, fired, jnp.any(state.pending))
 
     def _move(self, problem, state, trial: Trial, end, elapsed) -> RungeKuttaState:
         """The state at `end` on the same pattern, and the size of the next step."""
@@ -223,41 +225,41 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         )
         return moved(problem, state, end, elapsed, trial.rate)
 
-    def _turn(self, problem, state, trial, fired: Fired, pending):
-        """Changes the pattern of the neuron that stands on a boundary."""
+    def _turn(self, problem, state, trial) -> tuple[Turn, Report]:
+        """The next pattern of the neuron that stands on a boundary."""
+        fired, pending = Fired.at(trial.guard, state.pattern), jnp.any(state.pending)
         stops = fired.loss_reached & ~pending
-        neuron = jnp.where(pending, jnp.argmax(state.pending), fired.neuron)
+        neuron = jnp.where(pending, jnp.argmax(state.pending), fired.neuron).astype(jnp.int32)
         mode = state.pattern.mode[neuron].astype(jnp.int32)
         vanishes = fired.outer_vanishes & ~pending
         boundary = self._boundary(problem, state, trial, fired, neuron, pending)
-        slope = trial.expansion.output[1, neuron]
-        output = state.output[neuron]
+        slope, output = trial.expansion.output[1, neuron], state.output[neuron]
         sign = jnp.sign(jnp.where(vanishes | (output == 0.0), slope, output))
-        weight = state.weight()
-        residual = problem.labels - predictions(starting_point(state), state.pattern, weight)
-        settled = settle(problem.gram, residual, sign, mode, boundary, self.max_sliding)
-        after = turned(state, neuron, boundary, settled)
-        state = jax.tree.map(lambda old, new: jnp.where(stops, old, new), state, after)
+        h = predictions(starting_point(state), state.pattern, state.weight())
+        settled = settle(
+            problem.gram, problem.labels - h, sign, mode, boundary, self.max_sliding
+        )
         chatters = ~settled.found | (state.switched[neuron] > 2 * mode.shape[0] + 16)
         result = RESULTS.where(chatters, RESULTS.chattering, RESULTS.successful)
         result = RESULTS.where(settled.fits, result, RESULTS.sliding_buffer_full)
         result = RESULTS.where(stops, RESULTS.loss_reached, result)
+        present = boundary.samples < mode.shape[0]
         switches = Switches(
             time=jnp.broadcast_to(state.time, boundary.samples.shape),
-            neuron=jnp.broadcast_to(neuron.astype(jnp.int32), boundary.samples.shape),
+            neuron=jnp.broadcast_to(neuron, boundary.samples.shape),
             sample=boundary.samples.astype(jnp.int32),
             before=boundary.before.astype(jnp.int8),
             after=settled.modes.astype(jnp.int8),
-            changed=(boundary.samples < mode.shape[0])
-            & (boundary.before != settled.modes)
-            & ~stops,
+            changed=present & (boundary.before != settled.modes) & ~stops,
         )
         lost = jnp.sum(vanishes & (mode == _modes.SLIDING))
         ambiguous = jnp.where(stops, 0, jnp.maximum(settled.ambiguous, lost))
-        report = self.report(problem, state, accepted=True)
-        return state, eqx.tree_at(
-            lambda r: (r.result, r.switches, r.ambiguous), report, (result, switches, ambiguous)
+        report = eqx.tree_at(
+            lambda r: (r.result, r.switches, r.ambiguous),
+            self.report(problem, state, accepted=True),
+            (result, switches, ambiguous),
         )
+        return Turn.of(neuron, boundary, settled, ~stops), report
 
     def _boundary(self, problem, state, trial, fired: Fired, neuron, pending) -> Boundary:
         """The units of the neuron on their boundaries, with the status each has on arrival."""
@@ -276,13 +278,13 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         held = jnp.where(this & fired.leaves_high, _modes.ACTIVE, held)
         came = jnp.where(mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
         status = jnp.where(slides, held, came)
-        return Boundary.gather(slides | arrives, mode, status, self._places(mode.shape[0]))
+        return Boundary.gather(slides | arrives, mode, status, self._places(problem))
 
-    def _places(self, samples: int) -> int:
-        return min(samples, self.max_sliding + _SPARE_PLACES)
+    def _places(self, problem: Problem) -> int:
+        return min(problem.labels.shape[0], self.max_sliding + _SPARE_PLACES)
 
     def report(self, problem, state, accepted=False) -> Report:
-        places = self._places(problem.labels.shape[0])
+        places = self._places(problem)
         nothing = jnp.full((places,), -1, jnp.int32)
         mode = jnp.full((places,), -1, jnp.int8)
         switches = Switches(
@@ -310,6 +312,14 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
             is_leaf=lambda leaf: not isinstance(leaf, eqx.Module),
         )  # fmt: skip
         return eqx.tree_at(lambda s: s.root_finder, self.solver, tight)
+
+
+def _without_pattern(state: RungeKuttaState) -> RungeKuttaState:
+    return eqx.tree_at(lambda s: s.pattern, state, None)
+
+
+def _with_pattern(state: RungeKuttaState, pattern: Pattern) -> RungeKuttaState:
+    return eqx.tree_at(lambda s: s.pattern, state, pattern, is_leaf=lambda leaf: leaf is None)
 
 
 def _check_solver(solver) -> None:

@@ -147,16 +147,47 @@ def rescaled(state: RungeKuttaState) -> RungeKuttaState:
     )  # fmt: skip
 
 
-def turned(
-    state: RungeKuttaState, neuron: Int[Array, ""], boundary: Boundary, settled: Settled
-) -> RungeKuttaState:
+class Turn(eqx.Module):
+    """A new pattern for one neuron; or for none, `neuron` being past the end."""
+
+    neuron: Int[Array, ""]
+    places: Int[Array, " capacity"]
+    mode: Int[Array, " samples"]
+    slots: Int[Array, " max_sliding"]
+    response: Float[Array, "max_sliding samples"]
+
+    @classmethod
+    def of(cls, neuron, boundary: Boundary, settled: Settled, happens) -> "Turn":
+        return cls(
+            jnp.where(happens, neuron, jnp.iinfo(jnp.int32).max),
+            boundary.samples.astype(jnp.int32),
+            settled.mode.astype(jnp.int8),
+            settled.slots.astype(jnp.int32),
+            settled.response,
+        )
+
+    @classmethod
+    def none(cls, state: RungeKuttaState, capacity: int) -> "Turn":
+        row = jax.tree.map(lambda leaf: leaf[0], state.pattern)
+        nobody = jnp.array(jnp.iinfo(jnp.int32).max, jnp.int32)
+        return cls(
+            nobody, jnp.zeros((capacity,), jnp.int32), row.mode, row.slots, row.response
+        )
+
+
+def turned(state: RungeKuttaState, turn: Turn) -> RungeKuttaState:
     """The state with one neuron's pattern changed, and its boundary units exactly at zero."""
-    places = boundary.samples
+    neuron, places = turn.neuron, turn.places
+
+    def put(array, value):
+        return array.at[neuron].set(value, mode="drop")
+
     pattern = Pattern(
-        state.pattern.mode.at[neuron].set(settled.mode.astype(jnp.int8)),
-        state.pattern.slots.at[neuron].set(settled.slots.astype(jnp.int32)),
-        state.pattern.response.at[neuron].set(settled.response),
+        put(state.pattern.mode, turn.mode),
+        put(state.pattern.slots, turn.slots),
+        put(state.pattern.response, turn.response),
     )
+    happens = neuron < state.output.shape[0]
     return eqx.tree_at(
         lambda s: (s.pattern, s.preactivation, s.armed, s.pending, s.made_jump, s.switched),
         state,
@@ -164,8 +195,8 @@ def turned(
             pattern,
             state.preactivation.at[neuron, places].set(0.0, mode="drop"),
             state.armed.at[neuron, places].set(False, mode="drop"),
-            state.pending.at[neuron].set(False),
-            jnp.array(True),
-            state.switched.at[neuron].add(1),
+            put(state.pending, False),
+            state.made_jump | happens,
+            state.switched.at[neuron].add(1, mode="drop"),
         ),
     )

@@ -1,0 +1,106 @@
+"""Event times, event order and final weights against scipy's DOP853 with its own event logic."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from problems import (
+    event_list,
+    five_points,
+    gaussian_data,
+    oracle,
+    oracle_network,
+    relative_difference,
+    two_points,
+)
+
+import reluflow as rf
+
+RTOL = 1e-12
+AGREEMENT = 1e-9  # what is promised; measured is 1e-11
+
+
+def orthonormal():
+    data = rf.datasets.orthonormal(jax.random.key(1), 32)
+    return rf.balanced(jax.random.key(0), 52, 32, np.log(1e-8)), data
+
+
+def gaussian():
+    return rf.balanced(jax.random.key(3), 30, 8, np.log(1e-3)), gaussian_data(3, 16, 8)
+
+
+def unbalanced():
+    return rf.unbalanced(jax.random.key(3), 30, 10, np.log(1e-3)), gaussian_data(4, 30, 10)
+
+
+PROBLEMS = {
+    "two points": (two_points, 40.0, 20),
+    "five points": (five_points, 120.0, 40),
+    "orthonormal": (orthonormal, 300.0, 300),
+    "gaussian": (gaussian, 60.0, 100),
+    "unbalanced": (unbalanced, 30.0, 100),
+}
+
+
+@functools.cache
+def solutions(name):
+    make, t1, _ = PROBLEMS[name]
+    net, data = make()
+    return rf.flow(net, data, t1, rtol=RTOL), oracle(net, data, t1)
+
+
+def sorted_events(events):
+    """By time; events of one instant, to rounding, in the order of their units."""
+    events = sorted(events)
+    times = np.array([event[0] for event in events])
+    late = np.diff(times, prepend=-np.inf) > AGREEMENT * (1.0 + times)
+    return sorted((int(group), *event[1:]) for group, event in zip(np.cumsum(late), events, strict=True))
+
+
+def reference_events(ref):
+    columns = (ref.times, ref.neurons, ref.samples, ref.before, ref.after)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_events(name):
+    sol, ref = solutions(name)
+    at_least = PROBLEMS[name][2]
+    assert ref.ambiguous == 0 and int(sol.stats["num_ambiguous"]) == 0
+    assert len(ref.times) >= at_least
+    events = event_list(sol)
+    times = np.array([event[0] for event in events])
+    assert np.all(np.diff(times) >= 0.0)
+    assert sorted_events(events) == sorted_events(reference_events(ref))
+    np.testing.assert_allclose(times, ref.times, rtol=AGREEMENT)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_final_weights(name):
+    sol, ref = solutions(name)
+    final = oracle_network(ref.final)
+    for ours, theirs in zip(sol.final.weights(), final.weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=AGREEMENT * np.max(np.abs(theirs)))
+    assert relative_difference(sol.final, final) < AGREEMENT
+    np.testing.assert_allclose(sol.stats["loss_final"], ref.final_loss, rtol=AGREEMENT)
+
+
+def test_the_problems_slide_and_stop():
+    """What the comparison covers: every kind of event, and several sliding units in a neuron."""
+    kinds = {name: solutions(name)[0].events.tally() for name in PROBLEMS}
+    assert kinds["two points"]["stop"] > 0 and kinds["orthonormal"]["stop"] >= 300
+    assert kinds["five points"]["slide"] >= 10 and kinds["gaussian"]["slide"] >= 10
+    for kind in ("switch on", "switch off", "leave"):
+        assert sum(tally[kind] for tally in kinds.values()) > 0
+    modes = solutions("gaussian")[1].modes
+    assert np.max(np.sum(modes == 2, axis=1)) >= 2
+
+
+def test_control_one_wrong_event_shows():
+    """An oracle that starts 1e-7 away is told apart, so agreement to 1e-9 means something."""
+    net, data = two_points()
+    moved = rf.Network(net.log_scale, net.output * (1.0 + 1e-7), net.hidden)
+    sol, wrong = solutions("two points")[0], oracle(moved, data, 40.0)
+    assert relative_difference(sol.final, oracle_network(wrong.final)) > 10.0 * AGREEMENT
+    assert np.max(np.abs(np.array([e[0] for e in event_list(sol)]) / wrong.times - 1.0)) > 1e-9
