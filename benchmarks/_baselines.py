@@ -111,7 +111,7 @@ def restarted(net, data, rtol, times, *, solver, max_restarts: int, max_steps=10
 
     event = diffrax.Event(
         lambda t, y, args, **_: jnp.min(guards(y, *args)),
-        optimistix.Bisection(rtol=1e-13, atol=1e-13, flip="detect"), direction=False,
+        optimistix.Bisection(rtol=1e-12, atol=1e-12, flip="detect"), direction=False,
     )  # fmt: skip
     term = diffrax.ODETerm(lambda t, weights, args: velocity(weights, data, args[0]))
 

@@ -1,6 +1,6 @@
 """Exact gradient flow of one-hidden-layer ReLU networks from small initialisation."""
 
-from . import datasets as datasets
+from . import analysis as analysis, datasets as datasets, theory as theory
 from ._dataset import Dataset as Dataset
 from ._network import Network as Network
 from ._initialisation import balanced as balanced, he_uniform as he_uniform, unbalanced as unbalanced

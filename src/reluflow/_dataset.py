@@ -79,3 +79,15 @@ class Dataset(eqx.Module):
             gram = np.array(self.gram())
         np.fill_diagonal(gram, 0.0)
         return not gram.any()
+
+    def parallel_inputs(self) -> tuple[int, int] | None:
+        """The first two inputs that are parallel to rounding, if any can be seen now.
+
+        One-dimensional inputs all are, and share the one boundary w = 0: they do not count.
+        """
+        if not is_concrete(self.x) or self.dim == 1:
+            return None
+        x = np.asarray(self.x)
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+        pairs = np.argwhere(np.triu(np.abs(x @ x.T) >= 1.0 - 1e-14, k=1))
+        return tuple(map(int, pairs[0])) if len(pairs) else None

@@ -211,6 +211,13 @@ def _check_problem(net, data) -> None:
             f"Arguments `net` and `data` must have the same input dimension, but they have "
             f"{net.dim} and {data.dim}."
         )
+    pair = data.parallel_inputs()
+    if pair is not None:
+        raise ValueError(
+            "Argument `data` must have no two parallel inputs, because their boundaries coincide "
+            f"and the two samples would switch as one, but x[{pair[0]}] and x[{pair[1]}] are "
+            "parallel. Perturb one of them, or replace the two by one sample."
+        )
 
 
 def _check_settings(t0, t1, rtol, atol) -> None:

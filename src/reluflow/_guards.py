@@ -106,7 +106,8 @@ class Fired(eqx.Module):
         sample = jnp.where(arrives, index % samples, samples)
         if width > 0:
             slot = jnp.clip(slot, 0, slots - 1)
-            sample = jnp.where(leaves, pattern.slots[slot // width, slot % width], sample)
+            held = pattern.slots[slot // width, slot % width].astype(sample.dtype)
+            sample = jnp.where(leaves, held, sample)
         return cls(
             jnp.clip(neuron, 0, neurons - 1), sample, arrives, leaves_low, leaves_high,
             outer_vanishes, outer >= neurons,

@@ -242,6 +242,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         chatters = ~settled.found | (state.switched[neuron] > 2 * mode.shape[0] + 16)
         result = RESULTS.where(chatters, RESULTS.chattering, RESULTS.successful)
         result = RESULTS.where(settled.fits, result, RESULTS.sliding_buffer_full)
+        result = RESULTS.where(settled.distinct, result, RESULTS.parallel_inputs)
         result = RESULTS.where(stops, RESULTS.loss_reached, result)
         present = boundary.samples < mode.shape[0]
         switches = Switches(

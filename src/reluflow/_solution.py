@@ -35,6 +35,11 @@ class RESULTS(eqx.Enumeration):
         "determined to rounding. Perturb the initialisation or the data slightly, and see "
         "whether the flow is unique there (a repulsive boundary is not)."
     )
+    parallel_inputs = (
+        "A neuron reached the common boundary of two parallel inputs whose residuals have opposite "
+        "signs: there the two units switch as one, which is not implemented. Perturb one of the "
+        "inputs, or replace the two by one sample."
+    )
     not_finite = (
         "NaN or infinity appeared in the flow. Look for data or weights of extreme size."
     )

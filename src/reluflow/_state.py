@@ -80,6 +80,7 @@ def moved(
     later = state.upcoming - elapsed
     progressed = elapsed * rate > _SAME_INSTANT
     hidden = state.hidden + end.combination @ problem.inputs
+    preactivation = tied(problem, state, hidden, end.preactivation)
     state = eqx.tree_at(
         lambda s: (
             s.time, s.output, s.hidden, s.preactivation, s.armed, s.upcoming, s.made_jump,
@@ -90,7 +91,7 @@ def moved(
             state.time + elapsed,
             balanced_output(end.output, hidden, state.balance),
             hidden,
-            end.preactivation,
+            preactivation,
             state.armed | clear,
             jnp.sort(jnp.where(later > 0.0, later, jnp.inf)),
             jnp.array(False),
@@ -120,6 +121,22 @@ def balanced_output(output: PerNeuron, hidden: Hidden, balance: PerNeuron) -> Pe
     good = (4.0 * output**2 >= jnp.sum(hidden**2, axis=1)) & (square > 0.0)
     root = jnp.sqrt(jnp.where(good, square, 1.0))
     return jnp.where(good, jnp.sign(output) * root, output)
+
+
+def tied(
+    problem: Problem, state: RungeKuttaState, hidden: Hidden, preactivation: Units
+) -> Units:
+    """The carried preactivations, set back to <w_j, x_k> where they have drifted off it.
+
+    Rounding leaves a difference of the size that the neuron had when it was made: nothing beside
+    a neuron that grows, but too much for one that has shrunk by 1e-3 since. Never across zero,
+    and not for a unit on its boundary: a mode is decided by events alone.
+    """
+    exact = hidden @ problem.inputs.T
+    drifted = jnp.abs(exact - preactivation) > 4.0 * state.slack(problem)
+    moving = state.armed & (state.pattern.mode != _modes.SLIDING)
+    same_side = exact * preactivation > 0.0
+    return jnp.where(drifted & moving & same_side, exact, preactivation)
 
 
 def rescaled(state: RungeKuttaState) -> RungeKuttaState:

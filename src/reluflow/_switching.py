@@ -75,6 +75,7 @@ class Settled(eqx.Module):
     response: Float[Array, "max_sliding samples"]
     found: Bool[Array, ""]
     fits: Bool[Array, ""]
+    distinct: Bool[Array, ""]
     ambiguous: Int[Array, ""]
 
 
@@ -193,15 +194,29 @@ def settle(
     mode = mode.at[places].set(modes.astype(mode.dtype), mode="drop")
     slots, response, fits = _respond(local, boundary, status, gram, mode, max_sliding)
     fits = fits & boundary.complete
-    return Settled(modes, mode, slots, response, found, fits, ambiguous)
+    distinct = ~jnp.any(_conflicts(local))
+    return Settled(modes, mode, slots, response, found, fits, distinct, ambiguous)
+
+
+def _conflicts(local: _Local):
+    """Pairs of one attractive and one repulsive unit on one boundary.
+
+    They switch together, so that what matters is the sum of their residuals: the conditions of
+    the complementarity problem, which let each decide alone, do not describe them.
+    """
+    length = jnp.sqrt(jnp.diag(local.gram))
+    parallel = jnp.abs(local.gram) >= (1.0 - 1e-14) * length[:, None] * length[None, :]
+    opposed = local.residual[:, None] * local.residual[None, :] < 0.0
+    return parallel & opposed & local.present[:, None] & local.present[None, :]
 
 
 def _name(local: _Local, boundary: Boundary, status):
     """The modes for the statuses found, and how many repulsive units stood between two sides."""
     z, noise = local.velocities(local.weights(status))
     off = (status == _OFF) & local.present
-    # alpha = 0 and no velocity at all: at rest for good. A unit that slid merely leaves slowly.
-    rests = off & (jnp.abs(z) <= noise) & (boundary.before != _FREE)
+    # alpha = 0 and no velocity at all: at rest for good. A unit that slid merely leaves slowly,
+    # unless nothing pulls at its neuron any more.
+    rests = off & (jnp.abs(z) <= noise) & ((boundary.before != _FREE) | (noise == 0.0))
     modes = jnp.where(rests, _modes.RESTING, status)
     # What its velocity would be with alpha = 1, the sliding units giving way (Schur complement).
     given = jnp.sum(local.gram * local.solve_free(status == _FREE, local.gram), axis=0)

@@ -1,0 +1,227 @@
+"""Tables, ratios and the plot of `work_precision.py`."""
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+from _common import RESULTS, Errors, describe, table
+from matplotlib.figure import Figure
+
+FLOW, DESCENT, PLAIN, EVENT = "reluflow", "gradient descent", "diffrax", "diffrax + Event"
+TARGETS = (1e-4, 1e-6, 1e-8, 1e-10)
+_AT = {"middle": "in the middle of the first drop", "end": "at the end"}
+_COST = {"evaluations": "field evaluations", "seconds": "wall time (s)"}
+_STYLE = {
+    f"{FLOW} Dopri8": dict(color="#1f4e9c", marker="o"),
+    f"{FLOW} Tsit5": dict(color="#6fa8e8", marker="o"),
+    DESCENT: dict(color="#444444", marker="s"),
+    f"{PLAIN} Dopri8": dict(color="#c4500a", marker="^"),
+    f"{PLAIN} Tsit5": dict(color="#f5a35c", marker="^"),
+    f"{EVENT} Dopri8": dict(color="#1d7a3c", marker="v"),
+    f"{EVENT} Tsit5": dict(color="#7cc48f", marker="v"),
+}
+
+
+class Point(NamedTuple):
+    """One run. setting: its tolerance, or its step; seconds without compilation (`compile`)."""
+
+    method: str
+    setting: float
+    middle: Errors
+    end: Errors
+    evaluations: int
+    seconds: float
+    compile: float
+    note: str
+
+
+def curve(points: list[Point], method: str, at: str, cost: str) -> np.ndarray:
+    """(error, cost) of a method, from loose to tight; a point that is worse and dearer is left
+    out, and so is one that did not get there."""
+    pairs = [
+        (getattr(point, at).weights, getattr(point, cost))
+        for point in points
+        if point.method == method
+    ]
+    pairs = sorted((e, c) for e, c in pairs if np.isfinite(e))
+    kept: list[tuple[float, float]] = []
+    for error, price in pairs:
+        if not kept or price < kept[-1][1]:
+            kept.append((error, price))
+    return np.array(kept[::-1]).reshape(-1, 2)
+
+
+def cost_at(front: np.ndarray, target: float, order: float | None = None) -> tuple[float, bool]:
+    """(the cost of an error of `target`, whether it is extrapolated); NaN where not reached.
+
+    Interpolated on logarithmic axes. A method whose loosest run is better than the target costs
+    what that run costs; beyond its tightest, the cost grows as error^(-1/order) where given.
+    """
+    if len(front) == 0:
+        return np.nan, False
+    if target >= front[0, 0]:
+        return float(front[0, 1]), False
+    if target < front[-1, 0]:
+        if order is None:
+            return np.nan, False
+        return float(front[-1, 1] * (front[-1, 0] / target) ** (1.0 / order)), True
+    error, price = np.log(front).T
+    return float(np.exp(np.interp(np.log(target), error[::-1], price[::-1]))), False
+
+
+def descent_order(points: list[Point], at: str) -> float:
+    """The measured order of gradient descent: the slope between its two smallest steps."""
+    runs = sorted((p.setting, getattr(p, at).weights) for p in points if p.method == DESCENT)
+    (fine, small), (coarse, large) = runs[:2]
+    return float(np.log(large / small) / np.log(coarse / fine))
+
+
+def ratios(points: list[Point], at: str, cost: str) -> list[list[str]]:
+    """Rows: a method; columns: its cost over that of `rf.RungeKutta()` at each target."""
+    ours = curve(points, f"{FLOW} Dopri8", at, cost)
+    rows = []
+    for method in _methods(points):
+        order = descent_order(points, at) if method == DESCENT else None
+        front = curve(points, method, at, cost)
+        cells = []
+        for target in TARGETS:
+            price, extrapolated = cost_at(front, target, order)
+            ratio = price / cost_at(ours, target)[0]
+            cells.append("-" if np.isnan(ratio) else ("~" if extrapolated else "") + f"{ratio:.2g}")
+        if len(front) == 0:
+            cells = ["fails"] * len(TARGETS)
+        rows.append([method, *(_plain_number(cell) for cell in cells)])
+    return rows
+
+
+def _plain_number(cell: str) -> str:
+    """1.2e+03 as 1200."""
+    mark = "~" if cell.startswith("~") else ""
+    number = cell.removeprefix("~")
+    return f"{mark}{float(number):,.0f}" if "e+" in number else cell
+
+
+def _methods(points: list[Point]) -> list[str]:
+    return list(dict.fromkeys(point.method for point in points))
+
+
+def _rows(points: list[Point]) -> list[list[str]]:
+    return [
+        [
+            p.method, f"{p.setting:.0e}", *(f"{e:.1e}" for e in (*p.middle, *p.end)),
+            f"{p.evaluations}", f"{1e3 * p.seconds:.3g}", f"{max(p.compile - p.seconds, 0.0):.1f}",
+            p.note,
+        ]
+        for p in points
+    ]  # fmt: skip
+
+
+_HEADER = [
+    "method", "rtol or step", "weights, middle", "h, middle", "weights, end", "h, end",
+    "evaluations", "ms", "compile s", "note",
+]  # fmt: skip
+
+
+def _describe_problem(problem: dict[str, Any]) -> str:
+    return (
+        f"m = {problem['neurons']}, n = {problem['samples']}, {problem['events']} events to "
+        f"t = {problem['t1']:g}; middle of the first drop: t = {problem['middle']:g}; rf.flow at "
+        f"1e-13 and the reference differ by {max(problem['reference_difference']):.0e}"
+    )
+
+
+def _text(found, problems, markdown: bool) -> str:
+    """Ratios first, then all numbers."""
+    heading = (lambda text, level: f"{'#' * level} {text}") if markdown else (lambda text, _: text)
+    parts = [heading("Work and precision", 1), describe(found)]
+    columns = ["method", *(f"error {target:.0e}" for target in TARGETS)]
+    for problem in problems:
+        points = problem["points"]
+        parts += [heading(problem["name"], 2), _describe_problem(problem)]
+        for cost, unit in _COST.items():
+            for at, where in _AT.items():
+                parts.append(
+                    f"Ratio of {unit.removesuffix(' (s)')} to rf.RungeKutta() at the same error "
+                    f"{where} (~ extrapolated, - not reached):"
+                )
+                parts.append(table(columns, ratios(points, at, cost), markdown))
+        orders = ", ".join(f"{descent_order(points, at):.2f} {where}" for at, where in _AT.items())
+        parts.append(f"Measured order of gradient descent: {orders}.")
+        parts.append(table(_HEADER, _rows(points), markdown))
+    return "\n\n".join(parts) + "\n"
+
+
+def plot(problems: list[dict[str, Any]], at: str) -> Figure:
+    """Error against evaluations, above, and against wall time, below; a column a problem."""
+    count = len(problems)
+    figure = Figure(figsize=(1.5 + 4.2 * count, 8.2), layout="constrained")
+    axes = figure.subplots(2, count, squeeze=False, sharey=True)
+    for column, problem in enumerate(problems):
+        for row, cost in enumerate(_COST):
+            _panel(axes[row, column], problem, at, cost)
+            axes[row, column].set_xlabel(_COST[cost])
+        axes[0, column].set_title(
+            f"{problem['name']}  (m = {problem['neurons']}, n = {problem['samples']}, "
+            f"{problem['events']} events)", fontsize=10,
+        )  # fmt: skip
+    for row in axes:
+        row[0].set_ylabel("error of the weights over the largest neuron")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(f"Error {_AT[at]}")
+    return figure
+
+
+def _panel(ax, problem, at: str, cost: str) -> None:
+    points, failures = problem["points"], []
+    for method in _methods(points):
+        style = _STYLE[method]
+        runs = [p for p in points if p.method == method]
+        done = [p for p in runs if np.isfinite(getattr(p, at).weights)]
+        price = [getattr(p, cost) for p in done]
+        error = [getattr(p, at).weights for p in done]
+        ax.plot(price, error, **style, markersize=4.5, linewidth=1.3, label=method)
+        if method == DESCENT:
+            _extrapolate(ax, points, at, cost, style["color"])
+        failed = [p for p in runs if not np.isfinite(getattr(p, at).weights)]
+        if failed:
+            failures.append(f"{method}: {len(failed)} of {len(runs)} runs fail")
+    ax.set(xscale="log", yscale="log", ylim=(1e-14, 1.0))
+    ax.grid(alpha=0.25, linewidth=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.text(0.02, 0.02, "\n".join(failures), transform=ax.transAxes, fontsize=7.5, va="bottom")
+
+
+def _extrapolate(ax, points, at: str, cost: str, color: str) -> None:
+    """Gradient descent down to 1e-6, by its measured order."""
+    front = curve(points, DESCENT, at, cost)
+    target = 1e-6
+    if len(front) and front[-1, 0] > target:
+        price, _ = cost_at(front, target, descent_order(points, at))
+        ax.plot(
+            [front[-1, 1], price], [front[-1, 0], target], ":", color=color, marker="s",
+            markevery=[1], markerfacecolor="white", markersize=4.5, linewidth=1.3,
+            label=f"{DESCENT}, extrapolated",
+        )  # fmt: skip
+
+
+def write(name: str, found: dict[str, Any], problems: list[dict[str, Any]]) -> None:
+    """Prints the tables, and writes NAME.json, NAME.md and a plot for each time."""
+    RESULTS.mkdir(exist_ok=True)
+    print(_text(found, problems, markdown=False))
+    (RESULTS / f"{name}.md").write_text(_text(found, problems, markdown=True))
+    for at in _AT:
+        plot(problems, at).savefig(RESULTS / f"{name}_{at}.png", dpi=130)
+    plain = [{**problem, "points": [_as_dict(p) for p in problem["points"]]}
+             for problem in problems]  # fmt: skip
+    document = {"environment": found, "problems": plain}
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _as_dict(point: Point) -> dict[str, Any]:
+    """For JSON, which has no NaN."""
+    finite = {
+        at: {k: v if np.isfinite(v) else None for k, v in getattr(point, at)._asdict().items()}
+        for at in _AT
+    }
+    return {**point._asdict(), **finite}

@@ -1,0 +1,148 @@
+"""Error against cost: `rf.RungeKutta` beside what else one could use, all in one run.
+
+    python benchmarks/work_precision.py [--quick]
+
+    reluflow          rf.flow with Dopri8 and with Tsit5, over tolerances
+    gradient descent  rf.descent with optax.sgd, over step sizes
+    diffrax           diffrax.diffeqsolve that ignores the kinks
+    diffrax + Event   diffrax.diffeqsolve restarted at every event, without sliding
+
+The error is measured against an independent integrator (`tests/reference.py`: NumPy, and scipy's
+DOP853 at 1e-13), in the middle of the first drop of the loss and at the end. See README.md.
+"""
+
+import argparse
+from functools import partial
+
+import diffrax
+import jax
+import numpy as np
+import optax
+from _baselines import Run, plain, restarted
+from _common import Case, Timed, Weights, cases, environment, errors, reference, timed
+from _report import DESCENT, EVENT, FLOW, PLAIN, Point, write
+
+import reluflow as rf
+
+jax.config.update("jax_enable_x64", True)
+
+SOLVERS = {"Dopri8": diffrax.Dopri8(), "Tsit5": diffrax.Tsit5()}
+TOLERANCES = tuple(10.0**-k for k in range(4, 13))
+STEPS = (4e-2, 2e-2, 1e-2, 4e-3, 2e-3, 1e-3)
+MAX_STEPS, MAX_RESTARTS = 30_000, 2_000
+
+
+def point(case: Case, exact: Weights, method: str, setting: float, found: Weights, evaluations,
+          time: Timed, note: str = "") -> Point:  # fmt: skip
+    """One mark of the plot."""
+    middle, end = errors(case, Weights(*map(np.asarray, found)), exact)
+    return Point(method, setting, middle, end, int(evaluations), time.best, time.first, note)
+
+
+def flows(case: Case, exact: Weights, tolerances) -> list[Point]:
+    """`rf.flow`; one compilation a solver, whatever the tolerance."""
+    points = []
+    for name, solver in SOLVERS.items():
+        integrator = rf.RungeKutta(solver)
+
+        @jax.jit
+        def run(net, rtol, times, integrator=integrator):
+            saveat = diffrax.SaveAt(ts=times)
+            return rf.flow(net, case.data, times[-1], rtol=rtol, integrator=integrator,
+                           saveat=saveat, throw=False)  # fmt: skip
+
+        for rtol in tolerances:
+            time = timed(run, case.net, rtol, case.times)
+            sol = time.output
+            note = rf.RESULTS[sol.result]
+            points.append(
+                point(case, exact, f"{FLOW} {name}", rtol, sol.networks.weights(),
+                      sol.stats["num_field_evaluations"], time, note)
+            )  # fmt: skip
+    return points
+
+
+def descents(case: Case, exact: Weights, steps) -> list[Point]:
+    """`rf.descent` with `optax.sgd`."""
+    points = []
+    for step in steps:
+        optimiser = optax.sgd(step)
+        to_middle, to_end = round(case.middle / step), round(case.t1 / step)
+        run = partial(
+            rf.descent, case.net, case.data, optimiser, to_end, save_every=to_middle, throw=False
+        )
+        time = timed(run)
+        sol = time.output
+        at = np.array([1, -1])
+        assert np.allclose(sol.ts[at], case.times)
+        found = jax.tree.map(lambda leaf, at=at: leaf[at], sol.networks.weights())
+        points.append(
+            point(case, exact, DESCENT, step, Weights(*found),
+                  sol.stats["num_field_evaluations"], time)
+        )  # fmt: skip
+    return points
+
+
+def loops(case: Case, exact: Weights, tolerances, solvers) -> list[Point]:
+    """`diffrax.diffeqsolve`, once and in a loop over events."""
+    kinds = {
+        PLAIN: partial(plain, max_steps=MAX_STEPS),
+        EVENT: partial(restarted, max_restarts=MAX_RESTARTS),
+    }
+    points = []
+    for method, baseline in kinds.items():
+        for name in solvers:
+            run = jax.jit(partial(baseline, data=case.data, solver=SOLVERS[name]))
+            for rtol in tolerances:
+                time = timed(lambda run=run, rtol=rtol: run(case.net, rtol=rtol, times=case.times))
+                found: Run = time.output
+                points.append(
+                    point(case, exact, f"{method} {name}", rtol, Weights(found.a, found.w),
+                          found.evaluations, time, _stopped(case, found))
+                )  # fmt: skip
+    return points
+
+
+def _stopped(case: Case, found: Run) -> str:
+    if float(found.reached) >= case.t1:
+        return ""
+    if int(found.restarts) > 0:
+        return f"stopped at {int(found.restarts)} restarts, t = {float(found.reached):.3g}"
+    return f"stopped at {MAX_STEPS} attempts, t = {float(found.reached):.3g}"
+
+
+def measure(case: Case, quick: bool) -> dict:
+    """All points of one problem, and how far apart the two references are."""
+    exact, events = reference(case)
+    tolerances = TOLERANCES[::4] if quick else TOLERANCES
+    points = flows(case, exact, tolerances)
+    sol = rf.flow(case.net, case.data, case.t1, rtol=1e-13, saveat=diffrax.SaveAt(ts=case.times))
+    floor = errors(case, Weights(*map(np.asarray, sol.networks.weights())), exact)
+    points += descents(case, exact, STEPS[::2] if quick else STEPS)
+    points += loops(case, exact, tolerances[::1 if quick else 2], ["Tsit5"] if quick else SOLVERS)
+    return {
+        "name": case.name,
+        "neurons": case.net.neurons,
+        "samples": case.data.samples,
+        "middle": case.middle,
+        "t1": case.t1,
+        "events": events,
+        "reference_difference": [error.weights for error in floor],
+        "points": points,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two points only, few settings")
+    quick = parser.parse_args().quick
+    found = environment()
+    problems = []
+    for case in cases()[: 1 if quick else None]:
+        print(f"{case.name} ...", flush=True)
+        problems.append(measure(case, quick))
+    write("work_precision_quick" if quick else "work_precision", found, problems)
+
+
+if __name__ == "__main__":
+    main()
