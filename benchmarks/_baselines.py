@@ -23,6 +23,9 @@ _FUSED_PRODUCTS = 4096
 # switched is as far on the right side of it.
 _BEYOND = 1e-10
 _ROUNDING = 1e-12  # below this share of its terms, a velocity is zero
+# Bisection raises under vmap, where lanes without an event have no root to bracket.
+ALONE = optimistix.Bisection(rtol=1e-12, atol=1e-12, flip="detect")
+UNDER_VMAP = optimistix.Newton(rtol=1e-12, atol=1e-12)
 
 
 class Run(NamedTuple):
@@ -93,7 +96,9 @@ class _Carry(NamedTuple):
     failed: jax.Array
 
 
-def restarted(net, data, rtol, times, *, solver, max_restarts: int, max_steps=100_000) -> Run:
+def restarted(
+    net, data, rtol, times, *, solver, max_restarts: int, max_steps=100_000, root_finder=ALONE
+) -> Run:
     """A loop of `diffeqsolve` that ends at each event and starts again on the next pattern.
 
     The event is the least of the units' guards, +-<w_j, x_k>. There the unit goes on to the other
@@ -111,7 +116,7 @@ def restarted(net, data, rtol, times, *, solver, max_restarts: int, max_steps=10
 
     event = diffrax.Event(
         lambda t, y, args, **_: jnp.min(guards(y, *args)),
-        optimistix.Bisection(rtol=1e-12, atol=1e-12, flip="detect"), direction=False,
+        root_finder, direction=False,
     )  # fmt: skip
     term = diffrax.ODETerm(lambda t, weights, args: velocity(weights, data, args[0]))
 

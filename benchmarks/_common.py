@@ -101,32 +101,33 @@ def errors(case: Case, found: Weights, exact: Weights) -> list[Errors]:
 
 
 class Timed(NamedTuple):
-    """first: seconds of the first call, which compiles; best: of the fastest of the others."""
+    """first: seconds of the first call, which may compile; best: of the fastest of the others."""
 
     output: Any
     first: float
     best: float
 
 
-def timed(function: Callable, *args, repeats: int = 5, budget: float = 2.0) -> Timed:
-    """Seconds of wall time until the result is there; at most `budget` seconds of repeats.
+def timed(calls: list[Callable], rounds: int = 5, budget: float = 2.0) -> list[Timed]:
+    """Seconds of wall time of each call, until its result is there.
 
-    At least one repeat is made. The fastest is reported: on a shared machine the others measure
-    the neighbours.
+    The calls take turns, `rounds` times, so that what else the machine does meets all of them; a
+    call that has used up `budget` seconds sits the rest out. The fastest time of each is reported:
+    on a shared machine the others measure the neighbours.
     """
-    output, first = _seconds(function, *args)
-    best, spent = np.inf, 0.0
-    for _ in range(repeats):
-        output, seconds = _seconds(function, *args)
-        best, spent = min(best, seconds), spent + seconds
-        if spent > budget:
-            break
-    return Timed(output, first, best)
+    firsts = [_seconds(call) for call in calls]
+    best, spent = [np.inf] * len(calls), [0.0] * len(calls)
+    for _ in range(rounds):
+        for i, call in enumerate(calls):
+            if spent[i] < budget:
+                _, seconds = _seconds(call)
+                best[i], spent[i] = min(best[i], seconds), spent[i] + seconds
+    return [Timed(*first, least) for first, least in zip(firsts, best, strict=True)]
 
 
-def _seconds(function, *args):
+def _seconds(call):
     start = time.perf_counter()
-    output = jax.block_until_ready(function(*args))
+    output = jax.block_until_ready(call())
     return output, time.perf_counter() - start
 
 

@@ -10,13 +10,14 @@ after the other, run times added. Together: one call of its `vmap`. See README.m
 import argparse
 import json
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _baselines import restarted
+from _baselines import UNDER_VMAP, restarted
 from _common import RESULTS, describe, environment, table, timed
 from matplotlib.figure import Figure
 
@@ -42,13 +43,17 @@ class Lane(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Of a method: seconds alone (all trajectories, in sequence), and together."""
+    """Of a method: seconds alone (all trajectories, in sequence), and together.
+
+    difference: of the final losses, alone and together, at most.
+    traces: of the function, for both; recompilations: for other seeds, lambdas and end times.
+    """
 
     alone: float
     together: float
     lanes: Lane
     difference: float
-    compilations: int
+    traces: int
     recompilations: int
 
 
@@ -66,8 +71,9 @@ def loop_lane(key, log_lambda, t1) -> Lane:
     data = rf.datasets.two_points()
     net = rf.balanced(key, NEURONS, data.dim, log_lambda)
     run = restarted(
-        net, data, RTOL, jnp.stack([t1]), solver=diffrax.Tsit5(), max_restarts=MAX_RESTARTS
-    )
+        net, data, RTOL, jnp.stack([t1]), solver=diffrax.Tsit5(), max_restarts=MAX_RESTARTS,
+        root_finder=UNDER_VMAP,
+    )  # fmt: skip
     final = rf.Network(jnp.zeros(NEURONS), run.a[0], run.w[0])
     return Lane(rf.loss(final, data), run.restarts, run.evaluations, run.reached >= t1)
 
@@ -107,41 +113,45 @@ def cost(lane, seeds: int) -> Cost:
     singles = [(keys[i], logs[i], ends[i]) for i in range(len(logs))]
     others = grid(seeds, first=1000, scales=(1e-2, 1e-4, 1e-9, 1e-16))
     others = (*others[:2], 0.8 * others[2])
-    single, batch = jax.jit(lane), jax.jit(jax.vmap(lane))
+    traces = []
+
+    def traced(*one):
+        traces.append(one)
+        return lane(*one)
+
+    single, batch = jax.jit(traced), jax.jit(jax.vmap(traced))
 
     def in_sequence():
         return [jax.block_until_ready(single(*one)) for one in singles]
 
+    jax.block_until_ready(single(*singles[0]))
+    jax.block_until_ready(batch(keys, logs, ends))
     with compilations() as seen:
-        jax.block_until_ready(single(*singles[0]))
-        jax.block_until_ready(batch(keys, logs, ends))
-        first = len(seen)
-        alone = timed(in_sequence, repeats=2, budget=30.0)
-        together = timed(batch, keys, logs, ends, repeats=3, budget=30.0)
+        calls = [in_sequence, lambda: batch(keys, logs, ends)]
+        alone, together = timed(calls, rounds=2, budget=60.0)
         jax.block_until_ready(batch(*others))
-        again = len(seen) - first
-    assert again == 0, f"{again} compilations for another seed, lambda or t1"
+    assert len(traces) == 2, f"{len(traces)} traces, one alone and one under vmap are enough"
+    assert not seen, f"{len(seen)} compilations for another seed, lambda or t1"
     apart = np.array([one.loss for one in alone.output])
     difference = np.max(np.abs(apart - np.asarray(together.output.loss)))
-    # `timed` calls once before it counts, so nothing here was compiled inside it.
-    return Cost(alone.best, together.best, together.output, float(difference), first, again)
+    return Cost(
+        alone.best, together.best, together.output, float(difference), len(traces), len(seen)
+    )
 
 
 def throughput(lane, lanes) -> dict[int, float]:
     """Trajectories per second of a vmap over so many lanes."""
     keys, logs, ends = grid(max(lanes) // len(SCALES))
-    found = {}
-    for count in lanes:
-        batch = jax.jit(jax.vmap(lane))
-        chosen = (keys[:count], logs[:count], ends[:count])
-        found[count] = count / timed(batch, *chosen, repeats=3, budget=10.0).best
-    return found
+    batch = jax.jit(jax.vmap(lane))
+    calls = [partial(batch, keys[:count], logs[:count], ends[:count]) for count in lanes]
+    times = timed(calls, rounds=3, budget=10.0)
+    return {count: count / time.best for count, time in zip(lanes, times, strict=True)}
 
 
 def ratio_table(costs: dict[str, Cost], markdown: bool) -> str:
     header = [
         "method", "lane / alone", "alone, ms each", "lane, ms each", "steps mean", "steps max",
-        "finished", "loss < 1e-6", "compilations", "for new seeds, lambdas, t1",
+        "finished", "loss < 1e-6", "traces", "recompilations",
     ]  # fmt: skip
     rows = []
     for name, found in costs.items():
@@ -152,7 +162,7 @@ def ratio_table(costs: dict[str, Cost], markdown: bool) -> str:
             f"{1e3 * found.together / count:.2f}", f"{steps.mean():.0f}", f"{steps.max()}",
             f"{int(np.sum(found.lanes.good))} of {count}",
             f"{int(np.sum(np.asarray(found.lanes.loss) < 1e-6))}",
-            f"{found.compilations}", f"{found.recompilations}",
+            f"{found.traces}", f"{found.recompilations}",
         ])  # fmt: skip
     return table(header, rows, markdown)
 
@@ -193,7 +203,8 @@ def text(found, costs, rates, markdown: bool) -> str:
         heading("Cost of a lane under vmap"),
         describe(found),
         f"two points, m = {NEURONS}, lambda = {lambdas}, rtol {RTOL:.0e}, t1 = {T1:g}: {count} "
-        "lanes. Steps: attempted steps of rf.flow, restarts of the outer loop.",
+        "lanes. Steps: attempted steps of rf.flow, restarts of the outer loop. Traces: one alone, "
+        "one under vmap; recompilations: for other seeds, lambdas and end times.",
         ratio_table(costs, markdown),
         throughput_table(rates, markdown),
     ]) + "\n"  # fmt: skip

@@ -12,14 +12,16 @@ DOP853 at 1e-13), in the middle of the first drop of the loss and at the end. Se
 """
 
 import argparse
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import NamedTuple
 
 import diffrax
 import jax
 import numpy as np
 import optax
 from _baselines import Run, plain, restarted
-from _common import Case, Timed, Weights, cases, environment, errors, reference, timed
+from _common import Case, Weights, cases, environment, errors, reference, timed
 from _report import DESCENT, EVENT, FLOW, PLAIN, Point, write
 
 import reluflow as rf
@@ -32,75 +34,69 @@ STEPS = (4e-2, 2e-2, 1e-2, 4e-3, 2e-3, 1e-3)
 MAX_STEPS, MAX_RESTARTS = 30_000, 2_000
 
 
-def point(case: Case, exact: Weights, method: str, setting: float, found: Weights, evaluations,
-          time: Timed, note: str = "") -> Point:  # fmt: skip
-    """One mark of the plot."""
-    middle, end = errors(case, Weights(*map(np.asarray, found)), exact)
-    return Point(method, setting, middle, end, int(evaluations), time.best, time.first, note)
+class Trial(NamedTuple):
+    """A run to be timed. read: its output -> (weights at the case's times, evaluations, note)."""
+
+    method: str
+    setting: float
+    call: Callable
+    read: Callable
 
 
-def flows(case: Case, exact: Weights, tolerances) -> list[Point]:
+def flows(case: Case, tolerances) -> Iterable[Trial]:
     """`rf.flow`; one compilation a solver, whatever the tolerance."""
-    points = []
+
+    def read(sol):
+        return sol.networks.weights(), sol.stats["num_field_evaluations"], rf.RESULTS[sol.result]
+
     for name, solver in SOLVERS.items():
         integrator = rf.RungeKutta(solver)
 
         @jax.jit
         def run(net, rtol, times, integrator=integrator):
-            saveat = diffrax.SaveAt(ts=times)
-            return rf.flow(net, case.data, times[-1], rtol=rtol, integrator=integrator,
-                           saveat=saveat, throw=False)  # fmt: skip
+            return rf.flow(
+                net, case.data, times[-1], rtol=rtol, integrator=integrator,
+                saveat=diffrax.SaveAt(ts=times), throw=False,
+            )  # fmt: skip
 
         for rtol in tolerances:
-            time = timed(run, case.net, rtol, case.times)
-            sol = time.output
-            note = rf.RESULTS[sol.result]
-            points.append(
-                point(case, exact, f"{FLOW} {name}", rtol, sol.networks.weights(),
-                      sol.stats["num_field_evaluations"], time, note)
-            )  # fmt: skip
-    return points
+            yield Trial(f"{FLOW} {name}", rtol, partial(run, case.net, rtol, case.times), read)
 
 
-def descents(case: Case, exact: Weights, steps) -> list[Point]:
-    """`rf.descent` with `optax.sgd`."""
-    points = []
-    for step in steps:
-        optimiser = optax.sgd(step)
-        to_middle, to_end = round(case.middle / step), round(case.t1 / step)
-        run = partial(
-            rf.descent, case.net, case.data, optimiser, to_end, save_every=to_middle, throw=False
-        )
-        time = timed(run)
-        sol = time.output
+def descents(case: Case, steps) -> Iterable[Trial]:
+    """`rf.descent` with `optax.sgd`, saved in the middle of the drop, and at the end."""
+
+    def read(sol):
         at = np.array([1, -1])
         assert np.allclose(sol.ts[at], case.times)
-        found = jax.tree.map(lambda leaf, at=at: leaf[at], sol.networks.weights())
-        points.append(
-            point(case, exact, DESCENT, step, Weights(*found),
-                  sol.stats["num_field_evaluations"], time)
+        found = jax.tree.map(lambda leaf: leaf[at], sol.networks.weights())
+        return found, sol.stats["num_field_evaluations"], rf.RESULTS[sol.result]
+
+    for step in steps:
+        to_middle, to_end = round(case.middle / step), round(case.t1 / step)
+        run = partial(
+            rf.descent, case.net, case.data, optax.sgd(step), to_end, save_every=to_middle,
+            throw=False,
         )  # fmt: skip
-    return points
+        yield Trial(DESCENT, step, run, read)
 
 
-def loops(case: Case, exact: Weights, tolerances, solvers) -> list[Point]:
-    """`diffrax.diffeqsolve`, once and in a loop over events."""
+def loops(case: Case, tolerances, solvers) -> Iterable[Trial]:
+    """`diffrax.diffeqsolve`, once, and in a loop over events."""
+
+    def read(found: Run):
+        return (found.a, found.w), found.evaluations, _stopped(case, found)
+
     kinds = {
         PLAIN: partial(plain, max_steps=MAX_STEPS),
         EVENT: partial(restarted, max_restarts=MAX_RESTARTS),
     }
-    points = []
     for method, baseline in kinds.items():
         for name in solvers:
             run = jax.jit(partial(baseline, data=case.data, solver=SOLVERS[name]))
             for rtol in tolerances:
-                time = timed(lambda run=run, rtol=rtol: run(case.net, rtol=rtol, times=case.times))
-                found: Run = time.output
-                points.append(
-                    point(case, exact, f"{method} {name}", rtol, Weights(found.a, found.w),
-                          found.evaluations, time, _stopped(case, found))
-                )  # fmt: skip
-    return points
+                call = partial(run, case.net, rtol=rtol, times=case.times)
+                yield Trial(f"{method} {name}", rtol, call, read)
 
 
 def _stopped(case: Case, found: Run) -> str:
@@ -112,14 +108,27 @@ def _stopped(case: Case, found: Run) -> str:
 
 
 def measure(case: Case, quick: bool) -> dict:
-    """All points of one problem, and how far apart the two references are."""
+    """All points of one problem, and how far `rf.flow` at its tightest is from the reference."""
     exact, events = reference(case)
     tolerances = TOLERANCES[::4] if quick else TOLERANCES
-    points = flows(case, exact, tolerances)
+    few = tolerances if quick else TOLERANCES[::2]
+    trials = [
+        *flows(case, tolerances),
+        *descents(case, STEPS[::2] if quick else STEPS),
+        *loops(case, few, ["Tsit5"] if quick else SOLVERS),
+    ]
+    points = []
+    for trial, time in zip(trials, timed([trial.call for trial in trials]), strict=True):
+        weights, evaluations, note = trial.read(time.output)
+        middle, end = errors(case, Weights(*map(np.asarray, weights)), exact)
+        points.append(
+            Point(
+                trial.method, trial.setting, middle, end, int(evaluations), time.best,
+                time.first - time.best, note,
+            )
+        )  # fmt: skip
     sol = rf.flow(case.net, case.data, case.t1, rtol=1e-13, saveat=diffrax.SaveAt(ts=case.times))
     floor = errors(case, Weights(*map(np.asarray, sol.networks.weights())), exact)
-    points += descents(case, exact, STEPS[::2] if quick else STEPS)
-    points += loops(case, exact, tolerances[::1 if quick else 2], ["Tsit5"] if quick else SOLVERS)
     return {
         "name": case.name,
         "neurons": case.net.neurons,
@@ -127,7 +136,7 @@ def measure(case: Case, quick: bool) -> dict:
         "middle": case.middle,
         "t1": case.t1,
         "events": events,
-        "reference_difference": [error.weights for error in floor],
+        "reference_difference": max(error.weights for error in floor),
         "points": points,
     }
 

@@ -22,6 +22,7 @@ class Guards(eqx.Module):
     """The guards of one pattern; fixed during a step.
 
     sign: of a_j. Only a unit with a_j r_k < 0 slides, so -sign(a_j) is the sign of r_k there.
+    residual_noise: the rounding of a residual.
     slack: (neurons, samples), added to the guard of a unit that has just been switched and is
         not clear of its boundary yet: zero up to rounding must not fire again.
     """
@@ -30,16 +31,18 @@ class Guards(eqx.Module):
     weight: PerNeuron
     sign: PerNeuron
     slack: Units
+    residual_noise: Scalar
     stop_loss: Scalar
 
     def values(self, neurons: Neurons, residual: PerSample) -> Float[Array, " guards"]:
         """The guards in one state on this pattern."""
         mode, slots = self.pattern.mode, self.pattern.slots
-        slots_empty = (slots >= mode.shape[1]).astype(jnp.float64).ravel()
+        # Below the rounding of a residual, alpha means nothing: a slot fires beyond it.
+        slot = jnp.where(slots >= mode.shape[1], 1.0, self.residual_noise).ravel()
         constant = [
             jnp.where(mode == _modes.SLIDING, 1.0, self.slack).ravel(),
-            slots_empty,
-            slots_empty,
+            slot,
+            slot,
             1.0 - self._slides(),
             jnp.zeros((1,)),
         ]

@@ -48,7 +48,9 @@ _REJECT, _LOCATE, _ACCEPT = range(3)
 _TINY = float(np.finfo(np.float64).tiny)
 _MAX_STALLED = 64  # attempts in a row without an accepted step or a switch
 _MAX_SLIDING = 24  # by default; the 2022 paper's high-dimensional run reaches 17
-_SPARE_PLACES = 4  # for units that arrive while others slide
+# Boundaries a neuron can stand on in one instant. Through w_j = 0, where only an unbalanced neuron
+# gets, it passes all of them at once.
+_PLACES = 32
 
 
 class RungeKutta(AbstractIntegrator[RungeKuttaState]):
@@ -207,14 +209,17 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         elapsed = jnp.maximum(trial.length + offset, 0.0)
         end = evaluate(trial.expansion, elapsed - trial.length)
         reached = ~turns & (trial.length == limit - state.time)
-        state = self._move(problem, state, trial, end, elapsed)
+        state = self._move(problem, state, trial, end, elapsed, turns)
         return eqx.tree_at(lambda s: s.time, state, jnp.where(reached, limit, state.time))
 
-    def _move(self, problem, state, trial: Trial, end, elapsed) -> RungeKuttaState:
+    def _move(self, problem, state, trial: Trial, end, elapsed, turns) -> RungeKuttaState:
         """The state at `end` on the same pattern, and the size of the next step."""
         # A step shortened for an event tells little about how long one could be.
         longest = jnp.maximum(state.step_size, trial.next_size)
         step_size = jnp.where(trial.full, trial.next_size, longest)
+        # A root just found that is not there when stepped to: the interpolant was too coarse.
+        missed = trial.aimed & (state.stalled > 0) & ~turns & ~jnp.isfinite(trial.expected)
+        step_size = jnp.where(missed, jnp.minimum(step_size, 2.0 * trial.length), step_size)
         upcoming = state.upcoming.at[0].set(
             jnp.where(trial.aimed, trial.length + trial.expected, state.upcoming[0])
         )
@@ -269,10 +274,12 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         sample = jnp.arange(mode.shape[0])
         slides = mode == _modes.SLIDING
         side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
-        # Others of this neuron that arrive in the same instant.
-        ties = (side * p <= state.slack(problem)[neuron]) & (side * velocity < 0.0)
-        here = fired.arrives & (sample == fired.sample)
-        arrives = jnp.where(pending, p == 0.0, (here | ties) & ~fired.loss_reached)
+        # Other boundaries that the neuron stands on in the same instant. (Where a unit rests,
+        # nothing pulls; should something begin to, its guard will tell.)
+        slack = state.slack(problem)[neuron]
+        ties = (jnp.abs(p) <= slack) | ((side * p <= slack) & (side * velocity < 0.0))
+        here = (fired.arrives & (sample == fired.sample)) | (ties & (mode != _modes.RESTING))
+        arrives = jnp.where(pending, p == 0.0, here & ~fired.loss_reached)
         this = (sample == fired.sample) & ~pending
         off = (this & fired.leaves_low) | (fired.outer_vanishes & ~pending)
         held = jnp.where(off, _modes.INACTIVE, _modes.SLIDING)
@@ -282,7 +289,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         return Boundary.gather(slides | arrives, mode, status, self._places(problem))
 
     def _places(self, problem: Problem) -> int:
-        return min(problem.labels.shape[0], self.max_sliding + _SPARE_PLACES)
+        return min(problem.labels.shape[0], max(_PLACES, self.max_sliding + 4))
 
     def report(self, problem, state, accepted=False) -> Report:
         places = self._places(problem)

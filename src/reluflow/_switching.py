@@ -30,6 +30,8 @@ _OFF, _ON, _FREE = _modes.INACTIVE, _modes.ACTIVE, _modes.SLIDING
 # An alpha, or a velocity z, is compared with zero up to this many times the sum of the absolute
 # values it is made of: rounding, and nothing physical, decides below.
 _ROUNDING = 1e-14
+# A unit leaves with velocity zero, up to the accuracy with which that instant was located.
+_LOCATION = 1e-9
 # Dependent inputs make G_FF singular; this shift splits the pull between them evenly.
 _REGULARISATION = 1e-14
 
@@ -39,8 +41,8 @@ class Boundary(eqx.Module):
 
     samples: the samples of B, padded with n.
     before: their modes on arrival.
-    status: from which the search begins: 0 (alpha = 0), 1 (alpha = 1) or 2 (sliding); a unit
-        whose alpha has reached 0 or 1 slid before and begins there.
+    status: from which the search begins: 0 (alpha = 0), 1 (alpha = 1) or 2 (sliding). A unit
+        whose alpha has reached 0 or 1 slid before and begins there: it leaves.
     complete: whether all of B found a place.
     """
 
@@ -58,6 +60,9 @@ class Boundary(eqx.Module):
             return array.at[samples].get(mode="fill", fill_value=_OFF)
 
         return cls(samples, take(mode), take(status), jnp.sum(on) <= capacity)
+
+    def leaves(self) -> Bool[Array, " capacity"]:
+        return (self.before == _FREE) & (self.status != _FREE)
 
 
 class Settled(eqx.Module):
@@ -88,6 +93,7 @@ class _Local(eqx.Module):
     residual: PerSample  # r_B
     sign: Scalar  # of a_j
     present: Bool[Array, " capacity"]
+    leaves: Bool[Array, " capacity"]
 
     def solve_free(self, free, matrix):
         """G_FF^-1 applied to the rows F of `matrix`; the other rows become 0.
@@ -117,7 +123,8 @@ class _Local(eqx.Module):
     def velocities(self, u):
         """sign(a) times the velocities z, and the noise that they may carry."""
         z = self.sign * (self.pull + self.gram @ u)
-        return z, _ROUNDING * (self.effort + jnp.abs(self.gram) @ jnp.abs(u))
+        effort = self.effort + jnp.abs(self.gram) @ jnp.abs(u)
+        return z, jnp.where(self.leaves, _LOCATION, _ROUNDING) * effort
 
 
 def _violations(local: _Local, status):
@@ -188,9 +195,16 @@ def settle(
         residual=take(residual),
         sign=sign,
         present=present,
+        leaves=boundary.leaves(),
     )
-    status, found = _pivot(local, jnp.where(present, boundary.status, _OFF))
-    modes, ambiguous = _name(local, boundary, status)
+    start = jnp.where(present, boundary.status, _OFF)
+    status, found = _pivot(local, start)
+    modes = _name(local, boundary, status)
+    # With repulsive units there may be other solutions: the search from their other sides shows.
+    repulsive = present & (sign * local.residual > 0.0)
+    opposite = jnp.where(repulsive & (status != _FREE), _ON - status, status)
+    other, other_found = _pivot(local, opposite)
+    ambiguous = jnp.where(found & other_found, jnp.sum(repulsive & (other != status)), 0)
     mode = mode.at[places].set(modes.astype(mode.dtype), mode="drop")
     slots, response, fits = _respond(local, boundary, status, gram, mode, max_sliding)
     fits = fits & boundary.complete
@@ -211,18 +225,13 @@ def _conflicts(local: _Local):
 
 
 def _name(local: _Local, boundary: Boundary, status):
-    """The modes for the statuses found, and how many repulsive units stood between two sides."""
+    """The modes for the statuses found."""
     z, noise = local.velocities(local.weights(status))
     off = (status == _OFF) & local.present
     # alpha = 0 and no velocity at all: at rest for good. A unit that slid merely leaves slowly,
     # unless nothing pulls at its neuron any more.
     rests = off & (jnp.abs(z) <= noise) & ((boundary.before != _FREE) | (noise == 0.0))
-    modes = jnp.where(rests, _modes.RESTING, status)
-    # What its velocity would be with alpha = 1, the sliding units giving way (Schur complement).
-    given = jnp.sum(local.gram * local.solve_free(status == _FREE, local.gram), axis=0)
-    if_on = z + local.sign * local.residual * (jnp.diag(local.gram) - given)
-    ambiguous = jnp.sum(off & ~rests & (z < -noise) & (if_on > noise))
-    return modes, ambiguous
+    return jnp.where(rests, _modes.RESTING, status)
 
 
 def _respond(local, boundary, status, gram, mode, max_sliding):

@@ -19,6 +19,8 @@ from ._taylor import expand, first_zero
 # A guard within this much of the flow's own time is reached by a Taylor step of order 4: its
 # error, (1e-3)^5 / 120, is below rounding.
 _TAYLOR = 1e-3
+# The rounding of a residual, relative to labels and predictions.
+_RESIDUAL_NOISE = 64.0 * float(jnp.finfo(jnp.float64).eps)
 # A guard within this much of it is worth aiming the next step at.
 _AIM = 1e-1
 
@@ -122,7 +124,9 @@ def _guards(state: RungeKuttaState, problem: Problem, weight: PerNeuron) -> Guar
     side = jnp.where(state.pattern.mode == ACTIVE, 1.0, -1.0)
     clear = state.armed & (side * state.preactivation > 0.0)
     slack = jnp.where(clear, 0.0, state.slack(problem))
-    return Guards(state.pattern, weight, jnp.sign(state.output), slack, state.stop_loss)
+    h = predictions(starting_point(state), state.pattern, weight)
+    noise = _RESIDUAL_NOISE * jnp.max(jnp.abs(problem.labels) + jnp.abs(h))
+    return Guards(state.pattern, weight, jnp.sign(state.output), slack, noise, state.stop_loss)
 
 
 class _AtEnd(eqx.Module):

@@ -1,0 +1,142 @@
+"""`settle` against all 3^B choices and against a bounded least-squares solver of scipy."""
+
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import lsq_linear
+
+from reluflow._modes import ACTIVE, INACTIVE, RESTING, SLIDING
+from reluflow._switching import Boundary, settle
+
+SAMPLES, DIM = 6, 4
+SETTLE = jax.jit(settle, static_argnums=5)
+
+
+def problem(seed, size, attractive):
+    """Inputs, residuals, sign of a, modes of all units and which of them are on a boundary."""
+    rng = np.random.default_rng(seed)
+    x, residual = rng.normal(size=(SAMPLES, DIM)), rng.normal(size=SAMPLES)
+    sign = float(rng.choice([-1.0, 1.0]))
+    boundary = np.sort(rng.choice(SAMPLES, size, replace=False))
+    if attractive:
+        residual[boundary] = -sign * np.abs(residual[boundary])
+    return x, residual, sign, rng.integers(0, 2, SAMPLES), boundary
+
+
+def settled(x, residual, sign, mode, boundary):
+    on = np.isin(np.arange(SAMPLES), boundary)
+    mode = jnp.asarray(mode)
+    place = Boundary.gather(jnp.asarray(on), mode, mode, SAMPLES)
+    gram = jnp.asarray(x @ x.T)
+    return SETTLE(gram, jnp.asarray(residual), jnp.asarray(sign), mode, place, DIM)
+
+
+def margin(x, residual, sign, outside, boundary, choice):
+    """The worst inequality of one choice of modes; negative where it is violated."""
+    held, on = boundary[choice == SLIDING], boundary[choice == ACTIVE]
+    force = (residual * outside) @ x + residual[on] @ x[on]
+    margins = []
+    if len(held):
+        u = np.linalg.lstsq(x[held].T, -force, rcond=None)[0]
+        force = force + u @ x[held]
+        alpha = u / residual[held]
+        margins += [alpha, 1.0 - alpha]
+    z = sign * (x[boundary] @ force)
+    margins += [z[choice == ACTIVE], -z[choice == INACTIVE]]
+    return min(np.min(values, initial=np.inf) for values in margins)
+
+
+def force_of(got, x, residual):
+    """n D from the pattern that `settle` returned, by its response."""
+    force = (residual * (np.asarray(got.mode) == ACTIVE)) @ x
+    for slot, row in zip(np.asarray(got.slots), np.asarray(got.response), strict=True):
+        if slot < SAMPLES:
+            force = force - (row @ residual) * x[slot]
+    return force
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+@settings(max_examples=300)
+def test_attractive_boundaries_give_the_minimal_norm(seed, size):
+    x, residual, sign, mode, boundary = problem(seed, size, attractive=True)
+    got = settled(x, residual, sign, mode, boundary)
+    assert got.found and got.fits and int(got.ambiguous) == 0
+    outside = (mode == ACTIVE) & ~np.isin(np.arange(SAMPLES), boundary)
+    fixed, columns = (residual * outside) @ x, (residual[boundary, None] * x[boundary]).T
+    best = lsq_linear(columns, -fixed, (0.0, 1.0), method="bvls", tol=1e-15)
+    np.testing.assert_allclose(
+        force_of(got, x, residual), fixed + columns @ best.x, atol=1e-9 * (1.0 + np.abs(fixed).sum())
+    )
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+@settings(max_examples=300)
+def test_a_solution_is_one_of_those_enumerated(seed, size):
+    x, residual, sign, mode, boundary = problem(seed, size, attractive=False)
+    got = settled(x, residual, sign, mode, boundary)
+    assert got.found and got.fits
+    outside = (mode == ACTIVE) & ~np.isin(np.arange(SAMPLES), boundary)
+    choices = [np.array(c) for c in product((INACTIVE, ACTIVE, SLIDING), repeat=size)]
+    margins = [margin(x, residual, sign, outside, boundary, choice) for choice in choices]
+    solutions = [tuple(c) for c, m in zip(choices, margins, strict=True) if m > 1e-10]
+    if min(abs(m) for m in margins) < 1e-9:
+        return  # a choice on the edge: rounding decides
+    taken = np.asarray(got.mode)[boundary]
+    nothing_on = not np.any(outside) and not np.any(np.isin(taken, (ACTIVE, SLIDING)))
+    assert nothing_on or tuple(np.where(taken == RESTING, INACTIVE, taken)) in solutions
+    np.testing.assert_array_equal(np.asarray(got.mode)[~np.isin(np.arange(SAMPLES), boundary)],
+                                  mode[~np.isin(np.arange(SAMPLES), boundary)])  # fmt: skip
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+@settings(max_examples=300)
+def test_ambiguous_only_where_there_are_several(seed, size):
+    x, residual, sign, mode, boundary = problem(seed, size, attractive=False)
+    outside = (mode == ACTIVE) & ~np.isin(np.arange(SAMPLES), boundary)
+    choices = product((INACTIVE, ACTIVE, SLIDING), repeat=size)
+    margins = [margin(x, residual, sign, outside, boundary, np.array(c)) for c in choices]
+    if sum(m > -1e-9 for m in margins) == 1:
+        assert int(settled(x, residual, sign, mode, boundary).ambiguous) == 0
+
+
+def test_orthogonal_inputs_rest():
+    """Nothing pushes a unit that stands on its boundary: alpha = 0 for good."""
+    x, mode = np.eye(SAMPLES), np.ones(SAMPLES, int)
+    for label in (-2.0, 2.0):
+        residual = np.ones(SAMPLES)
+        residual[2] = label
+        on = np.array([2])
+        got = settled(x, residual, 1.0, np.where(np.arange(SAMPLES) == 2, 0, mode), on)
+        assert int(got.mode[2]) == RESTING and bool(got.found)
+
+
+def test_a_unit_on_a_repulsive_boundary_stays_off_and_says_so():
+    x = np.array([[1.0, 0, 0, 0], [-0.5, 1.0, 0, 0], *np.eye(4)])
+    residual = np.array([1.0, 3.0, 0.0, 0.0, 0.0, 0.0])
+    got = settled(x, residual, 1.0, np.array([1, 0, 0, 0, 0, 0]), np.array([1]))
+    assert int(got.mode[1]) == INACTIVE and int(got.ambiguous) == 1
+
+
+def test_more_sliding_units_than_room_do_not_fit():
+    x, residual, sign, mode, boundary = np.eye(4), -np.ones(4), 1.0, np.zeros(4, int), np.arange(4)
+    x = np.concatenate([x[:3] + 0.1, x[3:] * 5.0 + 3.0, x[:2]])
+    residual = np.array([-5.0, -5.0, -5.0, 1.0, 0.0, 0.0])
+    mode = jnp.array([0, 0, 0, 1, 0, 0])
+    boundary = Boundary.gather(jnp.arange(6) < 3, mode, mode, SAMPLES)
+    arguments = (jnp.asarray(x @ x.T), jnp.asarray(residual), jnp.asarray(sign), mode, boundary)
+    assert int(np.sum(np.asarray(SETTLE(*arguments, DIM).mode) == SLIDING)) == 3
+    assert bool(SETTLE(*arguments, DIM).fits) and not bool(SETTLE(*arguments, 2).fits)
+
+
+def test_control_a_wrong_choice_is_caught():
+    """The enumeration refuses every pattern but the one found, so it can tell them apart."""
+    x, residual, sign, mode, boundary = problem(3, 3, attractive=True)
+    got = np.asarray(settled(x, residual, sign, mode, boundary).mode)[boundary]
+    outside = (mode == ACTIVE) & ~np.isin(np.arange(SAMPLES), boundary)
+    for choice in product((INACTIVE, ACTIVE, SLIDING), repeat=3):
+        good = margin(x, residual, sign, outside, boundary, np.array(choice)) > 0.0
+        assert good == (choice == tuple(got))
