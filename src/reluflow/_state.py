@@ -18,6 +18,7 @@ LOOK_AHEAD = 8  # how many expected events a step hands on to the steps after it
 _SLACK = 64.0 * float(np.finfo(np.float64).eps)
 _EXPONENT_RANGE = 8  # a neuron is rescaled when its size leaves 2^-8 .. 2^8
 _SAME_INSTANT = 1e-13  # of the flow's own time
+_SAME_EVENT = 1e-6  # likewise: an event expected so soon is the one that has just been passed
 
 
 class RungeKuttaState(eqx.Module):
@@ -93,7 +94,7 @@ def moved(
             hidden,
             preactivation,
             state.armed | clear,
-            jnp.sort(jnp.where(later > 0.0, later, jnp.inf)),
+            jnp.sort(jnp.where(later * rate > _SAME_EVENT, later, jnp.inf)),
             jnp.array(False),
             jnp.array(0),
             jnp.where(progressed, 0, state.switched),

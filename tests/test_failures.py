@@ -1,0 +1,119 @@
+"""Every way to fail has its own code; none hangs, none returns NaN as if it were an answer."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import event_list, five_points, gaussian_data
+
+import reluflow as rf
+
+INTEGRATOR = rf.RungeKutta(max_sliding=3)
+
+
+def run(net=None, data=None, t1=10.0, **options):
+    net = rf.balanced(jax.random.key(0), 6, 3, -3.0) if net is None else net
+    data = gaussian_data(100, 4, 3) if data is None else data
+    options = {"integrator": INTEGRATOR, "throw": False, **options}
+    return rf.flow(net, data, t1, **options)
+
+
+def finite(sol):
+    return bool(np.all(np.isfinite(sol.final.hidden)) and np.isfinite(sol.stats["loss_final"]))
+
+
+def test_event_buffer_full():
+    all_events = event_list(run())
+    sol = run(max_events=3)
+    assert bool(sol.result == rf.RESULTS.event_buffer_full) and finite(sol)
+    assert int(sol.events.count) > 3
+    kept = [np.asarray(column)[:3] for column in (sol.events.time, sol.events.neuron)]
+    np.testing.assert_allclose(kept[0], [event[0] for event in all_events[:3]], rtol=1e-8)
+    np.testing.assert_array_equal(kept[1], [event[1] for event in all_events[:3]])
+    assert float(sol.stats["t_final"]) < 10.0
+
+
+def test_an_exactly_full_buffer_is_no_failure():
+    count = int(run().events.count)
+    assert bool(run(max_events=count).result == rf.RESULTS.successful)
+    assert bool(run(max_events=count - 1).result == rf.RESULTS.event_buffer_full)
+
+
+def test_max_steps():
+    sol = run(max_steps=7)
+    assert bool(sol.result == rf.RESULTS.max_steps_reached) and finite(sol)
+    assert int(sol.stats["num_steps"]) == 7 and 0.0 < float(sol.stats["t_final"]) < 10.0
+    exactly = int(run().stats["num_steps"])
+    assert bool(run(max_steps=exactly).result == rf.RESULTS.successful)
+
+
+@pytest.mark.parametrize("max_sliding", [0, 1])
+def test_sliding_buffer(max_sliding):
+    """Five points in two dimensions: a neuron slides along two of them only when it is dead."""
+    net, data = five_points(neurons=20)
+    sol = rf.flow(
+        net, data, 120.0, integrator=rf.RungeKutta(max_sliding=max_sliding), throw=False
+    )
+    enough = rf.flow(net, data, 120.0, integrator=rf.RungeKutta(max_sliding=2), throw=False)
+    assert bool(enough.result == rf.RESULTS.successful)
+    if max_sliding == 0:
+        assert bool(sol.result == rf.RESULTS.sliding_buffer_full) and finite(sol)
+        assert float(sol.stats["t_final"]) < 120.0
+
+
+@pytest.mark.parametrize("size", [1e155, 1e200, 1e300])
+def test_not_finite(size):
+    """Weights whose predictions overflow."""
+    net = rf.Network.from_weights(np.full(6, size), np.full((6, 3), size))
+    sol = run(net, max_steps=1000)
+    failed = (sol.result == rf.RESULTS.not_finite) | (sol.result == rf.RESULTS.step_collapsed)
+    assert bool(failed)
+
+
+def test_huge_but_finite_data_fail_or_succeed_but_end():
+    data = gaussian_data(100, 4, 3)
+    for factor in (1e-100, 1e30, 1e100):
+        sol = run(data=rf.Dataset(data.x, factor * data.y), t1=10.0 / factor, max_steps=3000)
+        assert not bool(sol.result == rf.RESULTS.successful) or finite(sol)
+
+
+def test_step_collapse():
+    """A tolerance below rounding on a flow that cancels: large outputs of either sign."""
+    rng = np.random.default_rng(0)
+    w = np.repeat(rng.normal(size=(3, 3)), 2, axis=0)
+    a = 1e8 * np.array([1.0, -1.0] * 3)
+    sol = run(rf.Network.from_weights(a, w), rtol=1e-13, max_steps=5000)
+    assert not bool(sol.result == rf.RESULTS.successful) or finite(sol)
+    assert int(sol.stats["num_steps"]) <= 5000
+
+
+def test_a_dead_network_is_no_failure():
+    """Nothing is active, or nothing is there: the flow stands still."""
+    data = gaussian_data(100, 4, 3)
+    for net in (
+        rf.Network.from_weights(np.zeros(6), np.zeros((6, 3))),
+        rf.Network([-300.0] * 6, np.zeros(6), -np.tile(np.asarray(data.x[0]), (6, 1))),
+    ):
+        sol = run(net, data, 1.0)
+        assert bool(sol.result == rf.RESULTS.successful) and finite(sol)
+        assert float(sol.stats["t_final"]) == 1.0
+
+
+def test_every_code_says_what_to_try():
+    failures = [name for name in vars(rf.RESULTS) if not name.startswith("_")]
+    assert {"event_buffer_full", "sliding_buffer_full", "chattering", "step_collapsed"} <= set(failures) | set(dir(rf.RESULTS))
+    for code in (
+        rf.RESULTS.max_steps_reached, rf.RESULTS.event_buffer_full, rf.RESULTS.sliding_buffer_full,
+        rf.RESULTS.step_collapsed, rf.RESULTS.chattering, rf.RESULTS.not_finite,
+    ):  # fmt: skip
+        message = rf.RESULTS[code]
+        assert any(word in message for word in ("Increase", "Loosen", "Perturb", "Look for"))
+
+
+def test_a_failing_run_keeps_the_final_state_consistent():
+    """`t_final` and `final` belong together: resuming from them gives the same end."""
+    sol = run(max_steps=15, rtol=1e-11)
+    time = float(sol.stats["t_final"])
+    until = run(t1=time, rtol=1e-11)
+    np.testing.assert_allclose(until.final.weights()[1], sol.final.weights()[1], atol=1e-9)
+    assert jnp.all(jnp.isfinite(sol.final.log_scale))

@@ -1,0 +1,187 @@
+"""`rf.flow` under jit and vmap, what it saves, and how it stops and speaks."""
+
+import functools
+import io
+from contextlib import redirect_stdout
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import event_list, gaussian_data, lane, relative_difference
+
+import reluflow as rf
+from reluflow import _flow
+
+DATA = functools.cache(lambda: gaussian_data(100, 4, 3))
+INTEGRATOR = rf.RungeKutta(max_sliding=3)
+
+
+def net(seed=0, log_lambda=-3.0):
+    return rf.balanced(jax.random.key(seed), 6, 3, log_lambda)
+
+
+def alone(seed=0, log_lambda=-3.0, data=None, t1=10.0, **options):
+    data = DATA() if data is None else data
+    options = {"integrator": INTEGRATOR, "rtol": 1e-10, **options}
+    return rf.flow(net(seed, log_lambda), data, t1, **options)
+
+
+def same(one, other, tolerance=1e-12):
+    assert int(one.events.count) == int(other.events.count)
+    assert [e[1:] for e in event_list(one)] == [e[1:] for e in event_list(other)]
+    np.testing.assert_allclose(one.events.time, other.events.time, rtol=tolerance)
+    assert relative_difference(one.final, other.final) < tolerance
+    np.testing.assert_allclose(one.losses, other.losses, rtol=tolerance)
+
+
+@eqx.filter_jit
+def lanes(keys, log_lambdas, data, t1, max_events=64):
+    def one(key, log_lambda, data, t1):
+        start = rf.balanced(key, 6, 3, log_lambda)
+        return rf.flow(
+            start, data, t1, integrator=INTEGRATOR, rtol=1e-10, max_events=max_events, throw=False
+        )
+
+    return jax.vmap(one)(keys, log_lambdas, data, t1)
+
+
+SEEDS, LAMBDAS = np.array([0, 1, 2, 3]), np.array([-3.0, -1.0, -8.0, -20.0])
+
+
+def batch(repeat=4, **options):
+    data = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[gaussian_data(100 + s, 4, 3) for s in SEEDS])
+    keys = jax.vmap(jax.random.key)(jnp.asarray(SEEDS))
+    return lanes(keys, jnp.asarray(LAMBDAS), data, jnp.full(repeat, 10.0), **options)
+
+
+def test_jit_is_the_same():
+    jitted = jax.jit(lambda start, data: rf.flow(start, data, 10.0, integrator=INTEGRATOR, rtol=1e-10))
+    same(jitted(net(), DATA()), alone())
+
+
+def test_vmap_over_seeds_lambdas_and_data_is_the_same():
+    sol = batch(max_events=4 * 24 + 256)
+    assert sol.final.hidden.shape == (4, 6, 3) and sol.events.count.shape == (4,)
+    for i, (seed, log_lambda) in enumerate(zip(SEEDS, LAMBDAS, strict=True)):
+        own = alone(int(seed), log_lambda, gaussian_data(100 + seed, 4, 3))
+        same(lane(sol, i), own, 1e-11)
+        assert int(sol.stats["num_steps"][i]) == int(own.stats["num_steps"])
+    assert "4 lanes" in str(sol) and "4 successful" in str(sol)
+
+
+def test_a_lane_that_fails_reports_its_own_code():
+    """With room for the events of some lanes only; the others are as they are alone."""
+    counts = np.asarray(batch(max_events=4 * 24 + 256).events.count)
+    room = int(np.sort(counts)[1])
+    assert counts.min() <= room < counts.max()
+    sol = batch(max_events=room)
+    good = np.asarray(sol.result == rf.RESULTS.successful)
+    np.testing.assert_array_equal(good, counts <= room)
+    full = np.asarray(sol.result == rf.RESULTS.event_buffer_full)
+    np.testing.assert_array_equal(full, counts > room)
+    for i in np.flatnonzero(good):
+        own = alone(int(SEEDS[i]), LAMBDAS[i], gaussian_data(100 + SEEDS[i], 4, 3))
+        assert relative_difference(lane(sol.final, i), own.final) < 1e-11
+    assert np.all(np.isfinite(sol.final.hidden)) and f"{good.sum()} successful" in str(sol)
+
+
+def test_one_compilation_serves_every_value_of_a_shape(monkeypatch):
+    alone()
+    size = _flow._integrate._cached._cache_size()
+    for options in ({"seed": 7}, {"log_lambda": -50.0, "t1": 20.0}, {"rtol": 1e-6}, {"t0": 0.5}):
+        alone(**options)
+    alone(data=gaussian_data(5, 4, 3), stop_loss=1e-3, max_steps=10_000)
+    assert _flow._integrate._cached._cache_size() == size
+    # Control: another shape is another compilation.
+    rf.flow(rf.balanced(jax.random.key(0), 5, 3, -3.0), DATA(), 0.1, integrator=INTEGRATOR)
+    assert _flow._integrate._cached._cache_size() == size + 1
+
+
+# What is saved
+
+
+def test_saves_at_times_across_events():
+    """Each saved state is the end of a run that ends there, with events before and after it."""
+    times = np.array([event[0] for event in event_list(alone())])
+    assert len(times) >= 6
+    ts = np.sort(np.concatenate([times[:4] * (1 + 1e-7), (times[2:5] + times[1:4]) / 2, [9.0]]))
+    sol = alone(saveat=diffrax.SaveAt(t0=True, ts=ts, t1=True))
+    np.testing.assert_array_equal(sol.ts, [0.0, *ts, 10.0])
+    assert relative_difference(lane(sol.networks, 0), net()) < 1e-15
+    for i, t in enumerate(ts, start=1):
+        until = alone(t1=t)
+        assert relative_difference(lane(sol.networks, i), until.final) < 1e-8
+        np.testing.assert_allclose(sol.losses[i], until.losses[-1], rtol=1e-8)
+    assert relative_difference(lane(sol.networks, -1), sol.final) == 0.0
+    assert [e[1:] for e in event_list(sol)] == [e[1:] for e in event_list(alone())]
+
+
+def test_saves_steps_and_functions():
+    saveat = diffrax.SaveAt(steps=1, fn=lambda t, net, data: (t, net.output, rf.loss(net, data)))
+    sol = alone(saveat=saveat, max_steps=300)
+    saved = int(sol.stats["num_accepted_steps"])
+    ts = np.asarray(sol.ts)
+    assert np.all(np.isfinite(ts[:saved])) and np.all(np.isinf(ts[saved:])) and ts.shape == (300,)
+    assert np.all(np.diff(ts[:saved]) >= 0.0) and ts[saved - 1] == 10.0
+    np.testing.assert_array_equal(sol.networks[0], ts)
+    np.testing.assert_array_equal(sol.networks[2], sol.losses)
+    assert sol.networks[1].shape == (300, 6)
+    assert np.all(np.isin([event[0] for event in event_list(sol)], ts))
+
+
+def test_start_and_repeated_times():
+    sol = alone(saveat=diffrax.SaveAt(ts=[0.0, 0.0, 5.0, 5.0, 10.0], t1=True))
+    np.testing.assert_array_equal(sol.ts, [0.0, 0.0, 5.0, 5.0, 10.0, 10.0])
+    assert relative_difference(lane(sol.networks, 2), lane(sol.networks, 3)) == 0.0
+
+
+def test_t0_only_moves_the_clock():
+    there = alone(t0=3.0, t1=13.0)
+    assert relative_difference(there.final, alone().final) < 1e-9
+    np.testing.assert_allclose(
+        [e[0] for e in event_list(there)], [e[0] + 3.0 for e in event_list(alone())], rtol=1e-9
+    )
+
+
+def test_stops_at_a_loss():
+    """At the first time of that loss, in the middle of the way, located like an event."""
+    middle = 0.5 * (float(rf.loss(net(), DATA())) + float(alone().stats["loss_final"]))
+    sol = alone(stop_loss=middle)
+    assert bool(sol.result == rf.RESULTS.loss_reached)
+    np.testing.assert_allclose(sol.stats["loss_final"], middle, rtol=1e-12)
+    time = float(sol.stats["t_final"])
+    assert 0.0 < time < 10.0
+    np.testing.assert_allclose(alone(t1=time).stats["loss_final"], middle, rtol=1e-8)
+    assert float(alone(t1=0.999 * time).stats["loss_final"]) > middle
+
+
+# How it speaks
+
+
+def test_progress_meter_runs():
+    text = io.StringIO()
+    with redirect_stdout(text):
+        sol = alone(progress_meter=diffrax.TextProgressMeter())
+        jax.effects_barrier()
+    assert "100.00%" in text.getvalue()
+    same(sol, alone())
+
+
+def test_throw_raises_with_advice():
+    with pytest.raises(RuntimeError, match="Increase `max_events`"):
+        alone(max_events=1)
+    with pytest.raises(RuntimeError, match="Increase `max_steps`"):
+        alone(max_steps=3)
+
+
+def test_prints_what_happened():
+    sol = alone()
+    text = str(sol)
+    count = int(sol.events.count)
+    for word in ("successful", "6 neurons", "t = 10", f"events   {count}", "field evaluations"):
+        assert word in text
+    assert len(text.splitlines()) < 10 and max(map(len, text.splitlines())) < 110
+    assert "max_steps" in str(alone(max_steps=3, throw=False))
