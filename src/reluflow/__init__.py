@@ -1,12 +1,18 @@
 """Exact gradient flow of one-hidden-layer ReLU networks from small initialisation."""
 
-from . import analysis as analysis, datasets as datasets, theory as theory
+from . import analysis as analysis
+from . import datasets as datasets
+from . import theory as theory
 from ._dataset import Dataset as Dataset
-from ._network import Network as Network
-from ._initialisation import balanced as balanced, he_uniform as he_uniform, unbalanced as unbalanced
-from ._loss import loss as loss
-from ._flow import flow as flow
-from ._integrator import AbstractIntegrator as AbstractIntegrator
-from ._runge_kutta import RungeKutta as RungeKutta
 from ._descent import descent as descent
-from ._solution import Events as Events, RESULTS as RESULTS, Solution as Solution
+from ._flow import flow as flow
+from ._initialisation import balanced as balanced
+from ._initialisation import he_uniform as he_uniform
+from ._initialisation import unbalanced as unbalanced
+from ._integrator import AbstractIntegrator as AbstractIntegrator
+from ._loss import loss as loss
+from ._network import Network as Network
+from ._runge_kutta import RungeKutta as RungeKutta
+from ._solution import RESULTS as RESULTS
+from ._solution import Events as Events
+from ._solution import Solution as Solution

@@ -82,9 +82,7 @@ def coefficients(residual: PerSample, pattern: Pattern) -> Units:
     return beta
 
 
-def velocity(
-    neurons: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem
-) -> Neurons:
+def velocity(neurons: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem) -> Neurons:
     """The field (a', c', p') of the module's equations on one pattern."""
     samples = problem.labels.shape[0]
     residual = problem.labels - predictions(neurons, pattern, weight)
@@ -96,9 +94,7 @@ def velocity(
     return Neurons(jnp.sum(beta * neurons.preactivation, axis=1), combination, preactivation)
 
 
-def kernel_trace(
-    neurons: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem
-) -> Scalar:
+def kernel_trace(neurons: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem) -> Scalar:
     """A bound of the tangent kernel's eigenvalues, K = dh dh^T / n: its trace,
 
     1/n sum_jk weight_j (alpha_jk a_j^2 |x_k|^2 + relu(p_jk)^2), with alpha = 1 where it slides.

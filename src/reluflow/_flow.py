@@ -200,7 +200,9 @@ def _check_problem(net, data) -> None:
     if not isinstance(net, Network):
         raise TypeError(f"Argument `net` must be an rf.Network, but it is a {type(net).__name__}.")
     if not isinstance(data, Dataset):
-        raise TypeError(f"Argument `data` must be an rf.Dataset, but it is a {type(data).__name__}.")
+        raise TypeError(
+            f"Argument `data` must be an rf.Dataset, but it is a {type(data).__name__}."
+        )
     if net.hidden.ndim != 2:
         raise ValueError(
             "Argument `net` must be a single network, without leading axes, but `hidden` has "

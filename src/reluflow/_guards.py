@@ -105,7 +105,9 @@ class Fired(eqx.Module):
         outer_vanishes = (outer >= 0) & (outer < neurons)
         slot = jnp.where(leaves_low, low, high)
         leaves = leaves_low | leaves_high
-        neuron = jnp.where(arrives, index // samples, jnp.where(leaves, slot // max(width, 1), outer))
+        neuron = jnp.where(
+            arrives, index // samples, jnp.where(leaves, slot // max(width, 1), outer)
+        )
         sample = jnp.where(arrives, index % samples, samples)
         if width > 0:
             slot = jnp.clip(slot, 0, slots - 1)

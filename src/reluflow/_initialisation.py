@@ -1,4 +1,4 @@
-"""Initialisations at scale lambda, given by its logarithm so that e^-10000 is a value like others."""
+"""Initialisations at scale lambda, given by its logarithm: e^-10000 is a value like others."""
 
 import jax
 import jax.numpy as jnp

@@ -96,7 +96,9 @@ def _newton(terms: Float[Array, "powers keep"], bound: Float[Array, " keep"], ro
         theta = jnp.where(falls, theta - value / jnp.where(falls, slope, 1.0), theta)
         theta = jnp.clip(theta, 0.0, 1.0)
     value, slope = horner(terms, theta)
-    found = (jnp.abs(value) <= 1e-6 * scale) & (slope < 0.0) & (theta < 1.0) & (theta >= bound - 1e-9)
+    found = (
+        (jnp.abs(value) <= 1e-6 * scale) & (slope < 0.0) & (theta < 1.0) & (theta >= bound - 1e-9)
+    )
     return jnp.where(found, theta, jnp.where(bound < 1.0, bound, jnp.inf))
 
 

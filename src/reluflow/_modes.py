@@ -1,9 +1,9 @@
 """The mode of a unit (j, k): what neuron j does on sample k.
 
-    INACTIVE  <w_j, x_k> < 0, alpha_jk = 0
-    ACTIVE    <w_j, x_k> > 0, alpha_jk = 1
-    SLIDING   <w_j, x_k> = 0, held there by alpha_jk in (0, 1) (Filippov)
-    RESTING   <w_j, x_k> = 0, alpha_jk = 0, at rest (sigma'(0) = 0; 2022, Lemma 6 and Prop. 2)
+INACTIVE  <w_j, x_k> < 0, alpha_jk = 0
+ACTIVE    <w_j, x_k> > 0, alpha_jk = 1
+SLIDING   <w_j, x_k> = 0, held there by alpha_jk in (0, 1) (Filippov)
+RESTING   <w_j, x_k> = 0, alpha_jk = 0, at rest (sigma'(0) = 0; 2022, Lemma 6 and Prop. 2)
 """
 
 from typing import Final

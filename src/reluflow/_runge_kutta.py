@@ -25,32 +25,26 @@ import optimistix
 from . import _modes
 from ._checks import is_concrete
 from ._dataset import Dataset
-from ._field import Pattern, Problem, predictions, velocity
-from ._guards import Fired
+from ._field import Pattern, Problem, velocity
 from ._integrator import AbstractIntegrator, Report
 from ._network import Network
 from ._solution import RESULTS, Switches
 from ._state import (
     LOOK_AHEAD,
     RungeKuttaState,
-    Turn,
     initial_balance,
     moved,
     rescaled,
     starting_point,
-    turned,
 )
-from ._switching import Boundary, settle
 from ._taylor import ORDER, evaluate
 from ._trial import Trial, attempt, field_term
+from ._turning import Turn, places, turn, turned
 
 _REJECT, _LOCATE, _ACCEPT = range(3)
 _TINY = float(np.finfo(np.float64).tiny)
 _MAX_STALLED = 64  # attempts in a row without an accepted step or a switch
 _MAX_SLIDING = 24  # by default; the 2022 paper's high-dimensional run reaches 17
-# Boundaries a neuron can stand on in one instant. Through w_j = 0, where only an unbalanced neuron
-# gets, it passes all of them at once.
-_PLACES = 32
 
 
 class RungeKutta(AbstractIntegrator[RungeKuttaState]):
@@ -160,16 +154,17 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
             for move in (self._reject, self._locate, self._accept)
         ]
         moved = _with_pattern(jax.lax.switch(outcome, outcomes), state.pattern)
-        turn, report = jax.lax.cond(
+        next_pattern = jax.lax.cond(
             turns,
-            lambda: self._turn(problem, moved, trial),
-            lambda: (Turn.none(moved, self._places(problem)), self.report(problem, moved, accepts)),
+            lambda: turn(problem, moved, trial, self.max_sliding),
+            lambda: Turn.none(moved, self._places(problem)),
         )
-        state = turned(moved, turn)
+        state = turned(moved, next_pattern)
         stuck = state.stalled > _MAX_STALLED
         collapsed = RESULTS.where(trial.finite, RESULTS.step_collapsed, RESULTS.not_finite)
-        result = RESULTS.where(stuck, collapsed, report.result)
-        return state, eqx.tree_at(lambda r: r.result, report, result)
+        result = RESULTS.where(stuck, collapsed, next_pattern.result)
+        switches, ambiguous = next_pattern.switches, next_pattern.ambiguous
+        return state, Report(state.time, accepts, result, switches, ambiguous)
 
     def network(self, state: RungeKuttaState) -> Network:
         return Network(state.total_log_scale(), state.output, state.hidden)
@@ -230,81 +225,12 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         )
         return moved(problem, state, end, elapsed, trial.rate)
 
-    def _turn(self, problem, state, trial) -> tuple[Turn, Report]:
-        """The next pattern of the neuron that stands on a boundary."""
-        fired, pending = Fired.at(trial.guard, state.pattern), jnp.any(state.pending)
-        stops = fired.loss_reached & ~pending
-        neuron = jnp.where(pending, jnp.argmax(state.pending), fired.neuron).astype(jnp.int32)
-        mode = state.pattern.mode[neuron].astype(jnp.int32)
-        vanishes = fired.outer_vanishes & ~pending
-        boundary = self._boundary(problem, state, trial, fired, neuron, pending)
-        slope, output = trial.expansion.output[1, neuron], state.output[neuron]
-        sign = jnp.sign(jnp.where(vanishes | (output == 0.0), slope, output))
-        h = predictions(starting_point(state), state.pattern, state.weight())
-        settled = settle(
-            problem.gram, problem.labels - h, sign, mode, boundary, self.max_sliding
-        )
-        chatters = ~settled.found | (state.switched[neuron] > 2 * mode.shape[0] + 16)
-        result = RESULTS.where(chatters, RESULTS.chattering, RESULTS.successful)
-        result = RESULTS.where(settled.fits, result, RESULTS.sliding_buffer_full)
-        result = RESULTS.where(settled.distinct, result, RESULTS.parallel_inputs)
-        result = RESULTS.where(stops, RESULTS.loss_reached, result)
-        present = boundary.samples < mode.shape[0]
-        switches = Switches(
-            time=jnp.broadcast_to(state.time, boundary.samples.shape),
-            neuron=jnp.broadcast_to(neuron, boundary.samples.shape),
-            sample=boundary.samples.astype(jnp.int32),
-            before=boundary.before.astype(jnp.int8),
-            after=settled.modes.astype(jnp.int8),
-            changed=present & (boundary.before != settled.modes) & ~stops,
-        )
-        lost = jnp.sum(vanishes & (mode == _modes.SLIDING))
-        ambiguous = jnp.where(stops, 0, jnp.maximum(settled.ambiguous, lost))
-        report = eqx.tree_at(
-            lambda r: (r.result, r.switches, r.ambiguous),
-            self.report(problem, state, accepted=True),
-            (result, switches, ambiguous),
-        )
-        return Turn.of(neuron, boundary, settled, ~stops), report
-
-    def _boundary(self, problem, state, trial, fired: Fired, neuron, pending) -> Boundary:
-        """The units of the neuron on their boundaries, with the status each has on arrival."""
-        mode = state.pattern.mode[neuron].astype(jnp.int32)
-        p, velocity = state.preactivation[neuron], trial.expansion.preactivation[1, neuron]
-        sample = jnp.arange(mode.shape[0])
-        slides = mode == _modes.SLIDING
-        side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
-        # Other boundaries that the neuron stands on in the same instant. (Where a unit rests,
-        # nothing pulls; should something begin to, its guard will tell.)
-        slack = state.slack(problem)[neuron]
-        ties = (jnp.abs(p) <= slack) | ((side * p <= slack) & (side * velocity < 0.0))
-        here = (fired.arrives & (sample == fired.sample)) | (ties & (mode != _modes.RESTING))
-        arrives = jnp.where(pending, p == 0.0, here & ~fired.loss_reached)
-        this = (sample == fired.sample) & ~pending
-        off = (this & fired.leaves_low) | (fired.outer_vanishes & ~pending)
-        held = jnp.where(off, _modes.INACTIVE, _modes.SLIDING)
-        held = jnp.where(this & fired.leaves_high, _modes.ACTIVE, held)
-        came = jnp.where(mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
-        status = jnp.where(slides, held, came)
-        return Boundary.gather(slides | arrives, mode, status, self._places(problem))
+    def report(self, problem, state) -> Report:
+        nothing = Switches.none(self._places(problem))
+        return Report(state.time, jnp.array(False), RESULTS.successful, nothing, jnp.array(0))
 
     def _places(self, problem: Problem) -> int:
-        return min(problem.labels.shape[0], max(_PLACES, self.max_sliding + 4))
-
-    def report(self, problem, state, accepted=False) -> Report:
-        places = self._places(problem)
-        nothing = jnp.full((places,), -1, jnp.int32)
-        mode = jnp.full((places,), -1, jnp.int8)
-        switches = Switches(
-            jnp.full((places,), jnp.inf), nothing, nothing, mode, mode, jnp.zeros((places,), bool)
-        )
-        return Report(
-            time=state.time,
-            accepted=jnp.asarray(accepted),
-            result=RESULTS.successful,
-            switches=switches,
-            ambiguous=jnp.array(0),
-        )
+        return places(problem.labels.shape[0], self.max_sliding)
 
     def _error_order(self):
         return self.solver.error_order(field_term())

@@ -1,10 +1,10 @@
 """The shapes of the library, read with jaxtyping: `Neurons`, `Samples`, and so on.
 
-    neurons   m, the width of the hidden layer
-    samples   n, the number of data points
-    dim       d, the dimension of an input
-    time      saved times
-    ...       leading axes: the time axis of a trajectory, the lanes of a vmap
+neurons   m, the width of the hidden layer
+samples   n, the number of data points
+dim       d, the dimension of an input
+time      saved times
+...       leading axes: the time axis of a trajectory, the lanes of a vmap
 """
 
 from jaxtyping import Array, Bool, Float, Int

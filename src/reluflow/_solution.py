@@ -40,12 +40,8 @@ class RESULTS(eqx.Enumeration):
         "signs: there the two units switch as one, which is not implemented. Perturb one of the "
         "inputs, or replace the two by one sample."
     )
-    not_finite = (
-        "NaN or infinity appeared in the flow. Look for data or weights of extreme size."
-    )
-    diverged = (
-        "The loss became infinite or NaN: the step of the descent is too large. Reduce it."
-    )
+    not_finite = "NaN or infinity appeared in the flow. Look for data or weights of extreme size."
+    diverged = "The loss became infinite or NaN: the step of the descent is too large. Reduce it."
 
 
 class Switches(eqx.Module):
@@ -57,6 +53,11 @@ class Switches(eqx.Module):
     before: Int[Array, " places"]
     after: Int[Array, " places"]
     changed: Bool[Array, " places"]
+
+    @classmethod
+    def none(cls, places: int) -> "Switches":
+        unit, mode = jnp.full((places,), -1, jnp.int32), jnp.full((places,), -1, jnp.int8)
+        return cls(jnp.full((places,), jnp.inf), unit, unit, mode, mode, jnp.zeros((places,), bool))
 
 
 class Events(eqx.Module):

@@ -3,7 +3,6 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -11,7 +10,6 @@ from jaxtyping import Array, Bool, Float, Int
 from . import _modes
 from ._field import Neurons, Pattern, Problem
 from ._shapes import Hidden, PerNeuron, Scalar, UnitFlags, Units
-from ._switching import Boundary, Settled
 
 LOOK_AHEAD = 8  # how many expected events a step hands on to the steps after it
 # A unit just switched is clear of its boundary beyond this many times |theta_j| |x_k|.
@@ -124,9 +122,7 @@ def balanced_output(output: PerNeuron, hidden: Hidden, balance: PerNeuron) -> Pe
     return jnp.where(good, jnp.sign(output) * root, output)
 
 
-def tied(
-    problem: Problem, state: RungeKuttaState, hidden: Hidden, preactivation: Units
-) -> Units:
+def tied(problem: Problem, state: RungeKuttaState, hidden: Hidden, preactivation: Units) -> Units:
     """The carried preactivations, set back to <w_j, x_k> where they have drifted off it.
 
     Rounding leaves a difference of the size that the neuron had when it was made: nothing beside
@@ -163,58 +159,3 @@ def rescaled(state: RungeKuttaState) -> RungeKuttaState:
             state.made_jump | jnp.any(shift != 0),
         ),
     )  # fmt: skip
-
-
-class Turn(eqx.Module):
-    """A new pattern for one neuron; or for none, `neuron` being past the end."""
-
-    neuron: Int[Array, ""]
-    places: Int[Array, " capacity"]
-    mode: Int[Array, " samples"]
-    slots: Int[Array, " max_sliding"]
-    response: Float[Array, "max_sliding samples"]
-
-    @classmethod
-    def of(cls, neuron, boundary: Boundary, settled: Settled, happens) -> "Turn":
-        return cls(
-            jnp.where(happens, neuron, jnp.iinfo(jnp.int32).max),
-            boundary.samples.astype(jnp.int32),
-            settled.mode.astype(jnp.int8),
-            settled.slots.astype(jnp.int32),
-            settled.response,
-        )
-
-    @classmethod
-    def none(cls, state: RungeKuttaState, capacity: int) -> "Turn":
-        row = jax.tree.map(lambda leaf: leaf[0], state.pattern)
-        nobody = jnp.array(jnp.iinfo(jnp.int32).max, jnp.int32)
-        return cls(
-            nobody, jnp.zeros((capacity,), jnp.int32), row.mode, row.slots, row.response
-        )
-
-
-def turned(state: RungeKuttaState, turn: Turn) -> RungeKuttaState:
-    """The state with one neuron's pattern changed, and its boundary units exactly at zero."""
-    neuron, places = turn.neuron, turn.places
-
-    def put(array, value):
-        return array.at[neuron].set(value, mode="drop")
-
-    pattern = Pattern(
-        put(state.pattern.mode, turn.mode),
-        put(state.pattern.slots, turn.slots),
-        put(state.pattern.response, turn.response),
-    )
-    happens = neuron < state.output.shape[0]
-    return eqx.tree_at(
-        lambda s: (s.pattern, s.preactivation, s.armed, s.pending, s.made_jump, s.switched),
-        state,
-        (
-            pattern,
-            state.preactivation.at[neuron, places].set(0.0, mode="drop"),
-            state.armed.at[neuron, places].set(False, mode="drop"),
-            put(state.pending, False),
-            state.made_jump | happens,
-            state.switched.at[neuron].add(1, mode="drop"),
-        ),
-    )

@@ -66,4 +66,3 @@ def first_zero(g: Float[Array, "orders guards"]) -> Float[Array, " guards"]:
         value, slope = horner(g, time)
         time = jnp.where(slope < 0.0, time - value / jnp.where(slope < 0.0, slope, 1.0), time)
     return jnp.where(falls, time, jnp.inf)
-

@@ -167,6 +167,7 @@ def _inside(guards, interpolant, start, end, problem, length, at_end: _AtEnd):
         lambda first, rest, last: jnp.concatenate([first[None], rest, last[None]]),
         start, middle, end,
     )  # fmt: skip
+
     def values_at(neurons):
         residual = problem.labels - predictions(neurons, guards.pattern, guards.weight)
         return guards.values(neurons, residual)

@@ -22,9 +22,7 @@ def two_points() -> Dataset:
 def five_points() -> Dataset:
     """u = -1.5, -1, 0, 0.25, 2 with a bias; not orthogonal, the flow slides (2022, Fig. 4, 5)."""
     u = np.array([-1.5, -1.0, 0.0, 0.25, 2.0])
-    return Dataset(
-        np.stack([u, np.ones_like(u)], axis=1), np.array([0.7, -0.3, -0.3, 0.4, 0.2])
-    )
+    return Dataset(np.stack([u, np.ones_like(u)], axis=1), np.array([0.7, -0.3, -0.3, 0.4, 0.2]))
 
 
 def orthonormal(
@@ -54,9 +52,7 @@ def orthonormal(
             f"exist, but it is {dim}."
         )
     if labels not in ("normal", "positive"):
-        raise ValueError(
-            f"Argument `labels` must be 'normal' or 'positive', but it is {labels!r}."
-        )
+        raise ValueError(f"Argument `labels` must be 'normal' or 'positive', but it is {labels!r}.")
     x_key, y_key = jr.split(key)
     gaussian = jr.normal(x_key, (dim, samples), jnp.float64)
     q, r = jnp.linalg.qr(gaussian)

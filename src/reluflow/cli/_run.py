@@ -85,9 +85,7 @@ def _descend(settings: Settings, net: Network, data: Dataset, every: int | None)
         lambda net: descent(net, data, optimiser, steps, save_every=every, throw=False)
     )
     compiled = []
-    return _timed(
-        lambda: compiled.append(function.lower(net).compile()), lambda: compiled[0](net)
-    )
+    return _timed(lambda: compiled.append(function.lower(net).compile()), lambda: compiled[0](net))
 
 
 def _flow(settings, net, data, saveat, console: Console, title: str) -> Timed:
