@@ -72,12 +72,6 @@ def test_control_without_sliding_it_fails(monkeypatch):
         assert np.max(np.abs(coarse / fine - 4.0)) > 0.5
 
 
-def test_no_room_to_slide_is_said():
-    net, data = five_points()
-    sol = rf.flow(net, data, 120.0, integrator=rf.RungeKutta(max_sliding=0), throw=False)
-    assert bool(sol.result == rf.RESULTS.sliding_buffer_full)
-
-
 @pytest.mark.slow
 def test_gaussian_teacher_up_to_its_first_drop():
     """Thousands of sliding units. The loss is left at its first plateau around t = 143."""

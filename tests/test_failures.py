@@ -23,20 +23,17 @@ def finite(sol):
 
 
 def test_event_buffer_full():
-    all_events = event_list(run())
-    sol = run(max_events=3)
+    """One place too few; with exactly as many as there are events it is no failure."""
+    everything = event_list(run())
+    count = len(everything)
+    assert count >= 6 and bool(run(max_events=count).result == rf.RESULTS.successful)
+    sol = run(max_events=count - 1)
     assert bool(sol.result == rf.RESULTS.event_buffer_full) and finite(sol)
-    assert int(sol.events.count) > 3
-    kept = [np.asarray(column)[:3] for column in (sol.events.time, sol.events.neuron)]
-    np.testing.assert_allclose(kept[0], [event[0] for event in all_events[:3]], rtol=1e-8)
-    np.testing.assert_array_equal(kept[1], [event[1] for event in all_events[:3]])
+    assert int(sol.events.count) > count - 1
+    kept = [np.asarray(column) for column in (sol.events.time, sol.events.neuron)]
+    np.testing.assert_allclose(kept[0], [event[0] for event in everything[:-1]], rtol=1e-8)
+    np.testing.assert_array_equal(kept[1], [event[1] for event in everything[:-1]])
     assert float(sol.stats["t_final"]) < 10.0
-
-
-def test_an_exactly_full_buffer_is_no_failure():
-    count = int(run().events.count)
-    assert bool(run(max_events=count).result == rf.RESULTS.successful)
-    assert bool(run(max_events=count - 1).result == rf.RESULTS.event_buffer_full)
 
 
 def test_max_steps():
@@ -47,18 +44,11 @@ def test_max_steps():
     assert bool(run(max_steps=exactly).result == rf.RESULTS.successful)
 
 
-@pytest.mark.parametrize("max_sliding", [0, 1])
-def test_sliding_buffer(max_sliding):
-    """Five points in two dimensions: a neuron slides along two of them only when it is dead."""
-    net, data = five_points(neurons=20)
-    sol = rf.flow(
-        net, data, 120.0, integrator=rf.RungeKutta(max_sliding=max_sliding), throw=False
-    )
-    enough = rf.flow(net, data, 120.0, integrator=rf.RungeKutta(max_sliding=2), throw=False)
-    assert bool(enough.result == rf.RESULTS.successful)
-    if max_sliding == 0:
-        assert bool(sol.result == rf.RESULTS.sliding_buffer_full) and finite(sol)
-        assert float(sol.stats["t_final"]) < 120.0
+def test_sliding_buffer():
+    net, data = five_points()
+    sol = rf.flow(net, data, 120.0, integrator=rf.RungeKutta(max_sliding=0), throw=False)
+    assert bool(sol.result == rf.RESULTS.sliding_buffer_full) and finite(sol)
+    assert 0.0 < float(sol.stats["t_final"]) < 120.0
 
 
 @pytest.mark.parametrize("size", [1e155, 1e200, 1e300])
@@ -100,8 +90,6 @@ def test_a_dead_network_is_no_failure():
 
 
 def test_every_code_says_what_to_try():
-    failures = [name for name in vars(rf.RESULTS) if not name.startswith("_")]
-    assert {"event_buffer_full", "sliding_buffer_full", "chattering", "step_collapsed"} <= set(failures) | set(dir(rf.RESULTS))
     for code in (
         rf.RESULTS.max_steps_reached, rf.RESULTS.event_buffer_full, rf.RESULTS.sliding_buffer_full,
         rf.RESULTS.step_collapsed, rf.RESULTS.chattering, rf.RESULTS.not_finite,

@@ -95,10 +95,11 @@ def _boundary(
     sample = jnp.arange(mode.shape[0])
     slides = mode == _modes.SLIDING
     side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
-    # Other boundaries that the neuron stands on in the same instant. (Where a unit rests, nothing
-    # pulls; should something begin to, its guard will tell.)
-    slack = state.slack(problem)[neuron]
-    ties = (jnp.abs(p) <= slack) | ((side * p <= slack) & (side * speed < 0.0))
+    # Other boundaries that the neuron stands on in the same instant: that it has not left yet, or
+    # arrives at too. (A small p alone says nothing: beside a neuron that has grown, a dead unit's
+    # is. Where a unit rests, nothing pulls; should something begin to, its guard will tell.)
+    near = side * p <= state.slack(problem)[neuron]
+    ties = near & (~state.armed[neuron] | (side * speed < 0.0))
     here = (fired.arrives & (sample == fired.sample)) | (ties & (mode != _modes.RESTING))
     arrives = jnp.where(pending, p == 0.0, here & ~fired.loss_reached)
     this = (sample == fired.sample) & ~pending
