@@ -17,15 +17,16 @@ import jax.numpy as jnp
 import optimistix
 
 # Up to this size plain sums, which XLA fuses, are faster on a CPU than matrix products (measured:
-# 7 times for two points, 8 times slower for orthonormal-32). Each baseline gets the faster one.
+# 7 times for two points, 8 times slower for orthonormal-32; and under vmap 4 times slower from 32
+# lanes on). Each baseline gets the faster one.
 _FUSED_PRODUCTS = 4096
 # A guard fires this far beyond its boundary, relative to |w_j| |x_k|; so a unit that has just been
 # switched is as far on the right side of it.
 _BEYOND = 1e-10
 _ROUNDING = 1e-12  # below this share of its terms, a velocity is zero
 # Bisection raises under vmap, where lanes without an event have no root to bracket.
-ALONE = optimistix.Bisection(rtol=1e-12, atol=1e-12, flip="detect")
-UNDER_VMAP = optimistix.Newton(rtol=1e-12, atol=1e-12)
+_ALONE = optimistix.Bisection(rtol=1e-12, atol=1e-12, flip="detect")
+_UNDER_VMAP = optimistix.Newton(rtol=1e-12, atol=1e-12)
 
 
 class Run(NamedTuple):
@@ -38,11 +39,11 @@ class Run(NamedTuple):
     reached: jax.Array
 
 
-def velocity(weights, data, active=None):
+def velocity(weights, data, active=None, batched=False):
     """theta' on the pattern `active` (neurons, samples), or on the one of the weights."""
     a, w = weights
     x, y = data.x, data.y
-    small = w.shape[0] * x.size <= _FUSED_PRODUCTS
+    small = not batched and w.shape[0] * x.size <= _FUSED_PRODUCTS
     p = jnp.sum(w[:, None, :] * x, axis=-1) if small else w @ x.T
     active = p > 0.0 if active is None else active
     gated = jnp.where(active, p, 0.0)
@@ -97,12 +98,13 @@ class _Carry(NamedTuple):
 
 
 def restarted(
-    net, data, rtol, times, *, solver, max_restarts: int, max_steps=100_000, root_finder=ALONE
+    net, data, rtol, times, *, solver, max_restarts: int, max_steps=100_000, batched=False
 ) -> Run:
     """A loop of `diffeqsolve` that ends at each event and starts again on the next pattern.
 
     The event is the least of the units' guards, +-<w_j, x_k>. There the unit goes on to the other
     side, or stops where nothing pushes it over; it cannot slide. NaN where it runs out of restarts.
+    `batched`: what is best under vmap, rather than alone.
     """
     weights = net.weights()
     controller = _controller(rtol, weights)
@@ -116,9 +118,9 @@ def restarted(
 
     event = diffrax.Event(
         lambda t, y, args, **_: jnp.min(guards(y, *args)),
-        root_finder, direction=False,
+        _UNDER_VMAP if batched else _ALONE, direction=False,
     )  # fmt: skip
-    term = diffrax.ODETerm(lambda t, weights, args: velocity(weights, data, args[0]))
+    term = diffrax.ODETerm(lambda t, weights, args: velocity(weights, data, args[0], batched))
 
     def segment(carry: _Carry, until) -> _Carry:
         sol = diffrax.diffeqsolve(

@@ -17,7 +17,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _baselines import UNDER_VMAP, restarted
+from _baselines import restarted
 from _common import RESULTS, describe, environment, table, timed
 from matplotlib.figure import Figure
 
@@ -57,7 +57,7 @@ class Cost(NamedTuple):
     recompilations: int
 
 
-def flow_lane(key, log_lambda, t1) -> Lane:
+def flow_lane(key, log_lambda, t1, batched: bool) -> Lane:
     data = rf.datasets.two_points()
     net = rf.balanced(key, NEURONS, data.dim, log_lambda)
     sol = rf.flow(net, data, t1, rtol=RTOL, throw=False)
@@ -67,12 +67,12 @@ def flow_lane(key, log_lambda, t1) -> Lane:
     )
 
 
-def loop_lane(key, log_lambda, t1) -> Lane:
+def loop_lane(key, log_lambda, t1, batched: bool) -> Lane:
     data = rf.datasets.two_points()
     net = rf.balanced(key, NEURONS, data.dim, log_lambda)
     run = restarted(
         net, data, RTOL, jnp.stack([t1]), solver=diffrax.Tsit5(), max_restarts=MAX_RESTARTS,
-        root_finder=UNDER_VMAP,
+        batched=batched,
     )  # fmt: skip
     final = rf.Network(jnp.zeros(NEURONS), run.a[0], run.w[0])
     return Lane(rf.loss(final, data), run.restarts, run.evaluations, run.reached >= t1)
@@ -115,11 +115,12 @@ def cost(lane, seeds: int) -> Cost:
     others = (*others[:2], 0.01 * others[2])
     traces = []
 
-    def traced(*one):
-        traces.append(one)
-        return lane(*one)
+    def traced(*one, batched):
+        traces.append(batched)
+        return lane(*one, batched=batched)
 
-    single, batch = jax.jit(traced), jax.jit(jax.vmap(traced))
+    single = jax.jit(partial(traced, batched=False))
+    batch = jax.jit(jax.vmap(partial(traced, batched=True)))
 
     def in_sequence():
         return [jax.block_until_ready(single(*one)) for one in singles]
@@ -143,7 +144,7 @@ def cost(lane, seeds: int) -> Cost:
 def throughput(lane, lanes) -> dict[int, float]:
     """Trajectories per second of a vmap over so many lanes."""
     keys, logs, ends = grid(max(max(lanes) // len(SCALES), 1))
-    batch = jax.jit(jax.vmap(lane))
+    batch = jax.jit(jax.vmap(partial(lane, batched=True)))
     calls = [partial(batch, keys[:count], logs[:count], ends[:count]) for count in lanes]
     times = timed(calls, rounds=3, budget=4.0)
     return {count: count / time.best for count, time in zip(lanes, times, strict=True)}

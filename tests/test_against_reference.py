@@ -55,7 +55,9 @@ def sorted_events(events):
     events = sorted(events)
     times = np.array([event[0] for event in events])
     late = np.diff(times, prepend=-np.inf) > AGREEMENT * (1.0 + times)
-    return sorted((int(group), *event[1:]) for group, event in zip(np.cumsum(late), events, strict=True))
+    return sorted(
+        (int(group), *event[1:]) for group, event in zip(np.cumsum(late), events, strict=True)
+    )
 
 
 def reference_events(ref):

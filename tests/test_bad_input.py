@@ -49,7 +49,6 @@ X, Y = np.array([[1.0, 0.0], [0.5, 1.0], [-1.0, 0.3]]), np.array([1.0, 2.0, 3.0]
         (lambda: rf.datasets.orthonormal(KEY, 0), ["`samples`", "positive"]),
         (lambda: rf.datasets.orthonormal(KEY, 3, labels="none"), ["`labels`", "'none'"]),
         (lambda: rf.datasets.gaussian_teacher(KEY, teacher_neurons=0), ["`teacher_neurons`"]),
-        (lambda: rf.RungeKutta(diffrax.Heun()), ["`solver`", "Heun"]),
         (lambda: rf.RungeKutta(diffrax.Euler()), ["`solver`", "Euler"]),
         (lambda: rf.RungeKutta("Tsit5"), ["`solver`", "Tsit5"]),
         (lambda: rf.RungeKutta(max_sliding=-1), ["`max_sliding`", "-1"]),

@@ -3,13 +3,12 @@
 import functools
 
 import diffrax
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import event_list, five_points, gaussian_data, relative_difference, small, two_points
+from problems import event_list, five_points, relative_difference, small, two_points
 
 import reluflow as rf
 
@@ -51,7 +50,9 @@ def gradient(t, net, data):
 def quadrature(cuts):
     """Gauss points and weights between the cuts."""
     width, middle = np.diff(cuts) / 2.0, (cuts[1:] + cuts[:-1]) / 2.0
-    return (middle[:, None] + width[:, None] * GAUSS[0]).ravel(), (width[:, None] * GAUSS[1]).ravel()
+    return (middle[:, None] + width[:, None] * GAUSS[0]).ravel(), (
+        width[:, None] * GAUSS[1]
+    ).ravel()
 
 
 def test_energy_identity():
@@ -104,7 +105,9 @@ def test_permuting_neurons_and_data(seed):
     rng = np.random.default_rng(seed)
     j, k = rng.permutation(6), rng.permutation(4)
     here = end(net, data)
-    there = end(rf.Network(net.log_scale[j], net.output[j], net.hidden[j]), rf.Dataset(data.x[k], data.y[k]))
+    there = end(
+        rf.Network(net.log_scale[j], net.output[j], net.hidden[j]), rf.Dataset(data.x[k], data.y[k])
+    )
     final = here.final
     expected = rf.Network(final.log_scale[j], final.output[j], final.hidden[j])
     assert relative_difference(there.final, expected) < 1e-8
@@ -116,7 +119,9 @@ def test_rotating(seed):
     net, data = random_problem(seed)
     q = jnp.asarray(np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0])
     here = end(net, data)
-    there = end(rf.Network(net.log_scale, net.output, net.hidden @ q), rf.Dataset(data.x @ q, data.y))
+    there = end(
+        rf.Network(net.log_scale, net.output, net.hidden @ q), rf.Dataset(data.x @ q, data.y)
+    )
     expected = rf.Network(here.final.log_scale, here.final.output, here.final.hidden @ q)
     assert relative_difference(there.final, expected) < 1e-8
     assert unit_events(there) == unit_events(here)
@@ -153,7 +158,10 @@ def test_homogeneity(seed, log_factor):
 def test_control_what_is_no_symmetry(seed):
     """(y, a) -> (-y, a) is none: the comparison tells."""
     net, data = random_problem(seed)
-    assert relative_difference(end(net, rf.Dataset(data.x, -data.y)).final, end(net, data).final) > 1e-3
+    assert (
+        relative_difference(end(net, rf.Dataset(data.x, -data.y)).final, end(net, data).final)
+        > 1e-3
+    )
 
 
 @given(SEEDS)

@@ -69,7 +69,9 @@ def test_attractive_boundaries_give_the_minimal_norm(seed, size):
     fixed, columns = (residual * outside) @ x, (residual[boundary, None] * x[boundary]).T
     best = lsq_linear(columns, -fixed, (0.0, 1.0), method="bvls", tol=1e-15)
     np.testing.assert_allclose(
-        force_of(got, x, residual), fixed + columns @ best.x, atol=1e-9 * (1.0 + np.abs(fixed).sum())
+        force_of(got, x, residual),
+        fixed + columns @ best.x,
+        atol=1e-9 * (1.0 + np.abs(fixed).sum()),
     )
 
 

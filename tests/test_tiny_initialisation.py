@@ -157,6 +157,7 @@ def test_control_plain_runge_kutta_activates():
     for _ in range(40):
         state = solve_ivp(field, (0.0, span), state, rtol=1e-10, atol=1e-10).y[:, -1]
         size = np.sqrt(state[:m] ** 2 + np.sum(state[m:].reshape(m, -1) ** 2, axis=1))
-        state = np.concatenate([state[:m] / size, (state[m:].reshape(m, -1) / size[:, None]).ravel()])
+        w = state[m:].reshape(m, -1) / size[:, None]
+        state = np.concatenate([state[:m] / size, w.ravel()])
         switched |= inactive & (state[m:].reshape(m, -1) @ x.T > 0.0)
     assert np.sum(switched) > 0

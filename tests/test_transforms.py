@@ -52,13 +52,17 @@ SEEDS, LAMBDAS = np.array([0, 1, 2, 3]), np.array([-3.0, -1.0, -8.0, -20.0])
 
 
 def batch(repeat=4, **options):
-    data = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[gaussian_data(100 + s, 4, 3) for s in SEEDS])
+    data = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), *[gaussian_data(100 + s, 4, 3) for s in SEEDS]
+    )
     keys = jax.vmap(jax.random.key)(jnp.asarray(SEEDS))
     return lanes(keys, jnp.asarray(LAMBDAS), data, jnp.full(repeat, 10.0), **options)
 
 
 def test_jit_is_the_same():
-    jitted = jax.jit(lambda start, data: rf.flow(start, data, 10.0, integrator=INTEGRATOR, rtol=1e-10))
+    jitted = jax.jit(
+        lambda start, data: rf.flow(start, data, 10.0, integrator=INTEGRATOR, rtol=1e-10)
+    )
     same(jitted(net(), DATA()), alone())
 
 

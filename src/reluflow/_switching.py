@@ -197,14 +197,14 @@ def settle(
         present=present,
         leaves=boundary.leaves(),
     )
+    # With repulsive units there may be other solutions: a search from their other sides shows.
     start = jnp.where(present, boundary.status, _OFF)
-    status, found = _pivot(local, start)
-    modes = _name(local, boundary, status)
-    # With repulsive units there may be other solutions: the search from their other sides shows.
     repulsive = present & (sign * local.residual > 0.0)
-    opposite = jnp.where(repulsive & (status != _FREE), _ON - status, status)
-    other, other_found = _pivot(local, opposite)
-    ambiguous = jnp.where(found & other_found, jnp.sum(repulsive & (other != status)), 0)
+    opposite = jnp.where(repulsive & (start != _FREE), _ON - start, start)
+    both, ends = jax.vmap(lambda start: _pivot(local, start))(jnp.stack([start, opposite]))
+    status, found = both[0], ends[0]
+    ambiguous = jnp.where(ends[0] & ends[1], jnp.sum(repulsive & (both[1] != status)), 0)
+    modes = _name(local, boundary, status)
     mode = mode.at[places].set(modes.astype(mode.dtype), mode="drop")
     slots, response, fits = _respond(local, boundary, status, gram, mode, max_sliding)
     fits = fits & boundary.complete

@@ -28,22 +28,21 @@ def expand(
 ) -> tuple[Neurons, Float[Array, "orders samples"]]:
     """Coefficients 0..ORDER of (a, c, p) and of the residual, along a leading axis."""
     samples = problem.labels.shape[0]
-    sliding = pattern.mode == _modes.SLIDING
-    a, c, p = [start.output], [start.combination], [start.preactivation]
-    r, beta = [], []
-    for i in range(ORDER + 1):
-        h = sum(predictions(Neurons(a[k], c[k], p[i - k]), pattern, weight) for k in range(i + 1))
-        r.append((problem.labels if i == 0 else 0.0) - h)
-        if i == ORDER:
-            break
-        beta.append(coefficients(r[i], pattern) / samples)
-        divisor = float(i + 1)
-        pull = sum(jnp.sum(beta[k] * p[i - k], axis=1) for k in range(i + 1))
-        push = sum(a[k][:, None] * beta[i - k] for k in range(i + 1))
-        a.append(pull / divisor)
-        c.append(push / divisor)
-        p.append(jnp.where(sliding, 0.0, c[i + 1] @ problem.gram))
-    return Neurons(jnp.stack(a), jnp.stack(c), jnp.stack(p)), jnp.stack(r)
+    active, sliding = pattern.mode == _modes.ACTIVE, pattern.mode == _modes.SLIDING
+    a, c, p = start.output[None], start.combination[None], start.preactivation[None]
+    residual = (problem.labels - predictions(start, pattern, weight))[None]
+    beta = coefficients(residual[0], pattern)[None] / samples
+    for i in range(ORDER):
+        # Each sum over k of terms k and i - k is one contraction with a reversed factor.
+        pull = jnp.einsum("ijk,ijk->j", beta, p[::-1]) / (i + 1.0)
+        push = jnp.einsum("ij,ijk->jk", a, beta[::-1]) / (i + 1.0)
+        a = jnp.concatenate([a, pull[None]])
+        c = jnp.concatenate([c, push[None]])
+        p = jnp.concatenate([p, jnp.where(sliding, 0.0, push @ problem.gram)[None]])
+        h = jnp.einsum("ij,ijk->k", weight * a, jnp.where(active, p[::-1], 0.0))
+        residual = jnp.concatenate([residual, -h[None]])
+        beta = jnp.concatenate([beta, coefficients(-h, pattern)[None] / samples])
+    return Neurons(a, c, p), residual
 
 
 def evaluate(expansion: Neurons, time: Scalar) -> Neurons:
