@@ -15,6 +15,9 @@ import reluflow as rf
 TINY = -300.0  # its square is far below rounding: the residuals stay at what the others leave
 
 
+TWO_POINTS, FIVE_POINTS = np.log(1e-6 / np.sqrt(120.0)), np.log(1e-4 / np.sqrt(120.0))  # lambda
+
+
 def boost(a, w, force, time):
     """(a, w) after `time` of a' = <D, w>, w' = a D with D = `force` constant."""
     rate = np.linalg.norm(force)
@@ -101,12 +104,12 @@ def gaussian_data(seed, samples, dim):
     )
 
 
-def two_points(log_lambda=np.log(1e-6 / np.sqrt(120.0)), neurons=60, seed=0):
+def two_points(log_lambda=TWO_POINTS, neurons=60, seed=0):
     """(net, data) of 2022, Fig. 2 and 3."""
     return rf.balanced(jax.random.key(seed), neurons, 2, log_lambda), rf.datasets.two_points()
 
 
-def five_points(log_lambda=np.log(1e-4 / np.sqrt(120.0)), neurons=60, seed=0):
+def five_points(log_lambda=FIVE_POINTS, neurons=60, seed=0):
     """(net, data) of 2022, Fig. 4 and 5."""
     return rf.balanced(jax.random.key(seed), neurons, 2, log_lambda), rf.datasets.five_points()
 

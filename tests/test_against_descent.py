@@ -9,7 +9,7 @@ import pytest
 from problems import five_points, two_points
 
 import reluflow as rf
-from reluflow import _modes, _runge_kutta
+from reluflow import _modes, _turning
 
 ETA = 1e-3
 TIMES = {  # before, during and after the loss drops
@@ -20,7 +20,7 @@ TIMES = {  # before, during and after the loss drops
 
 def distances(net, data, ts, eta, flow):
     """|theta_descent - theta_flow| at the times."""
-    step = int(round(1.0 / eta))
+    step = round(1.0 / eta)
     sol = rf.descent(net, data, optax.sgd(eta), int(ts[-1]) * step, save_every=step)
     at = np.searchsorted(np.asarray(sol.ts), ts - 0.5)
     np.testing.assert_allclose(np.asarray(sol.ts)[at], ts, rtol=1e-9)
@@ -53,14 +53,14 @@ def without_sliding(gram, residual, sign, mode, boundary, max_sliding):
     })  # fmt: skip
 
 
-_SETTLE = _runge_kutta.settle
+_SETTLE = _turning.settle
 
 
 def test_control_without_sliding_it_fails(monkeypatch):
     """A flow that cannot slide is not the limit of the descent, or does not get there."""
     make, ts = TIMES["five points"]
     net, data = make()
-    monkeypatch.setattr(_runge_kutta, "settle", without_sliding)
+    monkeypatch.setattr(_turning, "settle", without_sliding)
     jax.clear_caches()
     wrong = rf.flow(
         net, data, ts[-1], rtol=1e-8, saveat=diffrax.SaveAt(ts=ts), throw=False, max_steps=20000

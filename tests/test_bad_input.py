@@ -127,9 +127,9 @@ def test_dimensions_and_leading_axes():
     with pytest.raises(ValueError, match="same input dimension, but they have 3 and 2"):
         rf.flow(rf.balanced(KEY, 4, 3, -1.0), rf.Dataset(X, Y), 1.0)
     many = jax.vmap(lambda key: rf.balanced(key, 4, 2, -1.0))(jax.random.split(KEY, 3))
-    with pytest.raises(ValueError, match="`net`.*jax.vmap"):
+    with pytest.raises(ValueError, match=r"`net`.*jax\.vmap"):
         rf.flow(many, rf.Dataset(X, Y), 1.0)
-    with pytest.raises(ValueError, match="`x`.*input dimension 3"):
+    with pytest.raises(ValueError, match=r"`x`.*input dimension 3"):
         rf.balanced(KEY, 4, 3, -1.0)(X)
 
 

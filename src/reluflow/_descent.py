@@ -188,7 +188,7 @@ def _clock(optimiser, saves: _Saves) -> jax.Array:
         else:
             # Neither state nor parameters: all steps are equal, and a product is exact where
             # a sum of many thousand steps is not.
-            return saves.counts * rate
+            return saves.counts.astype(jnp.float64) * rate
 
     def tick(_, carry):
         now, state = carry

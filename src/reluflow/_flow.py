@@ -168,12 +168,14 @@ def _integrate(
         if schedule.at_end:  # the state at t1, or wherever the run ended before
             missing = saved.reached < schedule.times.shape[0] - 1
             saved = saved.write(schedule, time, missing, missing, final, data)
+        per_step = integrator.evaluations_per_step
+        evaluations = carry.num_steps * per_step if per_step > 0 else jnp.array(-1)
         stats = {
             "num_steps": carry.num_steps,
             "num_accepted_steps": carry.num_accepted,
             "num_rejected_steps": carry.num_steps - carry.num_accepted,
             "num_events": carry.events.count,
-            "num_field_evaluations": carry.num_steps * integrator.evaluations_per_step,
+            "num_field_evaluations": evaluations,
             "num_ambiguous": carry.num_ambiguous,
             "t_final": time,
             "loss_final": loss(final, data),

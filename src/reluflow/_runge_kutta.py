@@ -240,12 +240,18 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         if not isinstance(self.solver, diffrax.AbstractImplicitSolver):
             return self.solver
         finder = self.solver.root_finder
-        tight = eqx.tree_at(
-            lambda f: (f.rtol, f.atol, f.norm), finder,
-            (0.1 * state.rtol, 0.1 * state.rtol, optimistix.max_norm),
-            is_leaf=lambda leaf: not isinstance(leaf, eqx.Module),
-        )  # fmt: skip
-        return eqx.tree_at(lambda s: s.root_finder, self.solver, tight)
+        tight = {"rtol": 0.1 * state.rtol, "atol": 0.1 * state.rtol, "norm": optimistix.max_norm}
+        # What the user has set is a number, or a function; diffrax marks the rest by an object.
+        unset = [
+            name
+            for name in tight
+            if not (callable(getattr(finder, name)) or eqx.is_array_like(getattr(finder, name)))
+        ]
+        return eqx.tree_at(
+            lambda solver: [getattr(solver.root_finder, name) for name in unset],
+            self.solver,
+            [tight[name] for name in unset],
+        )
 
 
 def _without_pattern(state: RungeKuttaState) -> RungeKuttaState:

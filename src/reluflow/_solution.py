@@ -158,13 +158,15 @@ class Solution(eqx.Module):
         ended = "successful" if bool(result == RESULTS.successful) else RESULTS[result]
         stats = {name: np.asarray(value).item() for name, value in self.stats.items()}
         tally = ", ".join(f"{n} {kind}" for kind, n in self.events.tally().items() if n)
+        evaluations = stats["num_field_evaluations"]
+        count = evaluations if evaluations >= 0 else "uncounted"
         lines = [
             f"Solution: {ended}",
             f"  network  {self.final}",
             f"  ended    t = {stats['t_final']:.10g}, loss = {stats['loss_final']:.6g}",
             f"  events   {int(self.events.count)}" + (f" ({tally})" if tally else ""),
             f"  steps    {stats['num_accepted_steps']} accepted of {stats['num_steps']} "
-            f"attempted, {stats['num_field_evaluations']} field evaluations",
+            f"attempted, {count} field evaluations",
             f"  saved    {int(np.sum(np.isfinite(self.ts)))} times",
         ]
         if stats.get("num_ambiguous", 0):
