@@ -46,6 +46,23 @@ class Neurons(eqx.Module):
     preactivation: Units
 
 
+class Gain(eqx.Module):
+    """The state of the solver: a, and the coefficients c gained since the step began.
+
+    The preactivations follow, p = p(start) + c G; integrating them too would cost more than that
+    product does.
+    """
+
+    output: PerNeuron
+    combination: Units
+
+    def on(self, start: "Neurons", pattern: "Pattern", problem: Problem) -> "Neurons":
+        preactivation = start.preactivation + self.combination @ problem.gram
+        if pattern.slots.shape[1] > 0:  # zero up to rounding: made exact
+            preactivation = jnp.where(pattern.mode == _modes.SLIDING, 0.0, preactivation)
+        return Neurons(self.output, self.combination, preactivation)
+
+
 class Pattern(eqx.Module):
     """Which units are active, and what holds the sliding ones on their boundaries.
 

@@ -34,6 +34,7 @@ from ._state import (
     RungeKuttaState,
     initial_balance,
     moved,
+    no_gain,
     rescaled,
     starting_point,
 )
@@ -123,16 +124,16 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
     def _start(self, problem: Problem, state: RungeKuttaState) -> RungeKuttaState:
         """With the first step size, a hundredth of the flow's own time, and solver states."""
         start = starting_point(state)
-        args = (state.pattern, state.weight(), problem)
-        slope = velocity(start, *args)
+        args = (start, state.pattern, state.weight(), problem)
+        slope = velocity(*args)
         pace = jnp.max(jnp.abs(slope.preactivation) / problem.length, axis=1)
         pace = jnp.maximum(pace, jnp.abs(slope.output)) / jnp.maximum(state.size(), _TINY)
         step_size = 0.01 / jnp.maximum(jnp.max(pace), _TINY)
         zero = jnp.zeros(())
         _, controller = self.controller.init(
-            field_term(), zero, zero, start, step_size, args, None, self._error_order()
+            field_term(), zero, zero, no_gain(state), step_size, args, None, self._error_order()
         )
-        solver = self._solver(state).init(field_term(), zero, step_size, start, args)
+        solver = self._solver(state).init(field_term(), zero, step_size, no_gain(state), args)
         return eqx.tree_at(
             lambda s: (s.step_size, s.controller, s.solver),
             state,

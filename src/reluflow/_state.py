@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _modes
-from ._field import Neurons, Pattern, Problem
+from ._field import Gain, Neurons, Pattern, Problem
 from ._shapes import Hidden, PerNeuron, Scalar, UnitFlags, Units
 
 LOOK_AHEAD = 8  # how many expected events a step hands on to the steps after it
@@ -63,6 +63,10 @@ class RungeKuttaState(eqx.Module):
 def starting_point(state: RungeKuttaState) -> Neurons:
     """Where a step starts: nothing gained yet."""
     return Neurons(state.output, jnp.zeros_like(state.preactivation), state.preactivation)
+
+
+def no_gain(state: RungeKuttaState) -> Gain:
+    return Gain(state.output, jnp.zeros_like(state.preactivation))
 
 
 def moved(

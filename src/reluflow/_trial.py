@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._field import Neurons, Problem, kernel_trace, predictions, velocity
+from ._field import Gain, Neurons, Problem, kernel_trace, predictions, velocity
 from ._guards import Guards
 from ._location import NODES, first_roots
 from ._modes import ACTIVE
 from ._shapes import PerNeuron, Scalar
-from ._state import LOOK_AHEAD, RungeKuttaState, starting_point
+from ._state import LOOK_AHEAD, RungeKuttaState, no_gain, starting_point
 from ._taylor import expand, first_zero
 
 # A guard within this much of the flow's own time is reached by a Taylor step of order 4: its
@@ -65,10 +65,20 @@ def attempt(
     length = jnp.where(jnp.any(state.pending), 0.0, length)
     weight = state.weight()
     start = starting_point(state)
-    end, error, dense, solver_state, result = solver.step(
-        field_term(), jnp.zeros(()), length, start, (state.pattern, weight, problem),
-        state.solver, state.made_jump,
-    )  # fmt: skip
+    args = (start, state.pattern, weight, problem)
+    gain, gain_error, dense, solver_state, result = solver.step(
+        field_term(),
+        jnp.zeros(()),
+        length,
+        no_gain(state),
+        args,
+        state.solver,
+        state.made_jump,
+    )
+    end = gain.on(start, state.pattern, problem)
+    error = Neurons(
+        gain_error.output, gain_error.combination, gain_error.combination @ problem.gram
+    )
     failed = result != diffrax.RESULTS.successful
     scaled = jnp.where(failed, jnp.inf, _scaled_error(error, state, problem))
     finite = jnp.isfinite(scaled)
@@ -102,7 +112,14 @@ def attempt(
 
 
 def field_term() -> diffrax.ODETerm:
-    return diffrax.ODETerm(lambda t, neurons, args: velocity(neurons, *args))
+    """The ODE of the solver, for what the neurons gain in a step."""
+
+    def vector_field(t, gain, args):
+        start, pattern, weight, problem = args
+        slope = velocity(gain.on(start, pattern, problem), pattern, weight, problem)
+        return Gain(slope.output, slope.combination)
+
+    return diffrax.ODETerm(vector_field)
 
 
 def _scaled_error(error: Neurons, state: RungeKuttaState, problem: Problem) -> Scalar:
@@ -162,11 +179,17 @@ def _at_end(
 
 def _inside(guards, interpolant, start, end, problem, length, at_end: _AtEnd):
     """(whether a guard crosses before the end, the times of the first crossings)."""
-    middle = jax.vmap(interpolant.evaluate)(jnp.asarray(NODES[1:-1]))
+
+    def at_node(node):
+        return interpolant.evaluate(node).on(start, guards.pattern, problem)
+
+    middle = jax.vmap(at_node)(jnp.asarray(NODES[1:-1]))
     nodes = jax.tree.map(
         lambda first, rest, last: jnp.concatenate([first[None], rest, last[None]]),
-        start, middle, end,
-    )  # fmt: skip
+        start,
+        middle,
+        end,
+    )
 
     def values_at(neurons):
         residual = problem.labels - predictions(neurons, guards.pattern, guards.weight)
