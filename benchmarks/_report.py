@@ -189,10 +189,12 @@ def _panel(ax, problem, at: str, cost: str) -> None:
             _extrapolate(ax, points, at, cost, style["color"])
         failed = [p for p in runs if not np.isfinite(getattr(p, at).weights)]
         if failed:
-            failures.append(f"{method}: {len(failed)} of {len(runs)} runs stop early")
+            failures.append(f"{method} {len(failed)}/{len(runs)}")
     ax.set(xscale="log", yscale="log", ylim=(1e-14, 1.0))
     ax.grid(alpha=0.25, linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
+    if failures:
+        failures.insert(0, "runs that stopped early:")
     ax.text(
         0.98, 0.02, "\n".join(failures), transform=ax.transAxes, fontsize=8, va="bottom",
         ha="right", color="#555555",

@@ -5,11 +5,11 @@ With r the residual, alpha the pattern and beta_jk = alpha_jk r_k,
     a_j' = 1/n sum_k beta_jk p_jk,      w_j' = (a_j / n) sum_k beta_jk x_k,
     p_jk = <w_j, x_k>,                  p_jk' = (a_j / n) sum_l beta_jl <x_l, x_k>.
 
-The state of the solver is (a, c, p): c_jk is the coefficient of x_k gained by w_j since the
-beginning of the step. Carrying the preactivations p, rather than computing them from w, makes
-an inactive preactivation of orthogonal inputs *exactly* constant, so that rounding can never
-switch a dead neuron on (2022, Lemma 6), and it costs one product with the Gram matrix instead of
-two with the inputs.
+The state of the solver is (a, c): c_jk is the coefficient of x_k gained by w_j since the
+beginning of the step. The preactivations follow from it, p = p(start) + c G, rather than from w:
+this makes an inactive preactivation of orthogonal inputs *exactly* constant, so that rounding can
+never switch a dead neuron on (2022, Lemma 6), and it costs one product with the Gram matrix
+instead of two with the inputs.
 
 All quantities of a neuron are over its own e^{log_scale}: the ODE is linear in the neuron, only
 the predictions see the scale, h_k = sum_j e^{2 s_j} a_j relu(p_jk).
@@ -39,7 +39,7 @@ class Problem(eqx.Module):
 
 
 class Neurons(eqx.Module):
-    """The state of the ODE: (a, c, p), in scaled coordinates."""
+    """Neurons on their way through a step: (a, c, p), in scaled coordinates."""
 
     output: PerNeuron
     combination: Units

@@ -112,12 +112,16 @@ def horner(terms: Float[Array, "powers *many"], at: jax.Array) -> tuple[jax.Arra
 
 
 def _smallest(bounds: jax.Array, keep: int) -> tuple[jax.Array, jax.Array]:
-    """Where the `keep` smallest are, and the next one. (lax.top_k sorts them all on a CPU.)"""
+    """Where the `keep` smallest are, and the next one.
+
+    By plain minima: on a CPU, lax.top_k sorts them all, and an argmin does not vectorise.
+    """
+    index = jnp.arange(bounds.shape[0], dtype=jnp.int32)
 
     def take(i, carry):
         left, places = carry
-        place = jnp.argmin(left).astype(jnp.int32)
-        return left.at[place].set(jnp.inf), places.at[i].set(place)
+        place = jnp.min(jnp.where(left == jnp.min(left), index, bounds.shape[0]))
+        return jnp.where(index == place, jnp.inf, left), places.at[i].set(place)
 
     left, places = jax.lax.fori_loop(0, keep, take, (bounds, jnp.zeros((keep,), jnp.int32)))
     return places, jnp.min(left)
