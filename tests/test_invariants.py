@@ -43,7 +43,7 @@ def gradient(t, net, data):
     a, w = net.weights()
     p = net.preactivations(data.x) * jnp.exp(net.log_scale)[:, None]
     residual = (data.y - net(data.x)) / data.samples
-    force = (residual * (p > 1e-12)) @ data.x
+    force = jnp.where(p > 1e-12, residual, 0.0) @ data.x
     return jnp.sum(jnp.sum(force * w, axis=1) ** 2) + jnp.sum((a[:, None] * force) ** 2)
 
 
