@@ -47,7 +47,8 @@ class Guards(eqx.Module):
             jnp.zeros((1,)),
         ]
         linear = self._linear(neurons, residual)
-        remaining = square_loss(residual) - self.stop_loss
+        # A stop_loss below 0 asks for none; the loss of extreme data may then overflow unheeded.
+        remaining = jnp.where(self.stop_loss < 0.0, 1.0, square_loss(residual) - self.stop_loss)
         return jnp.concatenate([*linear, remaining[None]]) + jnp.concatenate(constant)
 
     def expansion(self, neurons: Neurons, residual) -> Float[Array, "orders guards"]:
@@ -58,7 +59,8 @@ class Guards(eqx.Module):
             sum(jnp.mean(residual[k] * residual[i - k]) for k in range(i + 1)) / 2.0
             for i in range(orders)
         ]
-        terms = jnp.concatenate([linear, jnp.stack(loss)[:, None]], axis=1)
+        loss = jnp.where(self.stop_loss < 0.0, 0.0, jnp.stack(loss))
+        terms = jnp.concatenate([linear, loss[:, None]], axis=1)
         here = jax.tree.map(lambda leaf: leaf[0], neurons)
         return terms.at[0].set(self.values(here, residual[0]))
 

@@ -79,16 +79,17 @@ def attempt(
     error = Neurons(
         gain_error.output, gain_error.combination, gain_error.combination @ problem.gram
     )
-    failed = result != diffrax.RESULTS.successful
-    scaled = jnp.where(failed, jnp.inf, _scaled_error(error, state, problem))
-    finite = jnp.isfinite(scaled)
+    guards = _guards(state, problem, weight)
+    at_end = _at_end(guards, end, state, problem, rest - length)
+    scaled = _scaled_error(error, state, problem)
+    failed = result != diffrax.RESULTS.successful  # of the root finder of an implicit solver
+    finite = (jnp.isfinite(scaled) & at_end.finite) | failed
+    scaled = jnp.where(finite & ~failed, scaled, jnp.inf)
     keep, _, next_end, _, controller_state, _ = controller.adapt_step_size(
         jnp.zeros(()), length, jnp.ones(()), jnp.ones(()), None,
-        jnp.where(finite, scaled, jnp.inf), error_order, state.controller,
+        scaled, error_order, state.controller,
     )  # fmt: skip
-    guards = _guards(state, problem, weight)
     interpolant = solver.interpolation_cls(t0=0.0, t1=1.0, **dense)
-    at_end = _at_end(guards, end, state, problem, rest - length)
     inside = _inside(guards, interpolant, start, end, problem, length, at_end)
     return Trial(
         length=length,
@@ -152,6 +153,7 @@ class _AtEnd(eqx.Module):
     offset: Float[Array, " guards"]
     expected: Scalar
     rate: Scalar
+    finite: Bool[Array, ""]
 
 
 def _at_end(
@@ -174,7 +176,8 @@ def _at_end(
     near = (jnp.abs(offset) * rate <= _TAYLOR) & (offset <= remaining)
     soon = (offset > 0.0) & ~near & (offset * rate <= _AIM)
     expected = jnp.min(jnp.where(soon, offset, jnp.inf))
-    return _AtEnd(expansion, near, offset, expected, rate)
+    finite = jnp.all(jnp.isfinite(expansion.preactivation)) & jnp.isfinite(rate)
+    return _AtEnd(expansion, near, offset, expected, rate, finite)
 
 
 def _inside(guards, interpolant, start, end, problem, length, at_end: _AtEnd):
