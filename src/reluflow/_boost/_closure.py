@@ -15,12 +15,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._shapes import Scalar
 from .._solution import RESULTS
-from ._collocation import BASIS_BETWEEN, INTEGRATION, MOMENTS, NUM_NODES
+from ._collocation import BASIS_BETWEEN, INTEGRATION, MOMENTS, NODES, NUM_NODES
 from ._sweep import Start, Swept, sweep
-from ._walk import Course
+from ._path import lagrange
+from ._walk import Course, StepEvents
 
 _UNKNOWN = NUM_NODES - 1
-MAX_SWEEPS = 8
+MAX_SWEEPS = 12
 
 
 class Attempt(eqx.Module):
@@ -28,6 +29,7 @@ class Attempt(eqx.Module):
 
     swept: Swept
     nodes: Float[Array, "nodes samples"]
+    length: Scalar  # shorter than asked for, where a kink ends the step
     converged: Bool[Array, ""]
     error: Scalar
     defect: Scalar
@@ -48,51 +50,85 @@ def attempt(problem, start: Start, guess, length, tolerance, bound, noise, place
         swept: Swept
         factors: tuple
         used: Array
+        length: Scalar
+        since: Int[Array, ""]
+        cut: Bool[Array, ""]
         effect: Scalar
         previous: Scalar
         sweeps: Int[Array, ""]
         trusted: Scalar
 
-    def run(nodes, wanted):
-        course = Course(problem, nodes, length)
+    def run(nodes, length, wanted):
+        course = Course(problem, start.log_scale, nodes, length)
         return sweep(course, start, noise, places, wanted)
 
     def iterate(carry: Carry) -> Carry:
-        swept = run(carry.nodes, carry.sweeps == 0)
+        length = carry.length
+        swept = run(carry.nodes, length, carry.since == 0)
+        kink = _first_kink(swept.end.events, length, tolerance, bound)
+        cut = kink < 1.0
         defect = swept.residual[1::2] - carry.nodes[1:]
+        fresh = (carry.since == 0) & ~cut
         factors = jax.lax.cond(
-            carry.sweeps == 0, lambda: _factorise(swept.kernels, length), lambda: carry.factors
+            fresh, lambda: _factorise(swept.kernels, length), lambda: carry.factors
         )
         change = jax.scipy.linalg.lu_solve(factors, defect.ravel()).reshape(_UNKNOWN, samples)
         effect = _effect(change, length, bound)
         effect = jnp.where(swept.end.result == RESULTS.successful, effect, jnp.inf)
         trusted = jnp.where(carry.sweeps == 0, _trusted(swept, carry.nodes, problem), carry.trusted)
-        nodes = carry.nodes.at[1:].add(change)
+        moved = carry.nodes.at[1:].add(change)
+        # Only a first kink near the end leaves the correction worth keeping.
+        near = (carry.since > 0) & (kink > 0.5)
+        shorter = jnp.where(near, moved, carry.nodes)
+        shrunk = jnp.tensordot(lagrange(kink * jnp.asarray(NODES)), shorter, axes=[[0], [0]])
+        nodes = jnp.where(cut, shrunk, moved)
         return Carry(
-            nodes, swept, factors, carry.nodes, effect, carry.effect, carry.sweeps + 1, trusted
-        )
+            nodes=nodes, swept=swept, factors=factors, used=carry.nodes,
+            length=jnp.where(cut, kink * length, length),
+            since=jnp.where(cut & ~near, 0, carry.since + 1),
+            cut=cut, effect=effect, previous=carry.effect, sweeps=carry.sweeps + 1,
+            trusted=jnp.where(cut, 1.0, trusted),
+        )  # fmt: skip
 
     def running(carry: Carry):
-        slow = (carry.sweeps > 2) & (carry.effect > 0.7 * carry.previous)
+        slow = (carry.since > 2) & (carry.effect > 0.7 * carry.previous) & ~carry.cut
         going = (carry.effect > 0.1 * tolerance) & jnp.isfinite(carry.effect) & ~slow
-        return (carry.sweeps == 0) | (going & (carry.sweeps < MAX_SWEEPS))
+        return (carry.since == 0) | ((going | carry.cut) & (carry.sweeps < MAX_SWEEPS))
 
-    shapes = eqx.filter_eval_shape(run, guess, jnp.array(True))
+    shapes = eqx.filter_eval_shape(run, guess, length, jnp.array(True))
     blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     factors = (jnp.zeros((unknown, unknown)), jnp.zeros((unknown,), jnp.int32))
     big = jnp.array(jnp.inf)
-    first = Carry(guess, blank, factors, guess, big, big, jnp.array(0), jnp.array(1.0))
+    first = Carry(
+        nodes=guess, swept=blank, factors=factors, used=guess, length=length,
+        since=jnp.array(0), cut=jnp.array(False), effect=big, previous=big,
+        sweeps=jnp.array(0), trusted=jnp.array(1.0),
+    )  # fmt: skip
     last = jax.lax.while_loop(running, iterate, first)
+    length = last.length
     error = _error(last.swept, last.used, length, bound)
     return Attempt(
         last.swept,
         last.used,
-        last.effect <= 0.1 * tolerance,
+        length,
+        (last.effect <= 0.1 * tolerance) & ~last.cut,
         error,
         last.effect,
         last.sweeps,
         last.trusted,
     )
+
+
+def _first_kink(events: StepEvents, length, tolerance, bound) -> Scalar:
+    """Where the first kink of r is that a polynomial would miss by more than the tolerance."""
+    s = events.time
+    scale = 0.03 * bound * events.kink * length**2
+    present = jnp.arange(s.shape[0]) < events.count
+    strong = present & (scale * jnp.minimum(s, 1.0 - s) > 0.3 * tolerance)
+    # The step may end a little later, so that the kink stays behind: x (x - s) scale is missed.
+    allowed = 0.1 * tolerance / jnp.where(strong, scale, 1.0)
+    end = (s + jnp.sqrt(s**2 + 4.0 * allowed)) / 2.0
+    return jnp.min(jnp.where(strong, end, 1.0))
 
 
 def _factorise(kernels, length):

@@ -19,6 +19,7 @@ from ._walk import (
     coefficients,
     crossed,
     forces,
+    kink_of,
     locate,
     size,
 )
@@ -339,7 +340,8 @@ def _turn_simple(course: Course, walk: Walk, met: Hop, turning: _Turning) -> Wal
     rests = here & (turning.mode == _modes.RESTING)[:, None]
     force = jnp.where(rests, 0.0, force)
     mode = jnp.where(here, turning.mode[:, None].astype(walk.pattern.mode.dtype), walk.pattern.mode)
-    events = walk.events.add(turning.simple, walk.time, rows, k, old, turning.mode)
+    kink = kink_of(course, walk, rows, k, turning.residual[rows, k])
+    events = walk.events.add(turning.simple, walk.time, rows, k, old, turning.mode, kink)
     return eqx.tree_at(
         lambda w: (w.pattern.mode, w.preactivation, w.armed, w.force, w.inner, w.events),
         walk,
@@ -372,6 +374,10 @@ def _turn_full(course: Course, walk: Walk, met: Hop, turning: _Turning) -> Walk:
     places = turning.boundary.samples
     changed = (places < samples) & (turning.boundary.before != settled.modes) & present[:, None]
     shape = changed.shape
+    residual = turning.residual[at[:, None], jnp.minimum(places, samples - 1)]
+    kink = kink_of(course, walk, at[:, None], places, residual)
+    # A unit that ends to slide does so at alpha = 0 or 1: r' is continuous.
+    kink = jnp.where(turning.boundary.before == _modes.SLIDING, 0.0, kink)
     events = walk.events.add(
         changed.ravel(),
         jnp.broadcast_to(walk.time[at][:, None], shape).ravel(),
@@ -379,6 +385,7 @@ def _turn_full(course: Course, walk: Walk, met: Hop, turning: _Turning) -> Walk:
         places.ravel(),
         turning.boundary.before.ravel(),
         settled.modes.ravel(),
+        kink.ravel(),
     )
     zeroed = walk.preactivation[at].at[jnp.arange(shape[0])[:, None], places].set(0.0, mode="drop")
     armed = walk.armed[at].at[jnp.arange(shape[0])[:, None], places].set(False, mode="drop")

@@ -12,9 +12,8 @@ from .._solution import RESULTS
 from ._collocation import NUM_NODES, POINTS
 from ._hop import advance
 from ._path import Reduced
-from ._walk import Course, StepEvents, Walk, forces
+from ._walk import LARGEST, Course, StepEvents, Walk, forces
 
-_LARGEST = 300.0  # of a logarithm of weights: beyond it the step is far too long
 
 
 class Swept(eqx.Module):
@@ -88,7 +87,7 @@ def sweep(
 
 
 def _weight(start: Start, walk: Walk) -> PerNeuron:
-    return jnp.exp(2.0 * jnp.minimum(start.log_scale + walk.total_growth(), _LARGEST))
+    return jnp.exp(2.0 * jnp.minimum(start.log_scale + walk.total_growth(), LARGEST))
 
 
 def residual(problem: Problem, start: Start, walk: Walk) -> PerSample:

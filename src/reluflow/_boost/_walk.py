@@ -17,6 +17,7 @@ from .._shapes import PerNeuron, Scalar, UnitFlags, Units
 from .._solution import RESULTS
 from ._path import Move, Reduced, lagrange, propagate, total_growth
 
+LARGEST = 300.0  # of a logarithm of weights: beyond it the step is far too long
 _SLACK = 64.0 * float(np.finfo(np.float64).eps)
 
 
@@ -24,6 +25,7 @@ class Course(eqx.Module):
     """What the neurons move under: the residual at the nodes of a step of this length."""
 
     problem: Problem
+    log_scale: PerNeuron  # at its beginning
     residual: Float[Array, "nodes samples"]
     length: Scalar
 
@@ -33,22 +35,29 @@ class Course(eqx.Module):
 
 
 class StepEvents(eqx.Module):
-    """The events of one step, in no order; those of time inf are none."""
+    """The events of one step, in no order; those of time inf are none.
+
+    kink: by how much r' jumps, to the accuracy of a bound.
+    """
 
     time: Float[Array, " places"]
     neuron: Int[Array, " places"]
     sample: Int[Array, " places"]
     before: Int[Array, " places"]
     after: Int[Array, " places"]
+    kink: Float[Array, " places"]
     count: Int[Array, ""]
 
     @classmethod
     def empty(cls, places: int) -> "StepEvents":
         unit = jnp.full((places,), -1, jnp.int32)
         mode = jnp.full((places,), -1, jnp.int8)
-        return cls(jnp.full((places,), jnp.inf), unit, unit, mode, mode, jnp.array(0, jnp.int32))
+        return cls(
+            jnp.full((places,), jnp.inf), unit, unit, mode, mode, jnp.zeros((places,)),
+            jnp.array(0, jnp.int32),
+        )  # fmt: skip
 
-    def add(self, changed, time, neuron, sample, before, after) -> "StepEvents":
+    def add(self, changed, time, neuron, sample, before, after, kink) -> "StepEvents":
         place = self.count + jnp.cumsum(changed.astype(jnp.int32)) - 1
         place = jnp.where(changed, place, self.time.shape[0])
         return StepEvents(
@@ -57,6 +66,7 @@ class StepEvents(eqx.Module):
             self.sample.at[place].set(sample.astype(jnp.int32), mode="drop"),
             self.before.at[place].set(before.astype(jnp.int8), mode="drop"),
             self.after.at[place].set(after.astype(jnp.int8), mode="drop"),
+            self.kink.at[place].set(kink, mode="drop"),
             self.count + jnp.sum(changed, dtype=jnp.int32),
         )
 
@@ -93,6 +103,16 @@ class Walk(eqx.Module):
 
     def total_growth(self) -> PerNeuron:
         return total_growth(self.growth, self.exponent)
+
+
+def kink_of(course: Course, walk: Walk, neuron, sample, residual) -> jax.Array:
+    """weight a^2 |r_k| |x_k|^2 / n, a bound of the jump of r' when this unit switches."""
+    samples = course.problem.labels.shape[0]
+    k = jnp.minimum(sample, samples - 1)
+    log_scale = course.log_scale[neuron] + walk.total_growth()[neuron]
+    weight = jnp.exp(2.0 * jnp.minimum(log_scale, LARGEST))
+    pull = jnp.abs(residual) * jnp.diag(course.problem.gram)[k] / samples
+    return weight * walk.reduced.output[neuron] ** 2 * pull
 
 
 def size(reduced: Reduced) -> PerNeuron:
