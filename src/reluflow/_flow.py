@@ -26,6 +26,7 @@ from ._solution import RESULTS, Events, Solution
 
 _MAX_STEPS = 10_000_000
 _MAX_SAVED_STEPS = 4096
+_CHUNK = 32  # saves in one iteration, at most
 
 
 def flow(
@@ -119,6 +120,8 @@ class _Carry(eqx.Module):
     num_steps: Int[Array, ""]
     num_accepted: Int[Array, ""]
     num_ambiguous: Int[Array, ""]
+    num_evaluations: Int[Array, ""]
+    num_sweeps: Int[Array, ""]
     # what is kept
     saved: Saved
     events: Events
@@ -131,32 +134,57 @@ def _integrate(
 ) -> Solution:
     problem = Problem.of(data)
     t0, t1 = interval
+    saves_inside = integrator.dense and schedule.inside
 
     def init() -> _Carry:
         state = integrator.init(problem, net, t0, tolerances, stop_loss)
         report = integrator.report(problem, state)
         saved, events = Saved.empty(schedule, net, data), Events.empty(max_events)
         zero = jnp.array(0)
-        return _Carry(state, report, zero, zero, zero, saved, events, meter.init())
+        return _Carry(state, report, zero, zero, zero, zero, zero, saved, events, meter.init())
 
     def step(carry: _Carry) -> _Carry:
-        limit = jnp.minimum(t1, carry.saved.next_time(schedule))
-        state, report = integrator.step(problem, carry.state, limit)
-        num_accepted = carry.num_accepted + report.accepted.astype(carry.num_accepted.dtype)
-        now = integrator.network(state)
-        saved = carry.saved.offer(schedule, report.time, report.accepted, num_accepted, now, data)
+        waits = saves_inside & (carry.saved.next_time(schedule) <= carry.report.time)
+        limit = t1 if integrator.dense else jnp.minimum(t1, carry.saved.next_time(schedule))
+        state, report = _unless(waits, lambda: integrator.step(problem, carry.state, limit), carry)
         events = carry.events.record(report.switches)
         result = RESULTS.where(events.full(), RESULTS.event_buffer_full, report.result)
         report = eqx.tree_at(lambda r: r.result, report, result)
-        num_ambiguous = carry.num_ambiguous + report.ambiguous
-        progress = meter.step(carry.meter, (report.time - t0) / (t1 - t0))
+        num_accepted = carry.num_accepted + report.accepted
         return _Carry(
-            state, report, carry.num_steps + 1, num_accepted, num_ambiguous, saved, events, progress
+            state=state,
+            report=report,
+            num_steps=carry.num_steps + ~waits,
+            num_accepted=num_accepted,
+            num_ambiguous=carry.num_ambiguous + report.ambiguous,
+            num_evaluations=carry.num_evaluations + report.evaluations,
+            num_sweeps=carry.num_sweeps + report.sweeps,
+            saved=save(carry.saved, state, report, num_accepted),
+            events=events,
+            meter=meter.step(carry.meter, (report.time - t0) / (t1 - t0)),
         )
 
+    def save(saved: Saved, state, report: Report, num_accepted) -> Saved:
+        now = integrator.network(state)
+        if not integrator.dense:
+            return saved.offer(schedule, report, num_accepted, True, now, data)
+        saved = saved.offer(schedule, report, num_accepted, False, now, data)
+        if not saves_inside:
+            return saved
+        times, due = saved.due(schedule, report.time, _CHUNK)
+        nets = jax.lax.cond(
+            jnp.any(due),
+            lambda: integrator.networks_at(problem, state, times),
+            lambda: jax.tree.map(lambda leaf: jnp.stack([leaf] * _CHUNK), now),
+        )
+        return saved.write_all(schedule, times, due, due, nets, data)
+
     def running(carry: _Carry):
-        unfinished = (carry.report.time < t1) | (carry.saved.next_time(schedule) <= t1)
         good = carry.report.result == RESULTS.successful
+        if integrator.dense:
+            due = saves_inside & (carry.saved.next_time(schedule) <= carry.report.time)
+            return due | ((carry.report.time < t1) & good & (carry.num_steps < max_steps))
+        unfinished = (carry.report.time < t1) | (carry.saved.next_time(schedule) <= t1)
         return unfinished & good & (carry.num_steps < max_steps)
 
     def postprocess(carry: _Carry) -> Solution:
@@ -168,14 +196,13 @@ def _integrate(
         if schedule.at_end:  # the state at t1, or wherever the run ended before
             missing = saved.reached < schedule.times.shape[0] - 1
             saved = saved.write(schedule, time, missing, missing, final, data)
-        per_step = integrator.evaluations_per_step
-        evaluations = carry.num_steps * per_step if per_step > 0 else jnp.array(-1)
         stats = {
             "num_steps": carry.num_steps,
             "num_accepted_steps": carry.num_accepted,
             "num_rejected_steps": carry.num_steps - carry.num_accepted,
             "num_events": carry.events.count,
-            "num_field_evaluations": evaluations,
+            "num_field_evaluations": jnp.maximum(carry.num_evaluations, -1),
+            "num_sweeps": carry.num_sweeps,
             "num_ambiguous": carry.num_ambiguous,
             "t_final": time,
             "loss_final": loss(final, data),
@@ -187,6 +214,21 @@ def _integrate(
 
     final = eqxi.while_loop(running, step, init(), buffers=buffers, kind="lax")
     return postprocess(final)
+
+
+def _unless(waits, advance, carry: _Carry):
+    """A step, or, where saves of the last one are still to be written, the last one again."""
+    if waits is False:
+        return advance()
+
+    def hold():
+        nothing = jax.tree.map(jnp.zeros_like, carry.report)
+        nothing = eqx.tree_at(
+            lambda r: (r.time, r.result), nothing, (carry.report.time, carry.report.result)
+        )
+        return carry.state, nothing
+
+    return jax.lax.cond(waits, hold, advance)
 
 
 def _scalar(name: str, value) -> jax.Array:

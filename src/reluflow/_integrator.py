@@ -1,10 +1,10 @@
 """What `rf.flow` asks of an integrator."""
 
 import abc
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import equinox as eqx
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ._dataset import Dataset
 from ._field import Problem
@@ -23,6 +23,8 @@ class Report(eqx.Module):
     result: `RESULTS.successful`, or why the integration cannot go on.
     switches: the changes of mode in this step.
     ambiguous: units on a repulsive boundary that could as well have left to the other side.
+    evaluations: of the field in this step; -1 where the integrator does not tell.
+    sweeps: passes of all neurons through the step, for an integrator that iterates.
     """
 
     time: Scalar
@@ -30,15 +32,18 @@ class Report(eqx.Module):
     result: RESULTS
     switches: Switches
     ambiguous: Int[Array, ""]
+    evaluations: Int[Array, ""]
+    sweeps: Int[Array, ""]
 
 
 class AbstractIntegrator(eqx.Module, Generic[_State]):
-    """Moves a network along the flow, one attempted step at a time."""
+    """Moves a network along the flow, one attempted step at a time.
 
-    @property
-    @abc.abstractmethod
-    def evaluations_per_step(self) -> int:
-        """Of the field, in one attempted step; -1 where the solver does not tell."""
+    `dense` says whether the network is known between the ends of a step: if so, steps do not end
+    at the times that are to be saved.
+    """
+
+    dense: ClassVar[bool] = False
 
     @abc.abstractmethod
     def prepare(self, data: Dataset) -> "AbstractIntegrator":
@@ -59,3 +64,12 @@ class AbstractIntegrator(eqx.Module, Generic[_State]):
     @abc.abstractmethod
     def network(self, state: _State) -> Network:
         """The network where the state stands."""
+
+    def networks_at(
+        self, problem: Problem, state: _State, times: Float[Array, " times"]
+    ) -> Network:
+        """The networks at increasing times inside the last accepted step, if `dense`.
+
+        Times before the step give its beginning, and those after it its end.
+        """
+        raise NotImplementedError

@@ -165,13 +165,15 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         collapsed = RESULTS.where(trial.finite, RESULTS.step_collapsed, RESULTS.not_finite)
         result = RESULTS.where(stuck, collapsed, next_pattern.result)
         switches, ambiguous = next_pattern.switches, next_pattern.ambiguous
-        return state, Report(state.time, accepts, result, switches, ambiguous)
+        return state, Report(
+            state.time, accepts, result, switches, ambiguous,
+            jnp.array(self._evaluations_per_step()), jnp.array(0),
+        )  # fmt: skip
 
     def network(self, state: RungeKuttaState) -> Network:
         return Network(state.total_log_scale(), state.output, state.hidden)
 
-    @property
-    def evaluations_per_step(self) -> int:
+    def _evaluations_per_step(self) -> int:
         """Of the field, in one attempted step; -1 for implicit solvers, which do not tell.
 
         The stages of the tableau (the last of a first-same-as-last method is the first of the
@@ -228,7 +230,8 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
 
     def report(self, problem, state) -> Report:
         nothing = Switches.none(self._places(problem))
-        return Report(state.time, jnp.array(False), RESULTS.successful, nothing, jnp.array(0))
+        zero = jnp.array(0)
+        return Report(state.time, jnp.array(False), RESULTS.successful, nothing, zero, zero, zero)
 
     def _places(self, problem: Problem) -> int:
         return places(problem.labels.shape[0], self.max_sliding)

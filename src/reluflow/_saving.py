@@ -29,6 +29,7 @@ class Schedule(eqx.Module):
     every: int = eqx.field(static=True)
     length: int = eqx.field(static=True)
     at_end: bool = eqx.field(static=True)
+    inside: bool = eqx.field(static=True)  # whether there are times before t1
     fn: Callable = eqx.field(static=True)
 
     @classmethod
@@ -48,7 +49,8 @@ class Schedule(eqx.Module):
         times = jnp.concatenate([*parts, jnp.full((1,), jnp.inf)])
         every = int(sub.steps)
         length = times.shape[0] - 1 + (max_steps // every if every else 0)
-        return cls(times, every, length, bool(sub.t1), sub.fn)
+        inside = bool(sub.t0) or middle.shape[0] > 0
+        return cls(times, every, length, bool(sub.t1), inside, sub.fn)
 
 
 def _check_times(times, t0, t1) -> None:
@@ -95,25 +97,40 @@ class Saved(eqx.Module):
         return schedule.times[self.reached]
 
     def offer(
-        self, schedule: Schedule, time: Scalar, accepted, num_accepted, net: Network, data: Dataset
+        self, schedule: Schedule, report, num_accepted, at_times: bool, net: Network, data: Dataset
     ) -> "Saved":
         """Saves the state if a time of the schedule has been reached, or a counted step taken."""
-        planned = accepted & (time >= self.next_time(schedule))
-        counted = accepted & False
+        planned = report.accepted & at_times & (report.time >= self.next_time(schedule))
+        counted = report.accepted & False
         if schedule.every:
-            counted = accepted & (num_accepted % schedule.every == 0)
-        return self.write(schedule, time, planned | counted, planned, net, data)
+            counted = report.accepted & (num_accepted % schedule.every == 0)
+        if not at_times and not schedule.every:
+            return self
+        return self.write(schedule, report.time, planned | counted, planned, net, data)
+
+    def due(self, schedule: Schedule, time: Scalar, chunk: int):
+        """The next times of the schedule, and which of them have passed."""
+        index = self.reached + jnp.arange(chunk)
+        times = schedule.times.at[index].get(mode="fill", fill_value=jnp.inf)
+        due = times <= time
+        return jnp.where(due, times, time), due
 
     def write(self, schedule, time, due, planned, net: Network, data: Dataset) -> "Saved":
+        one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (time, due, planned, net))
+        return self.write_all(schedule, *one, data)
+
+    def write_all(self, schedule, times, due, planned, nets: Network, data: Dataset) -> "Saved":
+        """Saves those of several networks that are due, in their order."""
         if schedule.length == 0:
             return self
-        due = due & (self.count < schedule.length)
-        entry = (time, loss(net, data), schedule.fn(time, net, data))
+        places = self.count + jnp.cumsum(due.astype(self.count.dtype)) - 1
+        places = jnp.where(due, places, schedule.length)
+        losses = jax.vmap(lambda net: loss(net, data))(nets)
+        values = jax.vmap(lambda time, net: schedule.fn(time, net, data))(times, nets)
         buffers = jax.tree.map(
-            lambda buffer, value: eqx.internal.buffer_at_set(buffer, self.count, value, pred=due),
-            self.buffers(), entry, is_leaf=eqx.internal._loop.common._is_buffer,
+            lambda buffer, value: buffer.at[places].set(value, mode="drop"),
+            self.buffers(), (times, losses, values), is_leaf=eqx.internal._loop.common._is_buffer,
         )  # fmt: skip
-        return Saved(
-            *buffers, self.count + due.astype(self.count.dtype),
-            self.reached + planned.astype(self.reached.dtype),
-        )  # fmt: skip
+        count = self.count + jnp.sum(due, dtype=self.count.dtype)
+        count = jnp.minimum(count, schedule.length)
+        return Saved(*buffers, count, self.reached + jnp.sum(planned, dtype=self.reached.dtype))

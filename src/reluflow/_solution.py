@@ -158,15 +158,16 @@ class Solution(eqx.Module):
         ended = "successful" if bool(result == RESULTS.successful) else RESULTS[result]
         stats = {name: np.asarray(value).item() for name, value in self.stats.items()}
         tally = ", ".join(f"{n} {kind}" for kind, n in self.events.tally().items() if n)
-        evaluations = stats["num_field_evaluations"]
-        count = evaluations if evaluations >= 0 else "uncounted"
+        evaluations, sweeps = stats["num_field_evaluations"], stats["num_sweeps"]
+        count = f"{evaluations} field evaluations" if evaluations >= 0 else "uncounted evaluations"
+        count = f"{sweeps} sweeps" if sweeps else count
         lines = [
             f"Solution: {ended}",
             f"  network  {self.final}",
             f"  ended    t = {stats['t_final']:.10g}, loss = {stats['loss_final']:.6g}",
             f"  events   {int(self.events.count)}" + (f" ({tally})" if tally else ""),
             f"  steps    {stats['num_accepted_steps']} accepted of {stats['num_steps']} "
-            f"attempted, {count} field evaluations",
+            f"attempted, {count}",
             f"  saved    {int(np.sum(np.isfinite(self.ts)))} times",
         ]
         if stats.get("num_ambiguous", 0):

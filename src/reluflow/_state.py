@@ -83,7 +83,9 @@ def moved(
     later = state.upcoming - elapsed
     progressed = elapsed * rate > _SAME_INSTANT
     hidden = state.hidden + end.combination @ problem.inputs
-    preactivation = tied(problem, state, hidden, end.preactivation)
+    preactivation = tied(
+        problem, hidden, end.preactivation, state.slack(problem), state.armed, mode
+    )
     state = eqx.tree_at(
         lambda s: (
             s.time, s.output, s.hidden, s.preactivation, s.armed, s.upcoming, s.made_jump,
@@ -126,7 +128,9 @@ def balanced_output(output: PerNeuron, hidden: Hidden, balance: PerNeuron) -> Pe
     return jnp.where(good, jnp.sign(output) * root, output)
 
 
-def tied(problem: Problem, state: RungeKuttaState, hidden: Hidden, preactivation: Units) -> Units:
+def tied(
+    problem: Problem, hidden: Hidden, preactivation: Units, slack: Units, armed, mode
+) -> Units:
     """The carried preactivations, set back to <w_j, x_k> where they have drifted off it.
 
     Rounding leaves a difference of the size that the neuron had when it was made: nothing beside
@@ -134,8 +138,8 @@ def tied(problem: Problem, state: RungeKuttaState, hidden: Hidden, preactivation
     and not for a unit on its boundary: a mode is decided by events alone.
     """
     exact = hidden @ problem.inputs.T
-    drifted = jnp.abs(exact - preactivation) > 4.0 * state.slack(problem)
-    moving = state.armed & (state.pattern.mode != _modes.SLIDING)
+    drifted = jnp.abs(exact - preactivation) > 4.0 * slack
+    moving = armed & (mode != _modes.SLIDING)
     same_side = exact * preactivation > 0.0
     return jnp.where(drifted & moving & same_side, exact, preactivation)
 

@@ -11,13 +11,23 @@ Q the integration matrix of the nodes. The last sweep's neurons are the result.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._shapes import Scalar
 from .._solution import RESULTS
-from ._collocation import BASIS_BETWEEN, INTEGRATION, MOMENTS, NODES, NUM_NODES
-from ._sweep import Start, Swept, sweep
+from ._collocation import (
+    BASIS_BETWEEN,
+    INTEGRATION,
+    INTERIOR,
+    MOMENTS,
+    NODES,
+    NUM_NODES,
+    POINTS,
+    basis_at,
+)
 from ._path import lagrange
+from ._sweep import Start, Swept, sweep
 from ._walk import Course, StepEvents
 
 _UNKNOWN = NUM_NODES - 1
@@ -29,6 +39,7 @@ class Attempt(eqx.Module):
 
     swept: Swept
     nodes: Float[Array, "nodes samples"]
+    fine: Float[Array, "points samples"]
     length: Scalar  # shorter than asked for, where a kink ends the step
     converged: Bool[Array, ""]
     error: Scalar
@@ -47,9 +58,11 @@ def attempt(problem, start: Start, guess, length, tolerance, bound, noise, place
 
     class Carry(eqx.Module):
         nodes: Array
+        fine: Array
         swept: Swept
         factors: tuple
         used: Array
+        used_fine: Array
         length: Scalar
         since: Int[Array, ""]
         cut: Bool[Array, ""]
@@ -58,13 +71,13 @@ def attempt(problem, start: Start, guess, length, tolerance, bound, noise, place
         sweeps: Int[Array, ""]
         trusted: Scalar
 
-    def run(nodes, length, wanted):
-        course = Course(problem, start.log_scale, nodes, length)
+    def run(nodes, fine, length, wanted):
+        course = Course(problem, start.log_scale, nodes, fine, length)
         return sweep(course, start, noise, places, wanted)
 
     def iterate(carry: Carry) -> Carry:
         length = carry.length
-        swept = run(carry.nodes, length, carry.since == 0)
+        swept = run(carry.nodes, carry.fine, length, carry.since == 0)
         kink = _first_kink(swept.end.events, length, tolerance, bound)
         cut = kink < 1.0
         defect = swept.residual[1::2] - carry.nodes[1:]
@@ -82,8 +95,11 @@ def attempt(problem, start: Start, guess, length, tolerance, bound, noise, place
         shorter = jnp.where(near, moved, carry.nodes)
         shrunk = jnp.tensordot(lagrange(kink * jnp.asarray(NODES)), shorter, axes=[[0], [0]])
         nodes = jnp.where(cut, shrunk, moved)
+        left = jnp.concatenate([carry.nodes[:1], swept.residual])
+        fine = left + jnp.asarray(basis_at(POINTS)).T @ (moved - left[::2])
+        fine = jnp.where(cut, jnp.asarray(basis_at(POINTS)).T @ nodes, fine)
         return Carry(
-            nodes=nodes, swept=swept, factors=factors, used=carry.nodes,
+            nodes=nodes, fine=fine, swept=swept, factors=factors, used=carry.nodes, used_fine=carry.fine,
             length=jnp.where(cut, kink * length, length),
             since=jnp.where(cut & ~near, 0, carry.since + 1),
             cut=cut, effect=effect, previous=carry.effect, sweeps=carry.sweeps + 1,
@@ -95,12 +111,13 @@ def attempt(problem, start: Start, guess, length, tolerance, bound, noise, place
         going = (carry.effect > 0.1 * tolerance) & jnp.isfinite(carry.effect) & ~slow
         return (carry.since == 0) | ((going | carry.cut) & (carry.sweeps < MAX_SWEEPS))
 
-    shapes = eqx.filter_eval_shape(run, guess, length, jnp.array(True))
+    at_points = jnp.asarray(basis_at(POINTS)).T @ guess
+    shapes = eqx.filter_eval_shape(run, guess, at_points, length, jnp.array(True))
     blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     factors = (jnp.zeros((unknown, unknown)), jnp.zeros((unknown,), jnp.int32))
     big = jnp.array(jnp.inf)
     first = Carry(
-        nodes=guess, swept=blank, factors=factors, used=guess, length=length,
+        nodes=guess, fine=at_points, swept=blank, factors=factors, used=guess, used_fine=at_points, length=length,
         since=jnp.array(0), cut=jnp.array(False), effect=big, previous=big,
         sweeps=jnp.array(0), trusted=jnp.array(1.0),
     )  # fmt: skip
@@ -110,6 +127,7 @@ def attempt(problem, start: Start, guess, length, tolerance, bound, noise, place
     return Attempt(
         last.swept,
         last.used,
+        last.used_fine,
         length,
         (last.effect <= 0.1 * tolerance) & ~last.cut,
         error,
@@ -147,25 +165,21 @@ def _effect(change, length, bound) -> Scalar:
 
 
 def _trusted(swept: Swept, nodes, problem):
-    from ._collocation import POINTS
-
-    guess = jnp.asarray(_at_points()) @ nodes
+    guess = jnp.asarray(basis_at(POINTS[1:])).T @ nodes
     scale = jnp.linalg.norm(problem.labels)
     off = jnp.linalg.norm(swept.residual - guess, axis=1) / scale
     good = jnp.cumprod(jnp.where(off < 0.3, 1.0, 0.0))
     return jnp.max(jnp.where(good > 0.0, jnp.asarray(POINTS[1:]), 0.0))
 
 
-def _at_points():
-    from ._collocation import POINTS, basis_at
-
-    return basis_at(POINTS[1:]).T
-
-
 def _error(swept: Swept, nodes, length, bound) -> Scalar:
-    """What the polynomial misses of the residual between its nodes, by its first moments."""
+    """What the polynomial misses of the residual between its nodes, integrated.
+
+    To the end against P0, P1, P2, and from the beginning to every node: the end is of a much higher
+    order than the inside, where states are saved and events happen.
+    """
     defect = swept.residual[1::2] - nodes[1:]
     basis = jnp.asarray(BASIS_BETWEEN)
     missed = swept.residual[0::2] - basis.T @ nodes - basis[1:].T @ defect
-    moments = length * jnp.asarray(MOMENTS) @ missed
-    return bound * jnp.max(jnp.linalg.norm(moments, axis=1))
+    weights = np.concatenate([MOMENTS, INTERIOR])
+    return bound * length * jnp.max(jnp.linalg.norm(jnp.asarray(weights) @ missed, axis=1))

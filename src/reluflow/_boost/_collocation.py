@@ -35,18 +35,24 @@ NODES = (1.0 + _X) / 2.0
 BETWEEN = (1.0 + _BETWEEN) / 2.0
 POINTS = np.sort(np.concatenate([NODES, BETWEEN]))
 
-# Row i, column p: the coefficient of (2s - 1)^p in the i-th Lagrange polynomial of the nodes.
-BASIS = np.linalg.inv(np.vander(_X, increasing=True)).T
+
+def _lagrange_in_legendre(x: np.ndarray) -> np.ndarray:
+    """Row i: the Legendre coefficients of the i-th Lagrange polynomial of these points."""
+    return np.linalg.inv(legendre.legvander(x, len(x) - 1)).T
+
+
+NODE_BASIS = _lagrange_in_legendre(_X)
+POINT_BASIS = _lagrange_in_legendre(2.0 * POINTS - 1.0)
 
 
 def basis_at(s) -> np.ndarray:
-    """Values of the Lagrange polynomials at s in [0, 1], shape (nodes, *s.shape)."""
-    powers = np.stack([(2.0 * np.asarray(s) - 1.0) ** p for p in range(NUM_NODES)])
-    return np.tensordot(BASIS, powers, axes=1)
+    """Values of the Lagrange polynomials of the nodes at s in [0, 1], shape (nodes, *s.shape)."""
+    values = legendre.legvander(2.0 * np.asarray(s) - 1.0, NUM_NODES - 1)
+    return np.moveaxis(values @ NODE_BASIS.T, -1, 0)
 
 
 def _integration() -> np.ndarray:
-    columns = [Polynomial(row).integ(lbnd=-1.0)(_X) / 2.0 for row in BASIS]
+    columns = [legendre.Legendre(row).integ(lbnd=-1.0)(_X) / 2.0 for row in NODE_BASIS]
     return np.stack(columns, axis=1)
 
 
@@ -66,7 +72,14 @@ def _moments() -> np.ndarray:
     return np.stack([between * legendre.Legendre.basis(q)(_BETWEEN) for q in range(3)])
 
 
+def _interior() -> np.ndarray:
+    """Row i: its integral from 0 to the i-th node after the first but the last."""
+    columns = [legendre.Legendre(row).integ(lbnd=-1.0)(_X[1:-1]) / 2.0 for row in POINT_BASIS]
+    return np.stack(columns, axis=1)[:, 1::2]
+
+
 MOMENTS = _moments()
+INTERIOR = _interior()
 BASIS_BETWEEN = basis_at(BETWEEN)
 
 

@@ -10,7 +10,7 @@ from .._field import Pattern
 from .._shapes import PerNeuron
 from .._solution import RESULTS
 from .._switching import Boundary, settle
-from ._path import lagrange, propagate
+from ._path import lagrange, lagrange_of_points, propagate
 from ._walk import (
     Course,
     Hop,
@@ -21,7 +21,6 @@ from ._walk import (
     forces,
     kink_of,
     locate,
-    size,
 )
 
 # Along a boost of this rapidity a neuron has turned to its D up to rounding. A longer one, in
@@ -89,11 +88,11 @@ def _release(course: Course, walk: Walk, noise) -> _Release:
     samples = course.problem.labels.shape[0]
     response = walk.pattern.response[rows, slot]
     unit = walk.pattern.slots[rows, slot]
-    held = -jnp.einsum("jk,ik->ij", response, course.residual)
-    whole = course.residual[:, jnp.minimum(unit, samples - 1)]
+    held = -jnp.einsum("jk,ik->ij", response, course.fine)
+    whole = course.fine[:, jnp.minimum(unit, samples - 1)]
     toward = -_sign(walk)
-    nodes = toward * jnp.where(high, whole - held, held)
-    time = _polynomial_root(nodes, walk.time, walk.target, fires)
+    points = toward * jnp.where(high, whole - held, held)
+    time = _polynomial_root(points, walk.time, walk.target, fires)
     return _Release(jnp.where(fires, time, walk.target), fires, slot, high)
 
 
@@ -117,13 +116,13 @@ def _sign(walk: Walk) -> PerNeuron:
     return jnp.sign(jnp.where(output == 0.0, slope, output))
 
 
-def _polynomial_root(nodes, low, high, wanted) -> PerNeuron:
+def _polynomial_root(points, low, high, wanted) -> PerNeuron:
     """Where the polynomial through these values falls through zero in [low, high]."""
 
     def step(carry):
         low, high, count = carry
         middle = (low + high) / 2.0
-        above = jnp.sum(lagrange(middle) * nodes, axis=0) > 0.0
+        above = jnp.sum(lagrange_of_points(middle) * points, axis=0) > 0.0
         return jnp.where(above, middle, low), jnp.where(above, high, middle), count + 1
 
     def running(carry):
@@ -187,12 +186,12 @@ def _hidden(course: Course, walk: Walk, end, move, reached, crossing, slack):
     """
     first, last = lagrange(walk.time), lagrange(end)
     scale, side = course.length * (end - walk.time), walk.side()
-    slope0 = side * (scale * move.kept * walk.reduced.output)[:, None] * jnp.einsum(
-        "ij,ijk->jk", first, walk.force
+    slope0 = (
+        side
+        * (scale * move.kept * walk.reduced.output)[:, None]
+        * jnp.einsum("ij,ijk->jk", first, walk.force)
     )
-    slope1 = side * (scale * move.end.output)[:, None] * jnp.einsum(
-        "ij,ijk->jk", last, walk.force
-    )
+    slope1 = side * (scale * move.end.output)[:, None] * jnp.einsum("ij,ijk->jk", last, walk.force)
     height0, height1 = side * move.kept[:, None] * walk.preactivation, side * reached
     free = walk.pattern.mode != _modes.SLIDING
     dips = free & (slope0 < 0.0) & (slope1 > 0.0) & (height0 > 0.0) & ~crossing
@@ -237,7 +236,8 @@ def _turning(course: Course, walk: Walk, met: Hop, released: _Release, release, 
     k = met.sample
     old = walk.pattern.mode[rows, k]
     diagonal = jnp.diag(problem.gram)[k]
-    pull = residual[rows, k] * diagonal / samples
+    # Of the same polynomial as the force: where nothing else pulls, the two cancel exactly.
+    pull = jnp.sum(basis * course.residual[:, k], axis=0) * diagonal / samples
     now = sign * jnp.sum(basis * walk.force[:, rows, k], axis=0)
     other = now + sign * jnp.where(old == _modes.ACTIVE, -pull, pull)
     noise = 1e-12 * jnp.abs(pull)
@@ -272,9 +272,7 @@ def _turning(course: Course, walk: Walk, met: Hop, released: _Release, release, 
     boundary = jax.vmap(lambda on, m, s: Boundary.gather(on, m, s, capacity))(
         (slides | arrives)[gather], walk.pattern.mode[gather].astype(jnp.int32), status[gather]
     )
-    return _Turning(
-        simple, mode, full & served, full & ~served, chosen, boundary, sign, residual
-    )
+    return _Turning(simple, mode, full & served, full & ~served, chosen, boundary, sign, residual)
 
 
 def _move(course: Course, walk: Walk, met: Hop, commit, goal) -> Walk:
@@ -391,18 +389,14 @@ def _turn_full(course: Course, walk: Walk, met: Hop, turning: _Turning) -> Walk:
     armed = walk.armed[at].at[jnp.arange(shape[0])[:, None], places].set(False, mode="drop")
     mode, slots = settled.mode.astype(jnp.int8), settled.slots.astype(jnp.int32)
     force, inner, overlap = forces(course, mode, slots, settled.response, zeroed)
-    moved_at_all = jnp.any(mode != _modes.RESTING, axis=1)
     found = jnp.all(settled.found | ~present)
     result = RESULTS.where(found, walk.result, RESULTS.chattering)
-    result = RESULTS.where(
-        jnp.all(settled.fits | ~present), result, RESULTS.sliding_buffer_full
-    )
+    result = RESULTS.where(jnp.all(settled.fits | ~present), result, RESULTS.sliding_buffer_full)
     result = RESULTS.where(jnp.all(settled.distinct | ~present), result, RESULTS.parallel_inputs)
     lost = jnp.where(
         met.vanishes[at] & present, jnp.sum(walk.pattern.mode[at] == _modes.SLIDING, axis=1), 0
     )
     ambiguous = jnp.sum(jnp.where(present, jnp.maximum(settled.ambiguous, lost), 0))
-    del moved_at_all
 
     def put(array, rows):
         return array.at[chosen].set(rows, mode="drop")
@@ -433,6 +427,3 @@ def _turn_full(course: Course, walk: Walk, met: Hop, turning: _Turning) -> Walk:
             result,
         ),
     )  # fmt: skip
-
-
-__all__ = ["advance", "size"]

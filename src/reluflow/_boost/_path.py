@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._shapes import PerNeuron
-from ._collocation import BASIS, EXPONENTS, GAUSS, NUM_NODES
+from ._collocation import EXPONENTS, GAUSS, NODE_BASIS, POINT_BASIS
 
 _RANGE = 8  # a neuron is rescaled when its size leaves 2^-8 .. 2^8
 
@@ -48,11 +48,21 @@ class Move(eqx.Module):
 
 def lagrange(s: jax.Array) -> jax.Array:
     """The Lagrange polynomials of the nodes at s, shape (nodes, *s.shape)."""
+    return _through(NODE_BASIS, s)
+
+
+def lagrange_of_points(s: jax.Array) -> jax.Array:
+    """The Lagrange polynomials of all points at s, shape (points, *s.shape)."""
+    return _through(POINT_BASIS, s)
+
+
+def _through(basis: np.ndarray, s: jax.Array) -> jax.Array:
+    """By the recurrence of the Legendre polynomials."""
     x = 2.0 * s - 1.0
-    powers = [jnp.ones_like(x)]
-    for _ in range(NUM_NODES - 1):
-        powers.append(powers[-1] * x)
-    return jnp.tensordot(jnp.asarray(BASIS), jnp.stack(powers), axes=1)
+    values = [jnp.ones_like(x), x]
+    for p in range(1, basis.shape[0] - 1):
+        values.append(((2 * p + 1) * x * values[-1] - p * values[-2]) / (p + 1))
+    return jnp.tensordot(jnp.asarray(basis), jnp.stack(values), axes=1)
 
 
 def propagate(

@@ -9,11 +9,10 @@ from .. import _modes
 from .._field import Pattern, Problem
 from .._shapes import PerNeuron, PerSample, Scalar
 from .._solution import RESULTS
-from ._collocation import NUM_NODES, POINTS
+from ._collocation import POINTS
 from ._hop import advance
 from ._path import Reduced
 from ._walk import LARGEST, Course, StepEvents, Walk, forces
-
 
 
 class Swept(eqx.Module):
@@ -64,26 +63,29 @@ def depart(course: Course, start: Start, places: int) -> Walk:
     )
 
 
+def max_hops(problem: Problem, start: Start) -> int:
+    """Between two points: far more than a neuron has boundaries."""
+    return 16 * problem.labels.shape[0] + 4 * start.output.shape[0] + 64
+
+
 def sweep(
     course: Course, start: Start, noise: Scalar, places: int, wants_kernels: Bool[Array, ""]
 ) -> Swept:
     """Takes the neurons from point to point, each with its own events."""
     problem = course.problem
-    samples, neurons = problem.labels.shape[0], start.output.shape[0]
-    max_hops = 16 * samples + 4 * neurons + 64
+    samples, hops = problem.labels.shape[0], max_hops(problem, start)
     blank = jnp.zeros((samples, samples))
 
-    def interval(walk, goals):
-        walk = advance(course, walk, goals[0], noise, max_hops)
-        between = residual(problem, start, walk)
-        walk = advance(course, walk, goals[1], noise, max_hops)
-        at_node = residual(problem, start, walk)
-        matrix = jax.lax.cond(wants_kernels, lambda: kernel(problem, start, walk), lambda: blank)
-        return walk, (jnp.stack([between, at_node]), matrix)
+    def interval(walk, stop):
+        goal, is_node = stop
+        walk = advance(course, walk, goal, noise, hops)
+        wanted = wants_kernels & is_node
+        matrix = jax.lax.cond(wanted, lambda: kernel(problem, start, walk), lambda: blank)
+        return walk, (residual(problem, start, walk), matrix)
 
-    goals = jnp.asarray(POINTS[1:]).reshape(NUM_NODES - 1, 2)
-    end, (residuals, kernels) = jax.lax.scan(interval, depart(course, start, places), goals)
-    return Swept(residuals.reshape(-1, samples), kernels, end)
+    stops = (jnp.asarray(POINTS[1:]), jnp.arange(len(POINTS) - 1) % 2 == 1)
+    end, (residuals, kernels) = jax.lax.scan(interval, depart(course, start, places), stops)
+    return Swept(residuals, kernels[1::2], end)
 
 
 def _weight(start: Start, walk: Walk) -> PerNeuron:

@@ -15,23 +15,29 @@ from .. import _modes
 from .._field import Pattern, Problem
 from .._shapes import PerNeuron, Scalar, UnitFlags, Units
 from .._solution import RESULTS
-from ._path import Move, Reduced, lagrange, propagate, total_growth
+from ._path import Move, Reduced, lagrange, lagrange_of_points, propagate, total_growth
 
 LARGEST = 300.0  # of a logarithm of weights: beyond it the step is far too long
-_SLACK = 64.0 * float(np.finfo(np.float64).eps)
+SLACK = 64.0 * float(np.finfo(np.float64).eps)
 
 
 class Course(eqx.Module):
-    """What the neurons move under: the residual at the nodes of a step of this length."""
+    """What the neurons move under: the residual at the nodes of a step of this length.
+
+    `fine` is the residual at all points that the neurons left in the sweep before. It is of higher
+    order than the polynomial through the nodes, whose integral is exact rather than its values,
+    and tells when a unit ceases to slide.
+    """
 
     problem: Problem
     log_scale: PerNeuron  # at its beginning
     residual: Float[Array, "nodes samples"]
+    fine: Float[Array, "points samples"]
     length: Scalar
 
     def residual_at(self, s: PerNeuron) -> Units:
         """r at a time of each neuron."""
-        return jnp.tensordot(lagrange(s), self.residual, axes=[[0], [0]])
+        return jnp.tensordot(lagrange_of_points(s), self.fine, axes=[[0], [0]])
 
 
 class StepEvents(eqx.Module):
@@ -96,7 +102,7 @@ class Walk(eqx.Module):
     result: RESULTS
 
     def slack(self, problem: Problem) -> Units:
-        return _SLACK * size(self.reduced)[:, None] * problem.length
+        return SLACK * size_of(self.reduced.output, self.reduced.balance)[:, None] * problem.length
 
     def side(self) -> Units:
         return jnp.where(self.pattern.mode == _modes.ACTIVE, 1.0, -1.0)
@@ -115,9 +121,9 @@ def kink_of(course: Course, walk: Walk, neuron, sample, residual) -> jax.Array:
     return weight * walk.reduced.output[neuron] ** 2 * pull
 
 
-def size(reduced: Reduced) -> PerNeuron:
-    """|(a, w)| of each neuron."""
-    return jnp.sqrt(jnp.maximum(2.0 * reduced.output**2 - reduced.balance, reduced.output**2))
+def size_of(output: PerNeuron, balance: PerNeuron) -> PerNeuron:
+    """|(a, w)| of each neuron, from a and a^2 - |w|^2."""
+    return jnp.sqrt(jnp.maximum(2.0 * output**2 - balance, output**2))
 
 
 def coefficients(residual, mode, slots, response):
