@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from ._boost import Boost
 from ._checks import as_float64, check_positive_int, is_concrete, require_x64
 from ._dataset import Dataset
 from ._field import Problem
 from ._integrator import AbstractIntegrator, Report
 from ._loss import loss
 from ._network import Network
-from ._runge_kutta import RungeKutta
 from ._saving import Saved, Schedule
 from ._solution import RESULTS, Events, Solution
 
@@ -35,7 +35,7 @@ def flow(
     t1,
     *,
     t0=0.0,
-    integrator: AbstractIntegrator | None = None,
+    integrator: Boost | AbstractIntegrator | None = None,
     rtol=1e-8,
     atol=0.0,
     saveat: diffrax.SaveAt | None = None,
@@ -58,13 +58,14 @@ def flow(
         data: inputs (samples, dim) and labels (samples,).
         t1, t0: the end and the beginning, in the paper's time (one gradient descent iteration
             of step eta on L is eta of it).
-        integrator: `rf.RungeKutta()` by default.
+        integrator: `rf.Boost()` by default; `rf.RungeKutta()` is the other.
         rtol: the tolerance of a step, relative to each neuron's own norm: a neuron of size 1e-20
             is as exact as one of size 1.
         atol: an absolute tolerance on the weights, added to it. Zero by default, and anything
             above the size of the initialisation would miss its alignment.
-        saveat: `diffrax.SaveAt` with `t0`, `t1`, `ts`, `steps`, and `fn(t, net, data)`. Steps
-            end at the times asked for, so saved states are as exact as the final one.
+        saveat: `diffrax.SaveAt` with `t0`, `t1`, `ts`, `steps`, and `fn(t, net, data)`. Saved
+            states are as exact as the final one: `rf.Boost` sends the neurons through the step
+            again, and the steps of `rf.RungeKutta` end at the times asked for.
         stop_loss: end where the loss falls to this, located like an event.
         max_steps: of attempted steps. With `saveat.steps` it also bounds the buffer of saved
             states, and defaults to 4096; otherwise to 10 million.
@@ -96,10 +97,11 @@ def flow(
     max_events = 4 * net.neurons * data.samples + 256 if max_events is None else max_events
     check_positive_int("max_steps", max_steps)
     check_positive_int("max_events", max_events)
-    integrator = RungeKutta() if integrator is None else integrator
+    integrator = Boost() if integrator is None else integrator
+    integrator = integrator.integrator() if isinstance(integrator, Boost) else integrator
     if not isinstance(integrator, AbstractIntegrator):
         raise TypeError(
-            "Argument `integrator` must be an integrator such as rf.RungeKutta(), but it is "
+            "Argument `integrator` must be an integrator such as rf.Boost() or rf.RungeKutta(), but it is "
             f"{integrator!r}."
         )
     schedule = Schedule.of(saveat, t0, t1, max_steps)

@@ -48,9 +48,12 @@ class Attempt(eqx.Module):
     trusted: Scalar  # up to where, in [0, 1], the first sweep stayed near its guess
 
 
-def attempt(problem, start: Start, guess, length, tolerance, bound, noise, places) -> Attempt:
+def attempt(
+    problem, start: Start, guess, length, tolerance, bound, noise, places, ends_at_kinks=True
+) -> Attempt:
     """Iterates sweeps until the correction moves no neuron by more than a tenth of the tolerance.
 
+    With `ends_at_kinks`, a step is cut short where a large neuron makes r kink.
     `bound` times the Euclidean norm of an integrated residual bounds its effect on a neuron.
     """
     samples = problem.labels.shape[0]
@@ -79,7 +82,7 @@ def attempt(problem, start: Start, guess, length, tolerance, bound, noise, place
         length = carry.length
         swept = run(carry.nodes, carry.fine, length, carry.since == 0)
         kink = _first_kink(swept.end.events, length, tolerance, bound)
-        cut = kink < 1.0
+        cut = (kink < 1.0) & ends_at_kinks
         defect = swept.residual[1::2] - carry.nodes[1:]
         fresh = (carry.since == 0) & ~cut
         factors = jax.lax.cond(

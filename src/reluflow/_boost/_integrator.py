@@ -122,6 +122,16 @@ class BoostIntegrator(AbstractIntegrator[BoostState]):
             moved.time, keep, result, switches, ambiguous, jnp.array(-1), trial.sweeps
         )
 
+    def full_step(self, problem: Problem, state: BoostState, length):
+        """A step of exactly this length, and the error that a controller may judge it by."""
+        trial = attempt(
+            problem, state.start, _guess(state, length), length, state.rtol, state.bound,
+            state.noise, _places(state), ends_at_kinks=False,
+        )  # fmt: skip
+        good = trial.converged & (trial.swept.end.result == RESULTS.successful)
+        error = jnp.where(good & jnp.isfinite(trial.error), trial.error, jnp.inf)
+        return _moved(problem, state, trial, jnp.array(jnp.inf)), error
+
     def _tolerance(self, state: BoostState) -> Scalar:
         """Relative to the largest neuron: r is one for all of them."""
         size = size_of(state.start.output, state.start.balance)

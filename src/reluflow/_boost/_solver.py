@@ -1,0 +1,135 @@
+"""`rf.Boost`: integrator B, as a solver of diffrax."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from .._dataset import Dataset
+from .._field import Problem
+from .._network import Network
+from .._shapes import Scalar
+from ._integrator import BoostIntegrator, BoostState
+
+_RTOL = 1e-8
+
+
+class BoostInterpolation(diffrax.AbstractLocalInterpolation):
+    """The network inside a step: the neurons go that way again, as exactly as its end."""
+
+    t0: Scalar
+    t1: Scalar
+    state: BoostState
+    problem: Problem
+
+    def evaluate(self, t0, t1=None, left: bool = True) -> Network:
+        del left
+        if t1 is not None:
+            first, last = self.evaluate(t0), self.evaluate(t1)
+            return jax.tree.map(lambda a, b: b - a, first, last)
+        # Time may have been transformed by diffrax: only the place inside the step counts.
+        share = (t0 - self.t0) / jnp.where(self.t1 > self.t0, self.t1 - self.t0, 1.0)
+        passed = self.state.passed
+        time = passed.begin + jnp.clip(share, 0.0, 1.0) * passed.length
+        nets = _INTEGRATOR.networks_at(self.problem, self.state, time[None])
+        return jax.tree.map(lambda leaf: leaf[0], nets)
+
+
+_INTEGRATOR = BoostIntegrator(0)  # the way through a step is the same for every setting
+
+
+class Boost(diffrax.AbstractAdaptiveSolver):
+    """Integrator B: steps whose number depends neither on lambda nor on the number of events.
+
+    Given the residual r(t), every neuron is a linear ODE of its own, whose flow is a product of
+    Lorentz boosts; the unknown of a step is r, at seven nodes, and it is closed by a quasi-Newton
+    iteration with the tangent kernel. Neurons locate their events one by one inside the step,
+    which ends only where a large neuron makes r itself kink. Plateaus of any length are one step.
+
+    The default of `rf.flow`. It is also a solver of diffrax, for y = `rf.Network`, args =
+    `rf.Dataset` and the term `diffrax.ODETerm(rf.field)`:
+
+        diffrax.diffeqsolve(
+            diffrax.ODETerm(rf.field), rf.Boost(), 0.0, 40.0, 0.1, net, args=data,
+            stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-8),
+        )
+
+    where it records no events, and no step is ended for a kink: `rf.flow` needs fewer steps.
+
+    Arguments:
+        max_sliding: how many units of one neuron may slide at once; as for `rf.RungeKutta`.
+        rtol: to which the closure is solved under `diffrax.diffeqsolve`; a tenth of it, as
+            large as the controller's or smaller. `rf.flow` passes its own.
+    """
+
+    max_sliding: int | None = eqx.field(static=True)
+    rtol: float = eqx.field(static=True)
+
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar[Callable[..., BoostInterpolation]] = BoostInterpolation
+
+    def __init__(self, *, max_sliding: int | None = None, rtol: float = _RTOL):
+        if max_sliding is not None and (not isinstance(max_sliding, int) or max_sliding < 0):
+            raise ValueError(
+                "Argument `max_sliding` must be an integer of at least 0, but it is "
+                f"{max_sliding!r}."
+            )
+        if not 1e-13 <= rtol <= 0.1:
+            raise ValueError(f"Argument `rtol` must lie in [1e-13, 0.1], but it is {rtol}.")
+        self.max_sliding, self.rtol = max_sliding, float(rtol)
+
+    def integrator(self) -> BoostIntegrator:
+        return BoostIntegrator(self.max_sliding)
+
+    def order(self, terms):
+        """Of the end of a step in its length, where r is smooth: the boosts' own, 6."""
+        return 6
+
+    def error_order(self, terms):
+        """Of the estimate: the polynomial's error, integrated."""
+        return 8
+
+    def init(self, terms, t0, t1, y0: Network, args: Dataset) -> BoostState:
+        problem = Problem.of(args)
+        tolerances = (jnp.array(self.rtol), jnp.zeros(()))
+        never = jnp.array(-1.0)
+        integrator = self.integrator().prepare(args)
+        return integrator.init(problem, y0, jnp.asarray(t0), tolerances, never)
+
+    def step(self, terms, t0, t1, y0: Network, args: Dataset, solver_state: BoostState, made_jump):
+        problem = Problem.of(args)
+        integrator = self.integrator().prepare(args)
+        state, error = integrator.full_step(problem, solver_state, t1 - t0)
+        y1 = integrator.network(state)
+
+        def share(before, after):
+            return error * jnp.maximum(jnp.abs(before), jnp.abs(after))
+
+        y_error = jax.tree.map(share, y0, y1)
+        dense = {"state": state, "problem": problem}
+        return y1, y_error, dense, state, diffrax.RESULTS.successful
+
+    def func(self, terms, t0, y0: Network, args: Dataset):
+        return terms.vf(t0, y0, args)
+
+
+def field(t, net: Network, data: Dataset) -> Network:
+    """The vector field of the flow, (log_scale', output', hidden') = (0, <D_j, w_j>, a_j D_j)
+    in scaled coordinates, with alpha = 1 where <w_j, x_k> > 0 and 0 elsewhere.
+
+    For `diffrax.ODETerm`. A solver that takes it as it stands ignores every boundary; `rf.Boost`
+    looks only at its arguments.
+    """
+    preactivations = net.preactivations(data.x)
+    residual = data.y - net(data.x)
+    beta = jnp.where(preactivations > 0.0, residual, 0.0) / data.samples
+    output = jnp.sum(beta * preactivations, axis=1)
+    hidden = net.output[:, None] * (beta @ data.x)
+    return eqx.tree_at(
+        lambda n: (n.log_scale, n.output, n.hidden),
+        net,
+        (jnp.zeros_like(net.log_scale), output, hidden),
+    )
