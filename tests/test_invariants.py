@@ -74,7 +74,9 @@ def test_the_loss_never_increases(problem):
     ts = np.linspace(0.0, 120.0, 601)
     sol = rf.flow(net, data, 120.0, rtol=1e-8, saveat=diffrax.SaveAt(ts=ts))
     assert float(sol.losses[-1]) < 0.9 * float(sol.losses[0])
-    assert np.all(np.diff(np.asarray(sol.losses)) <= 1e-8 * np.asarray(sol.losses)[:-1])
+    losses = np.asarray(sol.losses)
+    # The residual is known to 1e-8 of the labels: a loss below the square of that is noise.
+    assert np.all(np.diff(losses) <= 1e-8 * losses[:-1] + 1e-16 * losses[0])
 
 
 # Symmetries, at random problems of one shape

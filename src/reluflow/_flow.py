@@ -28,6 +28,12 @@ _MAX_STEPS = 10_000_000
 _MAX_SAVED_STEPS = 4096
 _CHUNK = 32  # saves in one iteration, at most
 
+_NO_REVERSE = (
+    "rf.flow cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev): its loop "
+    "has no bound that memory could be reserved for. Use forward mode: jax.jvp, jax.jacfwd or "
+    "jax.linearize; of a scalar function of few parameters it costs no more."
+)
+
 
 def flow(
     net: Network,
@@ -134,6 +140,7 @@ class _Carry(eqx.Module):
 def _integrate(
     integrator, net, data, schedule, interval, tolerances, stop_loss, max_steps, max_events, meter
 ) -> Solution:
+    net, data, interval = eqxi.nondifferentiable_backward((net, data, interval), msg=_NO_REVERSE)
     problem = Problem.of(data)
     t0, t1 = interval
     saves_inside = integrator.dense and schedule.inside
@@ -146,17 +153,17 @@ def _integrate(
         return _Carry(state, report, zero, zero, zero, zero, zero, saved, events, meter.init())
 
     def step(carry: _Carry) -> _Carry:
-        waits = saves_inside & (carry.saved.next_time(schedule) <= carry.report.time)
+        waits = carry.saved.next_time(schedule) <= carry.report.time if saves_inside else False
         limit = t1 if integrator.dense else jnp.minimum(t1, carry.saved.next_time(schedule))
         state, report = _unless(waits, lambda: integrator.step(problem, carry.state, limit), carry)
         events = carry.events.record(report.switches)
         result = RESULTS.where(events.full(), RESULTS.event_buffer_full, report.result)
         report = eqx.tree_at(lambda r: r.result, report, result)
-        num_accepted = carry.num_accepted + report.accepted
+        num_accepted = carry.num_accepted + _count(report.accepted)
         return _Carry(
             state=state,
             report=report,
-            num_steps=carry.num_steps + ~waits,
+            num_steps=carry.num_steps + 1 - _count(waits),
             num_accepted=num_accepted,
             num_ambiguous=carry.num_ambiguous + report.ambiguous,
             num_evaluations=carry.num_evaluations + report.evaluations,
@@ -184,8 +191,10 @@ def _integrate(
     def running(carry: _Carry):
         good = carry.report.result == RESULTS.successful
         if integrator.dense:
-            due = saves_inside & (carry.saved.next_time(schedule) <= carry.report.time)
-            return due | ((carry.report.time < t1) & good & (carry.num_steps < max_steps))
+            due = carry.saved.next_time(schedule) <= carry.report.time
+            return (due & saves_inside) | (
+                (carry.report.time < t1) & good & (carry.num_steps < max_steps)
+            )
         unfinished = (carry.report.time < t1) | (carry.saved.next_time(schedule) <= t1)
         return unfinished & good & (carry.num_steps < max_steps)
 
@@ -216,6 +225,10 @@ def _integrate(
 
     final = eqxi.while_loop(running, step, init(), buffers=buffers, kind="lax")
     return postprocess(final)
+
+
+def _count(happened) -> jax.Array:
+    return jnp.asarray(happened).astype(jnp.asarray(0).dtype)
 
 
 def _unless(waits, advance, carry: _Carry):

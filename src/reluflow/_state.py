@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -112,7 +113,9 @@ def initial_balance(output: PerNeuron, hidden: Hidden) -> PerNeuron:
     inner = jnp.sum(hidden**2, axis=1)
     balance = output**2 - inner
     noise = 4.0 * hidden.shape[1] * np.finfo(np.float64).eps * (output**2 + inner)
-    return jnp.where(jnp.abs(balance) > noise, balance, 0.0)
+    # Only the value is cleared: a derivative along which the balance changes is not noise.
+    small = jnp.abs(balance) <= noise
+    return balance - jnp.where(small, jax.lax.stop_gradient(balance), 0.0)
 
 
 def balanced_output(output: PerNeuron, hidden: Hidden, balance: PerNeuron) -> PerNeuron:

@@ -5,7 +5,8 @@ closed by a quasi-Newton iteration with the tangent kernels K_i of a sweep,
 
     r <- r + (I + H K Q)^{-1} (R(r) - r),
 
-Q the integration matrix of the nodes. The last sweep's neurons are the result.
+Q the integration matrix of the nodes. The last sweep's neurons are the result. Where a large
+neuron switches, r has a kink, which no polynomial follows: the step is cut short there.
 """
 
 import equinox as eqx
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._field import Problem
 from .._shapes import Scalar
 from .._solution import RESULTS
 from ._collocation import (
@@ -30,17 +32,48 @@ from ._path import lagrange
 from ._sweep import Start, Swept, sweep
 from ._walk import Course, StepEvents
 
+_MAX_SWEEPS = 12
+_TANGENT_SWEEPS = 12
 _UNKNOWN = NUM_NODES - 1
-MAX_SWEEPS = 12
+_EPS = float(np.finfo(np.float64).eps)
+_AT_POINTS = basis_at(POINTS).T
+
+
+class Question(eqx.Module):
+    """What a step is asked: from `start`, of this length, to this tolerance.
+
+    `bound` times the Euclidean norm of an integrated residual bounds its effect on a neuron,
+    relative to its own size, which is what the tolerance is about.
+    """
+
+    problem: Problem
+    start: Start
+    guess: Float[Array, "nodes samples"]
+    length: Scalar
+    tolerance: Scalar
+    bound: Scalar
+    noise: Scalar
+
+    def rounding(self) -> Scalar:
+        """The effect per unit of time of rounding in r; no less can be asked for."""
+        return 8.0 * _EPS * self.bound * jnp.linalg.norm(self.problem.labels)
+
+
+class Unknowns(eqx.Module):
+    """The residual at the nodes and, more finely, at all points; the length of the step."""
+
+    nodes: Float[Array, "nodes samples"]
+    fine: Float[Array, "points samples"]
+    length: Scalar
 
 
 class Attempt(eqx.Module):
     """error, defect: effects on a neuron, relative to its own size."""
 
     swept: Swept
-    nodes: Float[Array, "nodes samples"]
-    fine: Float[Array, "points samples"]
-    length: Scalar  # shorter than asked for, where a kink ends the step
+    unknowns: Unknowns  # their length is less than asked for where a kink ends the step
+    factors: tuple
+    shortened: Bool[Array, ""]
     converged: Bool[Array, ""]
     error: Scalar
     defect: Scalar
@@ -48,117 +81,146 @@ class Attempt(eqx.Module):
     trusted: Scalar  # up to where, in [0, 1], the first sweep stayed near its guess
 
 
-def attempt(
-    problem, start: Start, guess, length, tolerance, bound, noise, places, ends_at_kinks=True
-) -> Attempt:
+def attempt(question: Question, places: int, ends_at_kinks: bool = True) -> Attempt:
     """Iterates sweeps until the correction moves no neuron by more than a tenth of the tolerance.
 
-    With `ends_at_kinks`, a step is cut short where a large neuron makes r kink.
-    `bound` times the Euclidean norm of an integrated residual bounds its effect on a neuron.
+    Its derivative is that of the fixed point: see `_tangent`.
     """
-    samples = problem.labels.shape[0]
-    unknown = _UNKNOWN * samples
+    return _attempt(question, places=places, ends_at_kinks=ends_at_kinks)
 
-    class Carry(eqx.Module):
-        nodes: Array
-        fine: Array
-        swept: Swept
-        factors: tuple
-        used: Array
-        used_fine: Array
-        length: Scalar
-        since: Int[Array, ""]
-        cut: Bool[Array, ""]
-        effect: Scalar
-        previous: Scalar
-        sweeps: Int[Array, ""]
-        trusted: Scalar
 
-    def run(nodes, fine, length, wanted):
-        course = Course(problem, start.log_scale, nodes, fine, length)
-        return sweep(course, start, noise, places, wanted)
+class _Iterate(eqx.Module):
+    unknowns: Unknowns  # of the next sweep
+    used: Unknowns  # of the last one
+    swept: Swept
+    factors: tuple
+    cut: Bool[Array, ""]  # by a kink, in the last sweep
+    shortened: Bool[Array, ""]  # or in any
+    since: Int[Array, ""]  # sweeps since the matrix was made
+    sweeps: Int[Array, ""]
+    effect: Scalar
+    previous: Scalar
+    trusted: Scalar
 
-    def iterate(carry: Carry) -> Carry:
-        length = carry.length
-        swept = run(carry.nodes, carry.fine, length, carry.since == 0)
-        kink = _first_kink(swept.end.events, length, tolerance, bound)
-        cut = (kink < 1.0) & ends_at_kinks
-        defect = swept.residual[1::2] - carry.nodes[1:]
-        fresh = (carry.since == 0) & ~cut
-        factors = jax.lax.cond(
-            fresh, lambda: _factorise(swept.kernels, length), lambda: carry.factors
-        )
-        change = jax.scipy.linalg.lu_solve(factors, defect.ravel()).reshape(_UNKNOWN, samples)
-        effect = _effect(change, length, bound)
-        effect = jnp.where(swept.end.result == RESULTS.successful, effect, jnp.inf)
-        trusted = jnp.where(carry.sweeps == 0, _trusted(swept, carry.nodes, problem), carry.trusted)
-        moved = carry.nodes.at[1:].add(change)
-        # Only a first kink near the end leaves the correction worth keeping.
-        near = (carry.since > 0) & (kink > 0.5)
-        shorter = jnp.where(near, moved, carry.nodes)
-        shrunk = jnp.tensordot(lagrange(kink * jnp.asarray(NODES)), shorter, axes=[[0], [0]])
-        nodes = jnp.where(cut, shrunk, moved)
-        left = jnp.concatenate([carry.nodes[:1], swept.residual])
-        fine = left + jnp.asarray(basis_at(POINTS)).T @ (moved - left[::2])
-        fine = jnp.where(cut, jnp.asarray(basis_at(POINTS)).T @ nodes, fine)
-        return Carry(
-            nodes=nodes, fine=fine, swept=swept, factors=factors, used=carry.nodes, used_fine=carry.fine,
-            length=jnp.where(cut, kink * length, length),
-            since=jnp.where(cut & ~near, 0, carry.since + 1),
-            cut=cut, effect=effect, previous=carry.effect, sweeps=carry.sweeps + 1,
-            trusted=jnp.where(cut, 1.0, trusted),
-        )  # fmt: skip
 
-    def running(carry: Carry):
+@eqx.filter_custom_jvp
+def _attempt(question: Question, *, places: int, ends_at_kinks: bool) -> Attempt:
+    def iterate(carry):
+        return _iterate(question, carry, places, ends_at_kinks)
+
+    def enough(length):
+        return 0.1 * question.tolerance + question.rounding() * length
+
+    def running(carry: _Iterate):
         slow = (carry.since > 2) & (carry.effect > 0.7 * carry.previous) & ~carry.cut
-        going = (carry.effect > 0.1 * tolerance) & jnp.isfinite(carry.effect) & ~slow
-        return (carry.since == 0) | ((going | carry.cut) & (carry.sweeps < MAX_SWEEPS))
+        going = (carry.effect > enough(carry.used.length)) & jnp.isfinite(carry.effect) & ~slow
+        return (carry.since == 0) | ((going | carry.cut) & (carry.sweeps < _MAX_SWEEPS))
 
-    at_points = jnp.asarray(basis_at(POINTS)).T @ guess
-    shapes = eqx.filter_eval_shape(run, guess, at_points, length, jnp.array(True))
-    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    factors = (jnp.zeros((unknown, unknown)), jnp.zeros((unknown,), jnp.int32))
-    big = jnp.array(jnp.inf)
-    first = Carry(
-        nodes=guess, fine=at_points, swept=blank, factors=factors, used=guess, used_fine=at_points, length=length,
-        since=jnp.array(0), cut=jnp.array(False), effect=big, previous=big,
-        sweeps=jnp.array(0), trusted=jnp.array(1.0),
-    )  # fmt: skip
-    last = jax.lax.while_loop(running, iterate, first)
-    length = last.length
-    error = _error(last.swept, last.used, length, bound)
+    last = jax.lax.while_loop(running, iterate, _first(question, places))
+    length = last.used.length
+    error = _error(last.swept, last.used.nodes, length, question.bound)
     return Attempt(
-        last.swept,
-        last.used,
-        last.used_fine,
-        length,
-        (last.effect <= 0.1 * tolerance) & ~last.cut,
-        error,
-        last.effect,
-        last.sweeps,
-        last.trusted,
+        swept=last.swept,
+        unknowns=last.used,
+        factors=last.factors,
+        shortened=last.shortened,
+        converged=(last.effect <= enough(length)) & ~last.cut,
+        error=jnp.maximum(error - question.rounding() * length, 0.0),
+        defect=last.effect,
+        sweeps=last.sweeps,
+        trusted=last.trusted,
     )
+
+
+def _first(question: Question, places: int) -> _Iterate:
+    samples = question.problem.labels.shape[0]
+    guess, size = question.guess, _UNKNOWN * samples
+    unknowns = Unknowns(guess, jnp.asarray(_AT_POINTS) @ guess, question.length)
+    shapes = eqx.filter_eval_shape(_sweep, question, unknowns, jnp.array(True), places)
+    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    factors = (jnp.zeros((size, size)), jnp.zeros((size,), jnp.int32))
+    no, zero, big = jnp.array(False), jnp.array(0), jnp.array(jnp.inf)
+    return _Iterate(
+        unknowns, unknowns, blank, factors, no, no, zero, zero, big, big, jnp.array(1.0)
+    )
+
+
+def _sweep(question: Question, unknowns: Unknowns, wants_kernels, places: int) -> Swept:
+    start = question.start
+    course = Course(
+        question.problem, start.log_scale, unknowns.nodes, unknowns.fine, unknowns.length
+    )
+    return sweep(course, start, question.noise, places, wants_kernels)
+
+
+def _iterate(question: Question, carry: _Iterate, places: int, ends_at_kinks: bool) -> _Iterate:
+    """One sweep, and what follows from it for the next."""
+    used, bound = carry.unknowns, question.bound
+    swept = _sweep(question, used, carry.since == 0, places)
+    kink = _first_kink(swept.end.events, used.length, question.tolerance, bound)
+    cut = (kink < 1.0) & ends_at_kinks
+    fresh = (carry.since == 0) & ~cut
+    factors = jax.lax.cond(
+        fresh, lambda: _factorise(swept.kernels, used.length), lambda: carry.factors
+    )
+    change = _correction(factors, swept, used)
+    effect = _effect(change, used.length, bound)
+    effect = jnp.where(swept.end.result == RESULTS.successful, effect, jnp.inf)
+    corrected = _corrected(swept, used, change)
+    # Only a first kink near the end leaves the correction worth keeping.
+    near = (carry.since > 0) & (kink > 0.5)
+    shorter = jnp.where(near, corrected.nodes, used.nodes)
+    shorter = jnp.tensordot(lagrange(kink * jnp.asarray(NODES)), shorter, axes=[[0], [0]])
+    shorter = Unknowns(shorter, jnp.asarray(_AT_POINTS) @ shorter, kink * used.length)
+    trusted = jnp.where(carry.sweeps == 0, _trusted(swept, used, question), carry.trusted)
+    return _Iterate(
+        unknowns=jax.tree.map(lambda a, b: jnp.where(cut, a, b), shorter, corrected),
+        used=used,
+        swept=swept,
+        factors=factors,
+        cut=cut,
+        shortened=carry.shortened | cut,
+        since=jnp.where(cut & ~near, 0, carry.since + 1),
+        sweeps=carry.sweeps + 1,
+        effect=effect,
+        previous=carry.effect,
+        trusted=jnp.where(cut, 1.0, trusted),
+    )
+
+
+def _correction(factors, swept: Swept, used: Unknowns) -> Float[Array, "nodes samples"]:
+    defect = swept.residual[1::2] - used.nodes[1:]
+    return jax.scipy.linalg.lu_solve(factors, defect.ravel()).reshape(defect.shape)
+
+
+def _corrected(swept: Swept, used: Unknowns, change) -> Unknowns:
+    nodes = used.nodes.at[1:].add(change)
+    left = jnp.concatenate([used.nodes[:1], swept.residual])
+    fine = left + jnp.asarray(_AT_POINTS) @ (nodes - left[::2])
+    return Unknowns(nodes, fine, used.length)
 
 
 def _first_kink(events: StepEvents, length, tolerance, bound) -> Scalar:
     """Where the first kink of r is that a polynomial would miss by more than the tolerance."""
     s = events.time
     scale = 0.03 * bound * events.kink * length**2
-    present = jnp.arange(s.shape[0]) < events.count
-    strong = present & (scale * jnp.minimum(s, 1.0 - s) > 0.3 * tolerance)
+    strong = _present(events) & (scale * jnp.minimum(s, 1.0 - s) > 0.3 * tolerance)
     # The step may end a little later, so that the kink stays behind: x (x - s) scale is missed.
     allowed = 0.1 * tolerance / jnp.where(strong, scale, 1.0)
     end = (s + jnp.sqrt(s**2 + 4.0 * allowed)) / 2.0
     return jnp.min(jnp.where(strong, end, 1.0))
 
 
+def _present(events: StepEvents) -> Bool[Array, " places"]:
+    return jnp.arange(events.time.shape[0], dtype=jnp.int32) < events.count
+
+
 def _factorise(kernels, length):
     """LU factors of I + H K Q on the nodes after the first."""
-    samples = kernels.shape[1]
+    size = _UNKNOWN * kernels.shape[1]
     weights = jnp.asarray(INTEGRATION[1:, 1:])
     blocks = length * jnp.einsum("il,ikm->iklm", weights, kernels)
-    matrix = blocks.reshape(_UNKNOWN * samples, _UNKNOWN * samples)
-    return jax.scipy.linalg.lu_factor(matrix + jnp.eye(_UNKNOWN * samples))
+    return jax.scipy.linalg.lu_factor(blocks.reshape(size, size) + jnp.eye(size))
 
 
 def _effect(change, length, bound) -> Scalar:
@@ -167,9 +229,9 @@ def _effect(change, length, bound) -> Scalar:
     return bound * jnp.max(jnp.linalg.norm(integrated, axis=1))
 
 
-def _trusted(swept: Swept, nodes, problem):
-    guess = jnp.asarray(basis_at(POINTS[1:])).T @ nodes
-    scale = jnp.linalg.norm(problem.labels)
+def _trusted(swept: Swept, used: Unknowns, question: Question) -> Scalar:
+    guess = jnp.asarray(_AT_POINTS[1:]) @ used.nodes
+    scale = jnp.linalg.norm(question.problem.labels)
     off = jnp.linalg.norm(swept.residual - guess, axis=1) / scale
     good = jnp.cumprod(jnp.where(off < 0.3, 1.0, 0.0))
     return jnp.max(jnp.where(good > 0.0, jnp.asarray(POINTS[1:]), 0.0))
@@ -186,3 +248,63 @@ def _error(swept: Swept, nodes, length, bound) -> Scalar:
     missed = swept.residual[0::2] - basis.T @ nodes - basis[1:].T @ defect
     weights = np.concatenate([MOMENTS, INTERIOR])
     return bound * length * jnp.max(jnp.linalg.norm(jnp.asarray(weights) @ missed, axis=1))
+
+
+@_attempt.def_jvp
+def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool):
+    """The derivative of the fixed point, by the same iteration on the tangents.
+
+    A derivative of r jumps where a kink moves. In a step that was cut at a kink the length
+    therefore moves with it, which keeps the kink at its place in the step.
+    """
+    (question,), (direction,) = primals, tangents
+    solved = _attempt(question, places=places, ends_at_kinks=ends_at_kinks)
+    fixed = solved.unknowns
+    direction = _zeros_for_none(question, direction)
+
+    def once(question: Question, unknowns: Unknowns) -> Unknowns:
+        swept = _sweep(question, unknowns, jnp.array(False), places)
+        new = _corrected(swept, unknowns, _correction(solved.factors, swept, unknowns))
+        length = _anchored(swept.end.events, unknowns.length)
+        length = jnp.where(solved.shortened, length, question.length)
+        start = new.nodes.at[0].set(question.guess[0])
+        return Unknowns(start, new.fine.at[0].set(question.guess[0]), length)
+
+    def again(_, tangent):
+        return _jvp(once, (question, fixed), (direction, tangent))
+
+    zero = jax.tree.map(jnp.zeros_like, fixed)
+    tangent = jax.lax.fori_loop(0, _TANGENT_SWEEPS, again, zero)
+
+    def finish(question: Question, unknowns: Unknowns) -> tuple[Swept, Unknowns]:
+        return _sweep(question, unknowns, jnp.array(False), places), unknowns
+
+    swept_tangent, unknowns_tangent = eqx.filter_jvp(
+        finish, (question, fixed), (direction, tangent)
+    )[1]
+    none = jax.tree.map(lambda leaf: None, solved)
+    out = eqx.tree_at(
+        lambda a: (a.swept, a.unknowns), none, (swept_tangent, unknowns_tangent),
+        is_leaf=lambda leaf: leaf is None,
+    )  # fmt: skip
+    return solved, out
+
+
+def _anchored(events: StepEvents, length) -> Scalar:
+    """The length, with the derivative that keeps the strongest kink at its place in the step."""
+    s = events.time[jnp.argmax(jnp.where(_present(events), events.kink, -1.0))]
+    moves = jnp.any(_present(events))
+    return length * (1.0 + jnp.where(moves, s - jax.lax.stop_gradient(s), 0.0))
+
+
+def _zeros_for_none(primal, tangent):
+    def fill(x, t):
+        if t is None and eqx.is_inexact_array(x):
+            return jnp.zeros_like(x)
+        return t
+
+    return jax.tree.map(fill, primal, tangent, is_leaf=lambda leaf: leaf is None)
+
+
+def _jvp(function, primals, tangents):
+    return eqx.filter_jvp(function, primals, tangents)[1]

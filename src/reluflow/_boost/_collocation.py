@@ -102,7 +102,11 @@ def _exponents():
     )
     # The scheme is written from left to right; the rightmost exponential acts first.
     order = [mirrored(f1), mirrored(f2), f3, f2, f1]
-    return (1.0 + x) / 2.0, np.array(order) @ moments
+    # Of order 4, with two exponentials, of which none goes backwards (f3 does).
+    half = (0.5, 1.0 / 3.0, 0.0)
+    nothing = (0.0, 0.0, 0.0)
+    forward = [mirrored(half), half, nothing, nothing, nothing]
+    return (1.0 + x) / 2.0, np.array(order) @ moments, np.array(forward) @ moments
 
 
-GAUSS, EXPONENTS = _exponents()
+GAUSS, EXPONENTS, FORWARD_EXPONENTS = _exponents()

@@ -130,7 +130,13 @@ def _polynomial_root(points, low, high, wanted) -> PerNeuron:
         return jnp.any(wanted & (high - low > 1e-15)) & (count < 60)
 
     low, high, _ = jax.lax.while_loop(running, step, (low, high, 0))
-    return (low + high) / 2.0
+    # For the derivative, a Newton step: of a root, it has the right one.
+    root = jax.lax.stop_gradient((low + high) / 2.0)
+    basis, slope = jax.jvp(lagrange_of_points, (root,), (jnp.ones_like(root),))
+    slope = jax.lax.stop_gradient(jnp.sum(slope * points, axis=0))
+    step_back = jnp.sum(basis * points, axis=0) / jnp.where(slope < 0.0, slope, -jnp.inf)
+    polished = root - step_back
+    return jnp.where(jnp.abs(step_back) < 1e-9, polished, root)
 
 
 # How far a neuron gets
@@ -161,7 +167,9 @@ def _meet(course: Course, walk: Walk, end) -> Hop:
         time = locate(course, walk, end, move, sample, fraction, wanted, vanishes)
         moved = propagate(walk.reduced, walk.inner, walk.time, time, course.length)
         arrived = after(walk, moved)
-        passed = crossed(walk, problem, arrived, slack)
+        # Beyond rounding: two boundaries met at one instant are settled together.
+        free = walk.pattern.mode != _modes.SLIDING
+        passed = free & (walk.side() * arrived < -slack)
         passed = passed & ((jnp.arange(passed.shape[1]) != sample[:, None]) | vanishes[:, None])
         return time, moved, arrived, jnp.any(passed, axis=1) & wanted
 
@@ -174,7 +182,7 @@ def _meet(course: Course, walk: Walk, end) -> Hop:
         cut, middle, walk.time + (end - walk.time) * jnp.where(long, _LONGEST / move.growth, 1.0)
     )
     early = passed | long | cut
-    time = jnp.where(cut | long, shorter, time)
+    time = jnp.where(cut | long, jax.lax.stop_gradient(shorter), time)
     return Hop(time, moved, arrived, sample, meets, vanishes, early)
 
 
@@ -261,7 +269,7 @@ def _turning(course: Course, walk: Walk, met: Hop, released: _Release, release, 
     arrives = jnp.where(walk.pending[:, None], walk.preactivation == 0.0, here) & ~slides
     off = release & ~released.high
     unit = walk.pattern.slots[rows, released.slot] if walk.pattern.slots.shape[1] else k
-    this = release[:, None] & (jnp.arange(samples) == unit[:, None])
+    this = release[:, None] & (jnp.arange(samples) == unit[:, None].astype(k.dtype))
     held = jnp.where(this, jnp.where(off, _modes.INACTIVE, _modes.ACTIVE)[:, None], _modes.SLIDING)
     held = jnp.where(met.vanishes[:, None], _modes.INACTIVE, held)
     came = jnp.where(walk.pattern.mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)

@@ -15,7 +15,7 @@ from .._network import Network
 from .._shapes import Hidden, PerSample, Scalar
 from .._solution import RESULTS, Switches
 from .._state import balanced_output, initial_balance, tied
-from ._closure import Attempt, attempt
+from ._closure import Attempt, Question, attempt
 from ._collocation import NODES, NUM_NODES, POINTS
 from ._hop import advance
 from ._path import lagrange, lagrange_of_points
@@ -24,6 +24,7 @@ from ._sweep import Start, depart, max_hops
 from ._walk import Course, StepEvents, size_of
 
 _MAX_SLIDING = 24  # by default; the 2022 paper's high-dimensional run reaches 17
+_LOSS_FOUND = 1e-10  # the loss is at `stop_loss` within this much of it
 _MAX_STALLED = 48  # rejections in a row
 _ORDER = 8  # of the error in the step size, at least
 _LN2 = float(np.log(2.0))
@@ -90,12 +91,13 @@ class BoostIntegrator(AbstractIntegrator[BoostState]):
         tolerance = self._tolerance(state)
         arrival = until_arrival(problem, state.start, state.residual, tolerance, state.bound)
         rest = limit - state.time
-        asked = jnp.minimum(jnp.minimum(state.wish, arrival), rest)
+        # Where steps end is a choice: the flow does not depend on it.
+        chosen = jax.lax.stop_gradient(jnp.minimum(state.wish, arrival))
+        asked = jnp.minimum(chosen, rest)
         guess = _guess(state, asked)
         places = _places(state)
-        trial = attempt(
-            problem, state.start, guess, asked, tolerance, state.bound, state.noise, places
-        )
+        question = Question(problem, state.start, guess, asked, tolerance, state.bound, state.noise)
+        trial = attempt(question, places)
         finite = jnp.isfinite(trial.defect) & jnp.isfinite(trial.error)
         events = trial.swept.end.events
         room = events.count <= places
@@ -103,14 +105,15 @@ class BoostIntegrator(AbstractIntegrator[BoostState]):
         wish = _next_size(trial, asked, tolerance, keep)
         beyond, shorter = _until_loss(trial, state.stop_loss)
         keep, wish = keep & ~beyond, jnp.where(keep & beyond, shorter, wish)
-        reaches = (asked == rest) & (trial.length == asked)
+        reaches = (asked == rest) & (trial.unknowns.length == asked)
         moved = jax.lax.cond(
             keep, lambda: _moved(problem, state, trial, jnp.where(reaches, limit, jnp.inf)),
             lambda: eqx.tree_at(lambda s: s.stalled, state, state.stalled + 1),
         )  # fmt: skip
         moved = eqx.tree_at(lambda s: s.wish, moved, wish)
-        switches = _switches(events, state.time, trial.length, keep)
-        stopped = keep & (square_loss(moved.residual) <= state.stop_loss)
+        switches = _switches(events, state.time, trial.unknowns.length, keep)
+        reached = state.stop_loss * (1.0 + _LOSS_FOUND)
+        stopped = keep & (square_loss(moved.residual) <= reached) & (state.stop_loss >= 0.0)
         result = RESULTS.where(stopped, RESULTS.loss_reached, RESULTS.successful)
         why = RESULTS.where(finite, RESULTS.step_collapsed, RESULTS.not_finite)
         walked = trial.swept.end.result
@@ -124,10 +127,11 @@ class BoostIntegrator(AbstractIntegrator[BoostState]):
 
     def full_step(self, problem: Problem, state: BoostState, length):
         """A step of exactly this length, and the error that a controller may judge it by."""
-        trial = attempt(
+        question = Question(
             problem, state.start, _guess(state, length), length, state.rtol, state.bound,
-            state.noise, _places(state), ends_at_kinks=False,
+            state.noise,
         )  # fmt: skip
+        trial = attempt(question, _places(state), ends_at_kinks=False)
         good = trial.converged & (trial.swept.end.result == RESULTS.successful)
         error = jnp.where(good & jnp.isfinite(trial.error), trial.error, jnp.inf)
         return _moved(problem, state, trial, jnp.array(jnp.inf)), error
@@ -244,37 +248,47 @@ def _next_size(trial: Attempt, asked, tolerance, keep) -> Scalar:
     ratio = tolerance / jnp.maximum(trial.error, 1e-16 * tolerance)
     factor = 0.9 * ratio ** (1.0 / _ORDER)
     growth = jnp.where(trial.sweeps <= 2, 10.0, jnp.where(trial.sweeps <= 5, 5.0, 1.0))
-    grown = trial.length * jnp.clip(factor, 0.3, growth)
+    grown = trial.unknowns.length * jnp.clip(factor, 0.3, growth)
     # Cut short by a kink, a step says nothing of how long the next may be.
-    cut = trial.length < asked
+    cut = trial.unknowns.length < asked
     grown = jnp.where(cut, jnp.maximum(0.9 * asked, grown), grown)
     unconverged = jnp.clip(trial.trusted, 0.1, 0.5)
-    shrunk = trial.length * jnp.where(trial.converged, jnp.clip(factor, 0.2, 0.9), unconverged)
-    return jnp.where(keep, grown, jnp.where(jnp.isfinite(trial.error), shrunk, 0.2 * trial.length))
+    shrunk = trial.unknowns.length * jnp.where(
+        trial.converged, jnp.clip(factor, 0.2, 0.9), unconverged
+    )
+    return jnp.where(
+        keep, grown, jnp.where(jnp.isfinite(trial.error), shrunk, 0.2 * trial.unknowns.length)
+    )
 
 
 def _until_loss(trial: Attempt, stop_loss) -> tuple[Bool[Array, ""], Scalar]:
     """Whether the loss falls below `stop_loss` within the step, and when."""
     ends = square_loss(trial.swept.residual[-1])
-    beyond = ends < stop_loss * (1.0 - 1e-10)
+    beyond = ends < stop_loss * (1.0 - _LOSS_FOUND)
 
     def halve(_, ends):
         low, high = ends
         middle = (low + high) / 2.0
-        residual = jnp.tensordot(lagrange_of_points(middle), trial.fine, axes=[[0], [0]])
+        residual = jnp.tensordot(lagrange_of_points(middle), trial.unknowns.fine, axes=[[0], [0]])
         above = square_loss(residual) > stop_loss
         return jnp.where(above, middle, low), jnp.where(above, high, middle)
 
     low, high = jax.lax.fori_loop(0, 52, halve, (jnp.zeros(()), jnp.ones(())))
-    # A little early rather than late: the next step closes the rest.
-    return beyond, trial.length * (low + high) / 2.0
+    return beyond, trial.unknowns.length * (low + high) / 2.0
 
 
 def _moved(problem: Problem, state: BoostState, trial: Attempt, exact_end) -> BoostState:
     start, hidden = arrived(problem, state.start, state.hidden, trial.swept.end)
-    time = jnp.minimum(state.time + trial.length, exact_end)
+    time = jnp.minimum(state.time + trial.unknowns.length, exact_end)
     time = jnp.where(jnp.isfinite(exact_end), exact_end, time)
-    passed = Passed(state.time, trial.length, state.start, state.hidden, trial.nodes, trial.fine)
+    passed = Passed(
+        state.time,
+        trial.unknowns.length,
+        state.start,
+        state.hidden,
+        trial.unknowns.nodes,
+        trial.unknowns.fine,
+    )
     return eqx.tree_at(
         lambda s: (s.time, s.start, s.hidden, s.residual, s.passed, s.stalled),
         state,
@@ -287,7 +301,7 @@ def _switches(events: StepEvents, begin: Scalar, length: Scalar, keep) -> Switch
 
     def ordered():
         order = jnp.argsort(events.time)
-        present = jnp.arange(events.time.shape[0]) < events.count
+        present = jnp.arange(events.time.shape[0], dtype=jnp.int32) < events.count
         return Switches(
             begin + length * events.time[order], events.neuron[order], events.sample[order],
             events.before[order], events.after[order], present,

@@ -223,7 +223,13 @@ def locate(course: Course, walk: Walk, end, move: Move, sample, fraction, wanted
         newton,
         (jnp.where(wanted, guess, end), walk.time, end, 0, jnp.array(True)),
     )
-    return s
+    # Once more, for the derivative: of a root it is that of the last Newton step.
+    s = jax.lax.stop_gradient(s)
+    value, slope = value_at(s)
+    slope = jax.lax.stop_gradient(slope)
+    polished = s - value / jnp.where(slope * lower_sign < 0.0, slope, jnp.inf)
+    within = (polished >= walk.time) & (polished <= end)
+    return jnp.where(wanted & within, polished, s)
 
 
 def _guess(walk: Walk, end, move: Move, fraction) -> PerNeuron:

@@ -1,0 +1,111 @@
+"""Rows of `boost.py` that take minutes: n = 75, by the flow and by its peers."""
+
+from functools import partial
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from _baselines import restarted
+from _boost_counts import orthonormal_problem, steps_of
+from _boost_times import BOOST, ERROR, RUNGE_KUTTA, Trial, describe, flows, measure, seconds_at
+from _common import Weights, timed
+from _report import EVENT
+from _targets import Row, checked, compiled, final_weights, work
+
+import reluflow as rf
+
+_LN10 = float(np.log(10.0))
+
+# Orthonormal inputs: against rf.RungeKutta, and diffrax restarted at each event
+
+# Of the peers, one run with an error somewhat below 1e-6: a run takes tens of seconds.
+_RTOL_RUNGE_KUTTA, _RTOL_DIFFRAX = 1e-6, 1e-6
+
+
+def orthonormal(quick: bool) -> list[Row]:
+    """n = 75, m = 200, about 3900 events; the reference is rf.flow at 1e-11."""
+    data, net, t1 = orthonormal_problem(75, 200)
+    boost = compiled(data, rf.Boost())
+    loop = jax.jit(
+        partial(restarted, data=data, solver=diffrax.Tsit5(), max_restarts=20_000)
+    )  # fmt: skip
+
+    def last(run) -> Weights:
+        if float(run.reached) < t1:
+            raise RuntimeError(f"{EVENT} stopped at t = {float(run.reached):g}")
+        return Weights(np.asarray(run.a), np.asarray(run.w))
+
+    trials = [
+        *flows(BOOST, boost, net, t1, (1e-3, 1e-4, 1e-5, 1e-6)),
+        *flows(RUNGE_KUTTA, compiled(data, rf.RungeKutta()), net, t1, [_RTOL_RUNGE_KUTTA]),
+        Trial(EVENT, _RTOL_DIFFRAX,
+              partial(loop, net, rtol=_RTOL_DIFFRAX, times=jnp.array([t1])), last),
+    ]  # fmt: skip
+    exact = final_weights(checked(boost(net, 1e-11, t1)))
+    points = measure(data, trials, exact, rounds=1)
+    least, rows = seconds_at(points, BOOST), []
+    for peer in (RUNGE_KUTTA, EVENT):
+        ratio = seconds_at(points, peer) / least
+        note = f"at error {ERROR:g}; {describe(points, peer)}; {describe(points, BOOST)}"
+        rows.append(Row(f"{peer} / {BOOST}", ratio, 20.0, True, note))
+    return rows
+
+
+# The paper's high-dimensional experiment
+
+_RTOL = 1e-6
+_DROPS_UP_TO = 400.0
+_STEP, _STEPS, _TIMED = 1e-3, 400_000, 20_000
+
+
+def gaussian_teacher(quick: bool) -> list[Row]:
+    """n = 75, d = 150, m = 200, lambda = 1e-20, to loss 1e-6."""
+    data = rf.datasets.gaussian_teacher(jax.random.key(0))
+    net = rf.balanced(jax.random.key(1), 200, data.dim, -20.0 * _LN10)
+    saveat = diffrax.SaveAt(t0=True, steps=True, fn=_nothing)
+    run = compiled(data, stop_loss=1e-6, saveat=saveat)
+    jax.block_until_ready(run(net, _RTOL, 1e-3))  # compiles
+    sweep = rf.descent, net, data, optax.sgd(_STEP), _TIMED
+    flow, descent = timed([partial(run, net, _RTOL, 1000.0), partial(*sweep)], rounds=0)
+    [again] = timed([partial(*sweep)], rounds=2, budget=20.0)
+    sol = checked(flow.output)
+    seconds = min(descent.first, again.first, again.best) * _STEPS / _TIMED
+    note = (
+        f"{flow.first:.3g} s to t = {float(sol.stats['t_final']):.1f}, against {seconds:.3g} s "
+        f"for {_STEPS} steps of {_STEP:g}, from {_TIMED}"
+    )
+    return [
+        Row("attempted steps", steps_of(sol), 400, note=f"rtol {_RTOL:g}: {work(sol)}"),
+        Row("loss reached", float(sol.stats["loss_final"]), 1.000001e-6),
+        Row("gradient descent / rf.Boost, wall time", seconds / flow.first, 5.0, True, note),
+        *_drop_times(net, data, sol),
+    ]
+
+
+def _nothing(t, net, data):
+    return jnp.zeros(())
+
+
+def _drop_times(net: rf.Network, data: rf.Dataset, sol: rf.Solution) -> list[Row]:
+    """When half of each drop is done, beside a run with a tolerance 100 times smaller."""
+    around = np.linspace(-1.0, 1.0, 21)
+    ts = np.asarray(sol.ts)[np.isfinite(sol.ts)]
+    near = [half + around for half in _halves(sol)]
+    ts = np.unique(np.concatenate([ts, *near, [_DROPS_UP_TO]]))
+    ts = jnp.array(ts[ts <= _DROPS_UP_TO])
+    run = compiled(data, saveat=diffrax.SaveAt(ts=ts, fn=_nothing))
+    found, exact = (
+        _halves(checked(run(net, rtol, _DROPS_UP_TO))) for rtol in (_RTOL, _RTOL / 100.0)
+    )
+    if len(found) != len(exact):
+        return [Row("drops", len(found), note=f"but {len(exact)} with the smaller tolerance")]
+    return [
+        Row(f"drop {i + 1}: error of its time", abs(a - b), 1e-4, note=f"t = {b:.6f}")
+        for i, (a, b) in enumerate(zip(found, exact, strict=True))
+    ]
+
+
+def _halves(sol: rf.Solution) -> list[float]:
+    return [found.half for found in rf.analysis.plateaus(sol) if np.isfinite(found.half)]
