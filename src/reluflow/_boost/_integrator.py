@@ -25,6 +25,7 @@ from ._walk import Course, StepEvents, size_of
 
 _MAX_SLIDING = 24  # by default; the 2022 paper's high-dimensional run reaches 17
 _LOSS_FOUND = 1e-10  # the loss is at `stop_loss` within this much of it
+_NEAR = 1e-8  # of a neuron's own time
 _MAX_STALLED = 48  # rejections in a row
 _ORDER = 8  # of the error in the step size, at least
 _LN2 = float(np.log(2.0))
@@ -119,7 +120,10 @@ class BoostIntegrator(AbstractIntegrator[BoostState]):
         walked = trial.swept.end.result
         why = RESULTS.where(walked == RESULTS.successful, why, walked)
         why = RESULTS.where(room, why, RESULTS.event_buffer_full)
-        result = RESULTS.where(moved.stalled > _MAX_STALLED, why, result)
+        # A neuron that cannot go on, with the flow as good as there.
+        near = asked * state.bound * jnp.linalg.norm(state.residual) < _NEAR
+        stuck = (walked != RESULTS.successful) & near & ~keep
+        result = RESULTS.where(stuck | (moved.stalled > _MAX_STALLED), why, result)
         ambiguous = jnp.where(keep, trial.swept.end.ambiguous, 0)
         return moved, Report(
             moved.time, keep, result, switches, ambiguous, jnp.array(-1), trial.sweeps
