@@ -17,7 +17,7 @@ from problems import (
 
 import reluflow as rf
 
-RTOL = 1e-12
+INTEGRATORS = {"boost": (rf.Boost, 1e-13), "runge-kutta": (rf.RungeKutta, 1e-12)}
 AGREEMENT = 1e-9  # what is promised; measured is 1e-11
 
 
@@ -44,10 +44,17 @@ PROBLEMS = {
 
 
 @functools.cache
-def solutions(name):
+def solved(name):
+    make, t1, _ = PROBLEMS[name]
+    return oracle(*make(), t1)
+
+
+@functools.cache
+def solutions(name, integrator="runge-kutta"):
     make, t1, _ = PROBLEMS[name]
     net, data = make()
-    return rf.flow(net, data, t1, rtol=RTOL), oracle(net, data, t1)
+    kind, rtol = INTEGRATORS[integrator]
+    return rf.flow(net, data, t1, rtol=rtol, integrator=kind()), solved(name)
 
 
 def sorted_events(events):
@@ -65,9 +72,10 @@ def reference_events(ref):
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
+@pytest.mark.parametrize("integrator", INTEGRATORS)
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_events(name):
-    sol, ref = solutions(name)
+def test_events(name, integrator):
+    sol, ref = solutions(name, integrator)
     at_least = PROBLEMS[name][2]
     assert ref.ambiguous == 0
     assert len(ref.times) >= at_least
@@ -78,9 +86,10 @@ def test_events(name):
     np.testing.assert_allclose(times, ref.times, rtol=AGREEMENT)
 
 
+@pytest.mark.parametrize("integrator", INTEGRATORS)
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_final_weights(name):
-    sol, ref = solutions(name)
+def test_final_weights(name, integrator):
+    sol, ref = solutions(name, integrator)
     final = oracle_network(ref.final)
     for ours, theirs in zip(sol.final.weights(), final.weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=AGREEMENT * np.max(np.abs(theirs)))

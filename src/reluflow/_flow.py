@@ -107,8 +107,8 @@ def flow(
     integrator = integrator.integrator() if isinstance(integrator, Boost) else integrator
     if not isinstance(integrator, AbstractIntegrator):
         raise TypeError(
-            "Argument `integrator` must be an integrator such as rf.Boost() or rf.RungeKutta(), but it is "
-            f"{integrator!r}."
+            "Argument `integrator` must be an integrator such as rf.Boost() or rf.RungeKutta(), "
+            f"but it is {integrator!r}."
         )
     schedule = Schedule.of(saveat, t0, t1, max_steps)
     meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter

@@ -105,9 +105,9 @@ def propagate(
 def _exponents(basis, inner, time) -> Float[Array, "exponents nodes neurons"]:
     """The combinations of D_i in the five boosts, over the time that they take.
 
-    One of the five goes backwards, and along a boost of rapidity rho that multiplies what rounding
-    has left of the decaying direction by e^{2 rho / 10}. So long a boost happens only where D hardly
-    varies; there the scheme of order 4 is as good, whose two boosts both go forwards.
+    One of the five goes backwards, and along a boost of rapidity rho that multiplies what
+    rounding has left of the decaying direction by e^{2 rho / 10}. So long a boost happens only
+    where D hardly varies; there the scheme of order 4 is as good, whose two boosts go forwards.
     """
     mean = jnp.mean(basis, axis=1)
     square = jnp.sum(mean * jnp.sum(inner * mean[None], axis=1), axis=0) * time**2

@@ -69,8 +69,7 @@ def show(numbers: dict[str, Any], console: Console) -> None:
     stats, seconds = numbers["stats"], numbers["seconds"]
     table.add_row(
         "steps",
-        f"{stats['num_accepted_steps']} accepted of {stats['num_steps']}, "
-        f"{stats['num_field_evaluations']} field evaluations (a step ends at each saved time)",
+        f"{stats['num_accepted_steps']} accepted of {stats['num_steps']}, {_work(stats)}",
     )
     table.add_row("time", f"{seconds['run']:.3g} s, after {seconds['compile']:.3g} s to compile")
     if numbers["descent"] is not None:
@@ -103,9 +102,18 @@ def _show_descent(table: Table, beside: dict[str, Any]) -> None:
         table.add_row("error of drops", ", ".join(f"{drop:+.3g}" for drop in drops) + " in t")
     table.add_row(
         "cost",
-        f"{beside['evaluations_ratio']:.3g} times the evaluations, "
+        f"the flow took {_work(beside['stats_flow'])}; the descent "
         f"{beside['run_ratio']:.3g} times the time of the flow (compiled, end saved only)",
     )
+
+
+def _work(stats: dict[str, Any]) -> str:
+    """What the integrator counts: passes of all neurons through a step, or field evaluations."""
+    if stats["num_sweeps"]:
+        return f"{stats['num_sweeps']} sweeps"
+    if stats["num_field_evaluations"] < 0:
+        return "uncounted evaluations"
+    return f"{stats['num_field_evaluations']} field evaluations (a step ends at each saved time)"
 
 
 def _settings(outcome: Outcome) -> dict[str, Any]:
@@ -149,8 +157,7 @@ def _descent(outcome: Outcome) -> dict[str, Any] | None:
         "num_field_evaluations": evaluations,
         "seconds": _seconds(outcome.bare_descent),
         "seconds_flow": _seconds(bare),
-        "num_field_evaluations_flow": int(bare.solution.stats["num_field_evaluations"]),
-        "evaluations_ratio": evaluations / int(bare.solution.stats["num_field_evaluations"]),
+        "stats_flow": {k: np.asarray(v).item() for k, v in bare.solution.stats.items()},
         "run_ratio": outcome.bare_descent.run_seconds / bare.run_seconds,
         "error": _error(outcome) if successful else None,
     }

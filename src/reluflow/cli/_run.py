@@ -16,10 +16,9 @@ from .._dataset import Dataset
 from .._descent import check_size, descent
 from .._flow import flow
 from .._network import Network
-from .._runge_kutta import RungeKutta
 from .._solution import Solution
 from ._progress import RichProgressMeter
-from ._settings import SOLVERS, Settings
+from ._settings import INTEGRATORS, Settings
 
 _SAVES = 500  # intervals between saved states: enough to see a drop of the loss as a curve
 _MEMORY = 128 * 2**20  # bytes of saved states, where the network is so large that fewer must do
@@ -91,7 +90,7 @@ def _descend(settings: Settings, net: Network, data: Dataset, every: int | None)
 def _flow(settings, net, data, saveat, console: Console, title: str) -> Timed:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
                TimeElapsedColumn())  # fmt: skip
-    integrator = RungeKutta(solver=SOLVERS[settings.integrator]())
+    integrator = INTEGRATORS[settings.integrator]()
     with Progress(*columns, console=console) as bar:
         meter = RichProgressMeter(bar, bar.add_task(title, total=1.0))
 

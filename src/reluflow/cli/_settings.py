@@ -12,26 +12,30 @@ import jax
 import jax.random as jr
 import typer
 
+from .._boost import Boost
 from .._dataset import Dataset
 from .._initialisation import balanced
 from .._network import Network
+from .._runge_kutta import RungeKutta
 from ._experiments import EXPERIMENTS, Experiment, Name, Shape
 
 
 class Integrator(StrEnum):
-    """Names of `--integrator`: Runge-Kutta solvers of diffrax, with located events."""
+    """Names of `--integrator`: rf.Boost, and Runge-Kutta solvers of diffrax with located events."""
 
+    boost = "boost"
     dopri8 = "dopri8"
     tsit5 = "tsit5"
     dopri5 = "dopri5"
     kvaerno5 = "kvaerno5"
 
 
-SOLVERS = {
-    Integrator.dopri8: diffrax.Dopri8,
-    Integrator.tsit5: diffrax.Tsit5,
-    Integrator.dopri5: diffrax.Dopri5,
-    Integrator.kvaerno5: diffrax.Kvaerno5,
+INTEGRATORS = {
+    Integrator.boost: Boost,
+    Integrator.dopri8: lambda: RungeKutta(diffrax.Dopri8()),
+    Integrator.tsit5: lambda: RungeKutta(diffrax.Tsit5()),
+    Integrator.dopri5: lambda: RungeKutta(diffrax.Dopri5()),
+    Integrator.kvaerno5: lambda: RungeKutta(diffrax.Kvaerno5()),
 }
 
 

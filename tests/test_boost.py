@@ -1,0 +1,148 @@
+"""The boost integrator: against the other one, its cost, its dense output, inside diffrax."""
+
+import diffrax
+import jax
+import numpy as np
+import pytest
+from problems import event_list, five_points, gaussian_data, relative_difference, two_points
+
+import reluflow as rf
+from reluflow._boost._collocation import BETWEEN, EXPONENTS, FORWARD_EXPONENTS, GAUSS, NODES
+
+
+def compare(net, data, t1, rtol, **options):
+    """(Boost at rtol, RungeKutta at 1e-12)."""
+    sol = rf.flow(net, data, t1, rtol=rtol, **options)
+    return sol, rf.flow(net, data, t1, rtol=1e-12, integrator=rf.RungeKutta(), **options)
+
+
+def at(networks, i):
+    return jax.tree.map(lambda leaf: leaf[i], networks)
+
+
+def largest_difference(ours, theirs, times):
+    """Over the time axis, neuron by neuron relative to its own size."""
+    return max(relative_difference(at(ours, i), at(theirs, i)) for i in range(times))
+
+
+def test_saved_states_keep_the_tolerance():
+    """At 200 times, inside steps and at their ends, with the steps of a run that saves nothing."""
+    for make, t1 in ((two_points, 40.0), (five_points, 120.0)):
+        net, data = make()
+        saveat = diffrax.SaveAt(ts=np.linspace(0.0, t1, 201))
+        sol, ref = compare(net, data, t1, 1e-8, saveat=saveat)
+        assert largest_difference(sol.networks, ref.networks, 201) < 1e-7
+        alone = rf.flow(net, data, t1, rtol=1e-8)
+        assert int(alone.stats["num_steps"]) == int(sol.stats["num_steps"])
+        assert int(sol.stats["num_sweeps"]) == int(alone.stats["num_sweeps"])
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-8, 1e-10])
+def test_the_error_follows_the_tolerance(rtol):
+    net, data = five_points()
+    sol, ref = compare(net, data, 120.0, rtol)
+    assert relative_difference(sol.final, ref.final) < 10.0 * rtol
+    assert [e[1:] for e in event_list(sol)] == [e[1:] for e in event_list(ref)] or rtol > 1e-7
+
+
+def test_any_lambda_at_one_price():
+    """Attempted steps at e^-2303 and e^-23026 (1e-1000 and 1e-10000) against 1e-6."""
+    data = rf.datasets.two_points()
+
+    def steps(exponent):
+        log_lambda = -exponent * np.log(10.0)
+        net = rf.balanced(jax.random.key(0), 60, 2, log_lambda)
+        sol = rf.flow(net, data, -2.2 * log_lambda + 20.0)
+        assert float(sol.stats["loss_final"]) < 1e-10
+        return int(sol.stats["num_steps"])
+
+    least = steps(6)
+    assert steps(1000) <= 1.5 * least and steps(10000) <= 2.0 * least
+
+
+def test_events_do_not_cut_steps():
+    """While neurons are tiny, r does not kink: hundreds of events in a handful of steps."""
+    data = rf.datasets.orthonormal(jax.random.key(1), 32)
+    net = rf.balanced(jax.random.key(0), 52, 32, np.log(1e-8))
+    sol = rf.flow(net, data, 300.0)
+    assert int(sol.events.count) > 300 and int(sol.stats["num_steps"]) < 50
+    # Control: on Gaussian data with neurons of size e^-1, they do.
+    net, data = rf.balanced(jax.random.key(0), 20, 4, -1.0), gaussian_data(0, 10, 4)
+    sol = rf.flow(net, data, 20.0)
+    assert int(sol.stats["num_steps"]) > 0.3 * int(sol.events.count)
+
+
+@pytest.mark.parametrize("make", [two_points, five_points])
+def test_balancedness_over_a_long_run(make):
+    """a_j^2 - |w_j|^2 to 1e-10 of the neuron's own square, however long."""
+    net, data = make()
+    final = rf.flow(net, data, 3000.0, rtol=1e-6).final
+    a, w = np.asarray(final.output), np.asarray(final.hidden)
+    square = np.sum(w**2, axis=1)
+    assert np.max(np.abs(a**2 - square) / (a**2 + square)) < 1e-10
+
+
+def test_inside_diffrax():
+    """As a solver of `diffrax.diffeqsolve`, with its controller, SaveAt and dense output."""
+    net, data = two_points()
+    times = np.linspace(1.0, 40.0, 40)
+    ref = rf.flow(
+        net, data, 40.0, rtol=1e-12, integrator=rf.RungeKutta(), saveat=diffrax.SaveAt(ts=times)
+    )
+
+    def solve(solver, saveat):
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(rf.field), solver, 0.0, 40.0, 0.1, net, args=data, saveat=saveat,
+            stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-8), max_steps=256,
+        )  # fmt: skip
+
+    sol = solve(rf.Boost(), diffrax.SaveAt(ts=times, dense=True))
+    assert largest_difference(sol.ys, ref.networks, 40) < 1e-7
+    assert relative_difference(sol.evaluate(times[12]), at(ref.networks, 12)) < 1e-7
+    assert int(sol.stats["num_steps"]) < 60
+
+
+def test_order_of_the_boosts():
+    """The scheme is of order 6 where D turns, and the one for long boosts of order 4."""
+    assert np.allclose(np.sum(EXPONENTS, axis=1).sum(), 1.0)
+    moments = [np.sum(FORWARD_EXPONENTS, axis=0) @ (2.0 * GAUSS - 1.0) ** k for k in range(4)]
+    np.testing.assert_allclose(moments, [1.0, 0.0, 1.0 / 3.0, 0.0], atol=1e-15)
+    assert np.all(np.diff(np.sort(np.concatenate([NODES, BETWEEN]))) > 0.0)
+    errors = [_turning_error(parts) for parts in (4, 8, 16)]
+    orders = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
+    assert np.all(orders > 5.7), orders
+
+
+def _turning_error(parts):
+    """Of one neuron under a D that turns by two radians, in so many moves, against scipy."""
+    import jax.numpy as jnp
+    from scipy.integrate import solve_ivp
+
+    from reluflow._boost._path import Reduced, propagate
+
+    angle = 2.0 * NODES
+    force = 2.0 * np.stack([np.cos(angle), np.sin(angle), NODES**2], axis=1)
+    start = np.array([1.0, 0.6, -0.8, 0.0])
+
+    def slope(s, y):
+        powers = np.polynomial.polynomial.polyvander(s, 6)
+        d = powers @ np.linalg.solve(np.polynomial.polynomial.polyvander(NODES, 6), force)
+        return np.concatenate([[d @ y[1:]], y[0] * d])
+
+    exact = solve_ivp(slope, (0.0, 1.0), start, method="DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
+    inner = jnp.asarray(force @ force.T)[:, :, None]
+    y = start
+    for i in range(parts):
+        reduced = Reduced(y[:1], jnp.asarray(force @ y[1:])[:, None], jnp.zeros(1))
+        ends = [jnp.full((1,), (i + k) / parts) for k in (0, 1)]
+        move = propagate(reduced, inner, *ends, 1.0)
+        factor = np.exp(float(move.growth[0])) * 2.0 ** int(move.exponent[0])
+        w = float(move.kept[0]) * y[1:] + np.asarray(move.gained[:, 0]) @ force
+        y = factor * np.concatenate([[float(move.end.output[0])], w])
+    return np.max(np.abs(y - exact)) / np.max(np.abs(exact))
+
+
+@pytest.mark.parametrize("bad", [{"max_sliding": -1}, {"max_sliding": 1.5}, {"rtol": 0.0}])
+def test_bad_settings(bad):
+    with pytest.raises(ValueError, match="must"):
+        rf.Boost(**bad)
