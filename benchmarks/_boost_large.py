@@ -56,32 +56,46 @@ def orthonormal(quick: bool) -> list[Row]:
 # The paper's high-dimensional experiment
 
 _RTOL = 1e-6
-_DROPS_UP_TO = 400.0
-_STEP, _STEPS, _TIMED = 1e-3, 400_000, 20_000
+_STOP, _LATEST = 1e-6, 1000.0
+# Of data keys 0 to 25, the first that falls to loss 1e-6 in two drops before t = 400, as the
+# paper's does; most stay on a plateau between 1e-6 and 1e-4 for very long, as key 0 does.
+_TWO_DROPS, _PLAIN = 11, 0
+_STEP, _TIMED = 1e-3, 20_000
 
 
 def gaussian_teacher(quick: bool) -> list[Row]:
     """n = 75, d = 150, m = 200, lambda = 1e-20, to loss 1e-6."""
-    data = rf.datasets.gaussian_teacher(jax.random.key(0))
-    net = rf.balanced(jax.random.key(1), 200, data.dim, -20.0 * _LN10)
-    saveat = diffrax.SaveAt(t0=True, steps=True, fn=_nothing)
-    run = compiled(data, stop_loss=1e-6, saveat=saveat)
-    jax.block_until_ready(run(net, _RTOL, 1e-3))  # compiles
-    sweep = rf.descent, net, data, optax.sgd(_STEP), _TIMED
-    flow, descent = timed([partial(run, net, _RTOL, 1000.0), partial(*sweep)], rounds=0)
-    [again] = timed([partial(*sweep)], rounds=2, budget=20.0)
+    data, net, flow = _teacher_flow(_TWO_DROPS)
     sol = checked(flow.output)
-    seconds = min(descent.first, again.first, again.best) * _STEPS / _TIMED
+    reached = float(sol.stats["t_final"])
+    sweep = partial(rf.descent, net, data, optax.sgd(_STEP), _TIMED)
+    [descent] = timed([sweep], rounds=3, budget=20.0)
+    steps = round(reached / _STEP)
+    seconds = descent.best * steps / _TIMED
     note = (
-        f"{flow.first:.3g} s to t = {float(sol.stats['t_final']):.1f}, against {seconds:.3g} s "
-        f"for {_STEPS} steps of {_STEP:g}, from {_TIMED}"
+        f"{flow.first:.3g} s to t = {reached:.1f}, against {seconds:.3g} s for {steps} steps of "
+        f"{_STEP:g}, from {_TIMED}"
     )
+    long = checked(_teacher_flow(_PLAIN)[2].output)
+    until = f"to t = {float(long.stats['t_final']):g}"
     return [
         Row("attempted steps", steps_of(sol), 400, note=f"rtol {_RTOL:g}: {work(sol)}"),
-        Row("loss reached", float(sol.stats["loss_final"]), 1.000001e-6),
+        Row("loss reached", float(sol.stats["loss_final"]), 1.000001 * _STOP),
         Row("gradient descent / rf.Boost, wall time", seconds / flow.first, 5.0, True, note),
         *_drop_times(net, data, sol),
+        Row(f"data key {_PLAIN}, {until}: attempted steps", steps_of(long), 400, note=work(long)),
     ]
+
+
+def _teacher_flow(key: int):
+    """(data, net, the flow, timed): its losses are saved at every step, and its times alone."""
+    data = rf.datasets.gaussian_teacher(jax.random.key(key))
+    net = rf.balanced(jax.random.key(1), 200, data.dim, -20.0 * _LN10)
+    saveat = diffrax.SaveAt(t0=True, steps=True, fn=_nothing)
+    run = compiled(data, stop_loss=_STOP, saveat=saveat)
+    jax.block_until_ready(run(net, _RTOL, 1e-3))  # compiles
+    [flow] = timed([partial(run, net, _RTOL, _LATEST)], rounds=0)
+    return data, net, flow
 
 
 def _nothing(t, net, data):
@@ -93,12 +107,11 @@ def _drop_times(net: rf.Network, data: rf.Dataset, sol: rf.Solution) -> list[Row
     around = np.linspace(-1.0, 1.0, 21)
     ts = np.asarray(sol.ts)[np.isfinite(sol.ts)]
     near = [half + around for half in _halves(sol)]
-    ts = np.unique(np.concatenate([ts, *near, [_DROPS_UP_TO]]))
-    ts = jnp.array(ts[ts <= _DROPS_UP_TO])
+    ts = np.unique(np.concatenate([ts, *near]))
+    end = float(sol.stats["t_final"])
+    ts = jnp.array(ts[ts <= end])
     run = compiled(data, saveat=diffrax.SaveAt(ts=ts, fn=_nothing))
-    found, exact = (
-        _halves(checked(run(net, rtol, _DROPS_UP_TO))) for rtol in (_RTOL, _RTOL / 100.0)
-    )
+    found, exact = (_halves(checked(run(net, rtol, end))) for rtol in (_RTOL, _RTOL / 100.0))
     if len(found) != len(exact):
         return [Row("drops", len(found), note=f"but {len(exact)} with the smaller tolerance")]
     return [

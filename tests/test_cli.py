@@ -157,7 +157,7 @@ def test_a_run_that_fails_on_its_way_says_so(tmp_path, monkeypatch):
     flow = _run.flow
 
     def impatient(*args, max_steps, **kwargs):
-        return flow(*args, max_steps=max_steps or 40, **kwargs)
+        return flow(*args, max_steps=max_steps or 12, **kwargs)
 
     monkeypatch.setattr(_run, "flow", impatient)
     result = invoke("two-points", "--neurons", "3", "--out", str(tmp_path / "out"))

@@ -98,7 +98,7 @@ def propagate(
     carry = (
         start.output, start.overlap, jnp.ones_like(zero), jnp.zeros_like(start.overlap), zero,
     )  # fmt: skip
-    (output, overlap, kept, gained, growth), _ = jax.lax.scan(boost, carry, weights, unroll=5)
+    (output, overlap, kept, gained, growth), _ = jax.lax.scan(boost, carry, weights)
     return _rescaled(output, overlap, kept, gained, growth, start.balance)
 
 
