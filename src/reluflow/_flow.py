@@ -116,6 +116,7 @@ def flow(
         integrator.prepare(data), net, data, schedule, (t0, t1), (rtol, atol), stop,
         jnp.asarray(max_steps), max_events, meter,
     )  # fmt: skip
+    sol = eqxi.nondifferentiable_backward(sol, msg=_NO_REVERSE)
     good = (sol.result == RESULTS.successful) | (sol.result == RESULTS.loss_reached)
     return sol.result.error_if(sol, ~good) if throw else sol
 
@@ -140,7 +141,6 @@ class _Carry(eqx.Module):
 def _integrate(
     integrator, net, data, schedule, interval, tolerances, stop_loss, max_steps, max_events, meter
 ) -> Solution:
-    net, data, interval = eqxi.nondifferentiable_backward((net, data, interval), msg=_NO_REVERSE)
     problem = Problem.of(data)
     t0, t1 = interval
     saves_inside = integrator.dense and schedule.inside

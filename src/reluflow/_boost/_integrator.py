@@ -24,7 +24,7 @@ from ._sweep import Start, depart, max_hops
 from ._walk import Course, StepEvents, size_of
 
 _MAX_SLIDING = 24  # by default; the 2022 paper's high-dimensional run reaches 17
-_LOSS_FOUND = 1e-10  # the loss is at `stop_loss` within this much of it
+_LOSS_FOUND = 1e-10  # the loss is at `stop_loss` within this much of it, at best
 _NEAR = 1e-8  # of a neuron's own time
 _MAX_STALLED = 48  # rejections in a row
 _ORDER = 8  # of the error in the step size, at least
@@ -104,7 +104,8 @@ class BoostIntegrator(AbstractIntegrator[BoostState]):
         room = events.count <= places
         keep = trial.converged & (trial.error <= tolerance) & finite & room
         wish = _next_size(trial, asked, tolerance, keep)
-        beyond, shorter = _until_loss(trial, state.stop_loss)
+        found = _found_within(problem, state.stop_loss, tolerance)
+        beyond, shorter = _until_loss(trial, state.stop_loss, found)
         keep, wish = keep & ~beyond, jnp.where(keep & beyond, shorter, wish)
         reaches = (asked == rest) & (trial.unknowns.length == asked)
         moved = jax.lax.cond(
@@ -113,7 +114,7 @@ class BoostIntegrator(AbstractIntegrator[BoostState]):
         )  # fmt: skip
         moved = eqx.tree_at(lambda s: s.wish, moved, wish)
         switches = _switches(events, state.time, trial.unknowns.length, keep)
-        reached = state.stop_loss * (1.0 + _LOSS_FOUND)
+        reached = state.stop_loss * (1.0 + found)
         stopped = keep & (square_loss(moved.residual) <= reached) & (state.stop_loss >= 0.0)
         result = RESULTS.where(stopped, RESULTS.loss_reached, RESULTS.successful)
         why = RESULTS.where(finite, RESULTS.step_collapsed, RESULTS.not_finite)
@@ -265,10 +266,18 @@ def _next_size(trial: Attempt, asked, tolerance, keep) -> Scalar:
     )
 
 
-def _until_loss(trial: Attempt, stop_loss) -> tuple[Bool[Array, ""], Scalar]:
+def _found_within(problem: Problem, stop_loss, tolerance) -> Scalar:
+    """How near to `stop_loss` the loss is as good as there: relative, by the residual's accuracy."""
+    samples = problem.labels.shape[0]
+    residual = jnp.sqrt(2.0 * samples * jnp.maximum(stop_loss, 1e-300))
+    known = 4.0 * tolerance * jnp.linalg.norm(problem.labels) / residual
+    return jnp.clip(known, _LOSS_FOUND, 0.1)
+
+
+def _until_loss(trial: Attempt, stop_loss, found) -> tuple[Bool[Array, ""], Scalar]:
     """Whether the loss falls below `stop_loss` within the step, and when."""
     ends = square_loss(trial.swept.residual[-1])
-    beyond = ends < stop_loss * (1.0 - _LOSS_FOUND)
+    beyond = ends < stop_loss * (1.0 - found)
 
     def halve(_, ends):
         low, high = ends
