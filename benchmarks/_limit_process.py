@@ -18,10 +18,11 @@ import reluflow as rf
 
 
 class Jump(NamedTuple):
-    """clock: s; squared_norm: a_j^2 + |w_j|^2 after it."""
+    """clock: s; rate: v_j just before; squared_norm: a_j^2 + |w_j|^2 after it."""
 
     neuron: int
     clock: float
+    rate: float
     squared_norm: float
 
 
@@ -42,6 +43,7 @@ def limit_process(net: rf.Network, data: rf.Dataset) -> list[Jump]:
         first = int(np.argmin(arrival))
         exponent += np.where(waiting, (arrival[first] - clock) * rate, 0.0)
         clock = float(arrival[first])
-        jumps.append(Jump(first, clock, 2.0 * data.samples * float(rate[first])))
+        speed = float(rate[first])
+        jumps.append(Jump(first, clock, speed, 2.0 * data.samples * speed))
         unfitted &= ~mask[first]
         waiting[first] = False

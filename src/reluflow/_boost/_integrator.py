@@ -267,7 +267,7 @@ def _next_size(trial: Attempt, asked, tolerance, keep) -> Scalar:
 
 
 def _found_within(problem: Problem, stop_loss, tolerance) -> Scalar:
-    """How near to `stop_loss` the loss is as good as there: relative, by the residual's accuracy."""
+    """How near to `stop_loss`, relative to it, the loss is as good as there."""
     samples = problem.labels.shape[0]
     residual = jnp.sqrt(2.0 * samples * jnp.maximum(stop_loss, 1e-300))
     known = 4.0 * tolerance * jnp.linalg.norm(problem.labels) / residual
