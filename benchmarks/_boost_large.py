@@ -44,7 +44,7 @@ def orthonormal(quick: bool) -> list[Row]:
               partial(loop, net, rtol=_RTOL_DIFFRAX, times=jnp.array([t1])), last),
     ]  # fmt: skip
     exact = final_weights(checked(boost(net, 1e-11, t1)))
-    points = measure(data, trials, exact, rounds=1)
+    points = measure(data, trials, exact, budget=8.0)
     least, rows = seconds_at(points, BOOST), []
     for peer in (RUNGE_KUTTA, EVENT):
         ratio = seconds_at(points, peer) / least

@@ -81,11 +81,14 @@ def plain_descents(data, net, t1, steps) -> Iterable[Trial]:
         yield Trial(PLAIN_DESCENT, step, partial(run, net), read)
 
 
-def measure(data: rf.Dataset, trials: list[Trial], exact: Weights, rounds: int = 5) -> list[Point]:
-    """Error and time of every trial; the first call of each compiles, and is not counted."""
+def measure(data, trials: list[Trial], exact: Weights, budget: float = 2.0) -> list[Point]:
+    """Error and time of every trial; the first call of each compiles, and is not counted.
+
+    budget: in seconds, after which a trial is not called again.
+    """
     points = []
     for trial, run in zip(
-        trials, timed([trial.call for trial in trials], rounds=rounds), strict=True
+        trials, timed([trial.call for trial in trials], budget=budget), strict=True
     ):
         error = final_error(data, trial.read(run.output), exact)
         nothing = Errors(np.nan, np.nan)

@@ -39,7 +39,7 @@ def run(
     seed: Annotated[int, typer.Option(min=0, help="Of random data and weights.")] = 0,
     t1: Annotated[float | None, typer.Option(help="Flow time at the end.")] = None,
     rtol: Annotated[float, typer.Option(help="Relative tolerance of a step.")] = 1e-8,
-    integrator: Annotated[Integrator, typer.Option(help="Of the flow.")] = Integrator.boost,
+    integrator: Annotated[Integrator, typer.Option(help="Of the flow.")] = Integrator.dopri8,
     out: Annotated[
         Path | None, typer.Option(help="Directory to write to; out/EXPERIMENT if not given.")
     ] = None,

@@ -21,6 +21,7 @@ from ._field import Problem
 from ._integrator import AbstractIntegrator, Report
 from ._loss import loss
 from ._network import Network
+from ._runge_kutta import RungeKutta
 from ._saving import Saved, Schedule
 from ._solution import RESULTS, Events, Solution
 
@@ -64,7 +65,7 @@ def flow(
         data: inputs (samples, dim) and labels (samples,).
         t1, t0: the end and the beginning, in the paper's time (one gradient descent iteration
             of step eta on L is eta of it).
-        integrator: `rf.Boost()` by default; `rf.RungeKutta()` is the other.
+        integrator: `rf.RungeKutta()` by default; `rf.Boost()` is the other.
         rtol: the tolerance of a step, relative to each neuron's own norm: a neuron of size 1e-20
             is as exact as one of size 1.
         atol: an absolute tolerance on the weights, added to it. Zero by default, and anything
@@ -103,7 +104,7 @@ def flow(
     max_events = 4 * net.neurons * data.samples + 256 if max_events is None else max_events
     check_positive_int("max_steps", max_steps)
     check_positive_int("max_events", max_events)
-    integrator = Boost() if integrator is None else integrator
+    integrator = RungeKutta() if integrator is None else integrator
     integrator = integrator.integrator() if isinstance(integrator, Boost) else integrator
     if not isinstance(integrator, AbstractIntegrator):
         raise TypeError(

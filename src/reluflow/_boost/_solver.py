@@ -49,8 +49,8 @@ class Boost(diffrax.AbstractAdaptiveSolver):
     iteration with the tangent kernel. Neurons locate their events one by one inside the step,
     which ends only where a large neuron makes r itself kink. Plateaus of any length are one step.
 
-    The default of `rf.flow`. It is also a solver of diffrax, for y = `rf.Network`, args =
-    `rf.Dataset` and the term `diffrax.ODETerm(rf.field)`:
+    For `rf.flow(net, data, t1, integrator=rf.Boost())`; and a solver of diffrax, for the state
+    `rf.Network`, args = `rf.Dataset` and the term `diffrax.ODETerm(rf.field)`:
 
         diffrax.diffeqsolve(
             diffrax.ODETerm(rf.field), rf.Boost(), 0.0, 40.0, 0.1, net, args=data,
