@@ -6,7 +6,15 @@ import diffrax
 import jax
 import numpy as np
 import pytest
-from problems import event_list, five_points, gaussian_data, relative_difference, two_points
+from problems import (
+    event_list,
+    five_points,
+    gaussian_data,
+    oracle,
+    oracle_network,
+    relative_difference,
+    two_points,
+)
 
 import reluflow as rf
 from reluflow._boost._collocation import BETWEEN, EXPONENTS, FORWARD_EXPONENTS, GAUSS, NODES
@@ -49,22 +57,11 @@ def test_the_error_follows_the_tolerance(rtol):
     assert [e[1:] for e in event_list(sol)] == [e[1:] for e in event_list(ref)] or rtol > 1e-7
 
 
-def test_lambda_hardly_costs():
-    """Attempted steps at 1e-1000 and 1e-10000 against those at 1e-6: ln(1/lambda) is 1700 times.
-
-    (Measured 4; without damping of what is left of a fitted residual, long plateaus cost steps.)
-    """
-    data = rf.datasets.two_points()
-
-    def steps(exponent):
-        log_lambda = -exponent * np.log(10.0)
-        net = rf.balanced(jax.random.key(0), 60, 2, log_lambda)
-        sol = flow(net, data, -2.2 * log_lambda + 20.0)
-        assert float(sol.stats["loss_final"]) < 1e-10
-        return int(sol.stats["num_steps"])
-
-    least = steps(6)
-    assert steps(1000) <= 6.0 * least and steps(10000) <= 8.0 * least
+def test_long_hops():
+    """A hop of rapidity 50 and more: no exponential may go backwards there (it lost all digits)."""
+    net, data = two_points(-1000.0)
+    sol, ref = flow(net, data, 1800.0, rtol=1e-12), oracle(net, data, 1800.0)
+    assert relative_difference(sol.final, oracle_network(ref.final)) < 1e-8
 
 
 def test_events_do_not_cut_steps():
@@ -79,16 +76,18 @@ def test_events_do_not_cut_steps():
     assert int(sol.stats["num_steps"]) > 0.3 * int(sol.events.count)
 
 
-@pytest.mark.parametrize("make", [two_points, five_points])
-def test_balancedness_over_a_long_run(make):
-    """a_j^2 - |w_j|^2 to 1e-10 of the neuron's own square, however long."""
+@pytest.mark.parametrize(("make", "t1"), [(two_points, 3000.0), (five_points, 700.0)])
+def test_balancedness_over_a_long_run(make, t1):
+    """a_j^2 - |w_j|^2 to 1e-10 of the neuron's own square."""
     net, data = make()
-    final = flow(net, data, 3000.0, rtol=1e-6).final
+    final = flow(net, data, t1, rtol=1e-8).final
     a, w = np.asarray(final.output), np.asarray(final.hidden)
     square = np.sum(w**2, axis=1)
     assert np.max(np.abs(a**2 - square) / (a**2 + square)) < 1e-10
 
 
+# diffrax fills the buffers of a dense output, also those of modes, with inf.
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
 def test_inside_diffrax():
     """As a solver of `diffrax.diffeqsolve`, with its controller, SaveAt and dense output."""
     net, data = two_points()
@@ -132,7 +131,7 @@ def _turning_error(parts):
     start = np.array([1.0, 0.6, -0.8, 0.0])
 
     def slope(s, y):
-        powers = np.polynomial.polynomial.polyvander(s, 6)
+        powers = np.polynomial.polynomial.polyvander(s, 6).ravel()
         d = powers @ np.linalg.solve(np.polynomial.polynomial.polyvander(NODES, 6), force)
         return np.concatenate([[d @ y[1:]], y[0] * d])
 

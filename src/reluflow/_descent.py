@@ -231,6 +231,7 @@ def _solution(trajectory, data: Dataset, ts: jax.Array, steps, throw: bool) -> S
             "num_rejected_steps": jnp.asarray(0),
             "num_events": jnp.asarray(0),
             "num_field_evaluations": jnp.asarray(steps),
+            "num_sweeps": jnp.asarray(0),
             "t_final": ts[last],
             "loss_final": losses[last],
         },
