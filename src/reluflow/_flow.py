@@ -31,8 +31,8 @@ _CHUNK = 32  # saves in one iteration, at most
 
 _NO_REVERSE = (
     "rf.flow cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev): its loop "
-    "has no bound that memory could be reserved for. Use forward mode: jax.jvp, jax.jacfwd or "
-    "jax.linearize; of a scalar function of few parameters it costs no more."
+    "has no bound that memory could be reserved for. Use forward mode, jax.jvp or jax.jacfwd, with "
+    "integrator=rf.Boost()."
 )
 
 

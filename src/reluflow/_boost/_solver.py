@@ -42,12 +42,13 @@ _INTEGRATOR = BoostIntegrator(0)  # the way through a step is the same for every
 
 
 class Boost(diffrax.AbstractAdaptiveSolver):
-    """Integrator B: steps whose number depends neither on lambda nor on the number of events.
+    """Integrator B: steps that the events of small neurons do not cut.
 
     Given the residual r(t), every neuron is a linear ODE of its own, whose flow is a product of
     Lorentz boosts; the unknown of a step is r, at seven nodes, and it is closed by a quasi-Newton
     iteration with the tangent kernel. Neurons locate their events one by one inside the step,
-    which ends only where a large neuron makes r itself kink. Plateaus of any length are one step.
+    which ends only where a large neuron makes r itself kink. (Not yet as it should be: on a long
+    plateau what is left of a fitted residual is not damped, and costs steps.)
 
     For `rf.flow(net, data, t1, integrator=rf.Boost())`; and a solver of diffrax, for the state
     `rf.Network`, args = `rf.Dataset` and the term `diffrax.ODETerm(rf.field)`:
@@ -61,8 +62,8 @@ class Boost(diffrax.AbstractAdaptiveSolver):
 
     Arguments:
         max_sliding: how many units of one neuron may slide at once; as for `rf.RungeKutta`.
-        rtol: to which the closure is solved under `diffrax.diffeqsolve`; a tenth of it, as
-            large as the controller's or smaller. `rf.flow` passes its own.
+        rtol: under `diffrax.diffeqsolve`, the closure is solved to a tenth of it; choose it no
+            larger than the controller's. `rf.flow` passes its own.
     """
 
     max_sliding: int | None = eqx.field(static=True)
