@@ -78,9 +78,20 @@ class Pattern(eqx.Module):
     slots: jax.Array
     response: jax.Array
 
-    def sliding_coefficients(self, residual: PerSample) -> jax.Array:
+    @classmethod
+    def of(cls, preactivation: Units, max_sliding: int) -> "Pattern":
+        """Where no unit slides."""
+        neurons, samples = preactivation.shape
+        return cls(
+            jnp.where(preactivation > 0.0, _modes.ACTIVE, _modes.INACTIVE).astype(jnp.int8),
+            jnp.full((neurons, max_sliding), samples, jnp.int32),
+            jnp.zeros((neurons, max_sliding, samples)),
+        )
+
+    def sliding_coefficients(self, residual: PerSample | Units) -> jax.Array:
         """beta = alpha r on the slots, shape (neurons, max_sliding)."""
-        return -jnp.einsum("jsk,k->js", self.response, residual)
+        each = "jk" if residual.ndim == 2 else "k"
+        return -jnp.einsum(f"jsk,{each}->js", self.response, residual)
 
 
 def predictions(neurons: Neurons, pattern: Pattern, weight: PerNeuron) -> PerSample:
@@ -89,8 +100,8 @@ def predictions(neurons: Neurons, pattern: Pattern, weight: PerNeuron) -> PerSam
     return (weight * neurons.output) @ active
 
 
-def coefficients(residual: PerSample, pattern: Pattern) -> Units:
-    """beta_jk = alpha_jk r_k."""
+def coefficients(residual: PerSample | Units, pattern: Pattern) -> Units:
+    """beta_jk = alpha_jk r_k, with one residual for all neurons or one for each."""
     beta = jnp.where(pattern.mode == _modes.ACTIVE, residual, 0.0)
     if pattern.slots.shape[1] > 0:
         rows = jnp.arange(beta.shape[0])[:, None]

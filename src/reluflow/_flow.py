@@ -18,7 +18,7 @@ from ._boost import Boost
 from ._checks import as_float64, check_positive_int, is_concrete, require_x64
 from ._dataset import Dataset
 from ._field import Problem
-from ._integrator import AbstractIntegrator, Report
+from ._integrator import AbstractDenseIntegrator, AbstractIntegrator, Report
 from ._loss import loss
 from ._network import Network
 from ._runge_kutta import RungeKutta
@@ -144,7 +144,8 @@ def _integrate(
 ) -> Solution:
     problem = Problem.of(data)
     t0, t1 = interval
-    saves_inside = integrator.dense and schedule.inside
+    dense = isinstance(integrator, AbstractDenseIntegrator)
+    saves_inside = dense and schedule.inside
 
     def init() -> _Carry:
         state = integrator.init(problem, net, t0, tolerances, stop_loss)
@@ -155,7 +156,7 @@ def _integrate(
 
     def step(carry: _Carry) -> _Carry:
         waits = carry.saved.next_time(schedule) <= carry.report.time if saves_inside else False
-        limit = t1 if integrator.dense else jnp.minimum(t1, carry.saved.next_time(schedule))
+        limit = t1 if dense else jnp.minimum(t1, carry.saved.next_time(schedule))
         state, report = _unless(waits, lambda: integrator.step(problem, carry.state, limit), carry)
         events = carry.events.record(report.switches)
         result = RESULTS.where(events.full(), RESULTS.event_buffer_full, report.result)
@@ -176,7 +177,7 @@ def _integrate(
 
     def save(saved: Saved, state, report: Report, num_accepted) -> Saved:
         now = integrator.network(state)
-        if not integrator.dense:
+        if not dense:
             return saved.offer(schedule, report, num_accepted, True, now, data)
         saved = saved.offer(schedule, report, num_accepted, False, now, data)
         if not saves_inside:
@@ -191,7 +192,7 @@ def _integrate(
 
     def running(carry: _Carry):
         good = carry.report.result == RESULTS.successful
-        if integrator.dense:
+        if dense:
             due = carry.saved.next_time(schedule) <= carry.report.time
             return (due & saves_inside) | (
                 (carry.report.time < t1) & good & (carry.num_steps < max_steps)

@@ -1,7 +1,7 @@
 """What `rf.flow` asks of an integrator."""
 
 import abc
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int
@@ -37,13 +37,7 @@ class Report(eqx.Module):
 
 
 class AbstractIntegrator(eqx.Module, Generic[_State]):
-    """Moves a network along the flow, one attempted step at a time.
-
-    `dense` says whether the network is known between the ends of a step: if so, steps do not end
-    at the times that are to be saved.
-    """
-
-    dense: ClassVar[bool] = False
+    """Moves a network along the flow, one attempted step at a time."""
 
     @abc.abstractmethod
     def prepare(self, data: Dataset) -> "AbstractIntegrator":
@@ -65,11 +59,18 @@ class AbstractIntegrator(eqx.Module, Generic[_State]):
     def network(self, state: _State) -> Network:
         """The network where the state stands."""
 
+
+class AbstractDenseIntegrator(AbstractIntegrator[_State]):
+    """One that knows the network between the ends of a step.
+
+    Its steps do not end at the times that are to be saved.
+    """
+
+    @abc.abstractmethod
     def networks_at(
         self, problem: Problem, state: _State, times: Float[Array, " times"]
     ) -> Network:
-        """The networks at increasing times inside the last accepted step, if `dense`.
+        """The networks at increasing times inside the last accepted step.
 
         Times before the step give its beginning, and those after it its end.
         """
-        raise NotImplementedError

@@ -22,12 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 import optimistix
 
-from . import _modes
-from ._checks import is_concrete
 from ._dataset import Dataset
 from ._field import Pattern, Problem, velocity
 from ._integrator import AbstractIntegrator, Report
 from ._network import Network
+from ._sliding import check_max_sliding, room_for_sliding
 from ._solution import RESULTS, Switches
 from ._state import (
     LOOK_AHEAD,
@@ -45,7 +44,6 @@ from ._turning import Turn, places, turn, turned
 _REJECT, _LOCATE, _ACCEPT = range(3)
 _TINY = float(np.finfo(np.float64).tiny)
 _MAX_STALLED = 64  # attempts in a row without an accepted step or a switch
-_MAX_SLIDING = 24  # by default; the 2022 paper's high-dimensional run reaches 17
 
 
 class RungeKutta(AbstractIntegrator[RungeKuttaState]):
@@ -70,32 +68,19 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
     ):
         self.solver = diffrax.Dopri8() if solver is None else solver
         _check_solver(self.solver)
-        if max_sliding is not None and (not isinstance(max_sliding, int) or max_sliding < 0):
-            raise ValueError(
-                "Argument `max_sliding` must be an integer of at least 0, but it is "
-                f"{max_sliding!r}."
-            )
+        check_max_sliding(max_sliding)
         self.max_sliding = max_sliding
         # The error arrives divided by its tolerance, neuron by neuron: see `_trial`.
         self.controller = diffrax.PIDController(rtol=1.0, atol=0.0)
 
     def prepare(self, data: Dataset) -> "RungeKutta":
-        """With `max_sliding` decided; under `jax.jit`, where data cannot be looked at, safely."""
-        if self.max_sliding is not None:
-            return self
-        orthogonal = is_concrete(data.x) and data.is_orthogonal()
-        width = 0 if orthogonal else min(data.samples, data.dim, _MAX_SLIDING)
-        return RungeKutta(self.solver, max_sliding=width)
+        """With `max_sliding` decided."""
+        return RungeKutta(self.solver, max_sliding=room_for_sliding(data, self.max_sliding))
 
     def init(self, problem, net, t0, tolerances, stop_loss) -> RungeKuttaState:
-        neurons, samples = net.neurons, problem.labels.shape[0]
+        neurons = net.neurons
         preactivation = net.hidden @ problem.inputs.T
-        mode = jnp.where(preactivation > 0.0, _modes.ACTIVE, _modes.INACTIVE).astype(jnp.int8)
-        pattern = Pattern(
-            mode,
-            jnp.full((neurons, self.max_sliding), samples, jnp.int32),
-            jnp.zeros((neurons, self.max_sliding, samples)),
-        )
+        pattern = Pattern.of(preactivation, self.max_sliding)
         state = RungeKuttaState(
             time=t0,
             log_scale=net.log_scale,

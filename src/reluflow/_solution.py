@@ -60,6 +60,17 @@ class Switches(eqx.Module):
         return cls(jnp.full((places,), jnp.inf), unit, unit, mode, mode, jnp.zeros((places,), bool))
 
 
+def appended(buffers, count, changed, new) -> list:
+    """The buffers with what changed of `new` written behind the first `count`, and the new count.
+
+    In place; what has no room is dropped, and counted.
+    """
+    place = count + jnp.cumsum(changed.astype(jnp.int32)) - 1
+    place = jnp.where(changed, place, buffers[0].shape[-1])
+    written = [b.at[place].set(value, mode="drop") for b, value in zip(buffers, new, strict=True)]
+    return [*written, count + jnp.sum(changed, dtype=jnp.int32)]
+
+
 class Events(eqx.Module):
     """Changes of mode, in the order of time; buffers of fixed length, padded after `count`.
 
@@ -97,14 +108,8 @@ class Events(eqx.Module):
 
     def record(self, switches: Switches) -> "Events":
         """With the units that changed written behind the others, in place."""
-        place = self.count + jnp.cumsum(switches.changed.astype(jnp.int32)) - 1
-        place = jnp.where(switches.changed, place, self.time.shape[-1])
         new = (switches.time, switches.neuron, switches.sample, switches.before, switches.after)
-        buffers = [
-            buffer.at[place].set(value, mode="drop")
-            for buffer, value in zip(self.buffers(), new, strict=True)
-        ]
-        return Events(*buffers, self.count + jnp.sum(switches.changed, dtype=jnp.int32))
+        return Events(*appended(self.buffers(), self.count, switches.changed, new))
 
     def tally(self) -> dict[str, int]:
         """How many events of each kind, by the table of the engine's boundary logic.

@@ -14,7 +14,7 @@ from ._shapes import Hidden, PerNeuron, Scalar, UnitFlags, Units
 
 LOOK_AHEAD = 8  # how many expected events a step hands on to the steps after it
 # A unit just switched is clear of its boundary beyond this many times |theta_j| |x_k|.
-_SLACK = 64.0 * float(np.finfo(np.float64).eps)
+SLACK = 64.0 * float(np.finfo(np.float64).eps)
 _EXPONENT_RANGE = 8  # a neuron is rescaled when its size leaves 2^-8 .. 2^8
 _SAME_INSTANT = 1e-13  # of the flow's own time
 _SAME_EVENT = 1e-6  # likewise: an event expected so soon is the one that has just been passed
@@ -58,7 +58,7 @@ class RungeKuttaState(eqx.Module):
 
     def slack(self, problem: Problem) -> Units:
         """How far from its boundary a unit has to be before its sign is more than rounding."""
-        return _SLACK * self.size()[:, None] * problem.length
+        return SLACK * self.size()[:, None] * problem.length
 
 
 def starting_point(state: RungeKuttaState) -> Neurons:

@@ -28,8 +28,9 @@ from ._collocation import (
     POINTS,
     basis_at,
 )
+from ._neurons import Start
 from ._path import lagrange
-from ._sweep import Start, Swept, sweep
+from ._sweep import Swept, sweep
 from ._walk import Course, StepEvents
 
 _MAX_SWEEPS = 12
@@ -271,7 +272,7 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool):
         return Unknowns(start, new.fine.at[0].set(question.guess[0]), length)
 
     def again(_, tangent):
-        return _jvp(once, (question, fixed), (direction, tangent))
+        return eqx.filter_jvp(once, (question, fixed), (direction, tangent))[1]
 
     zero = jax.tree.map(jnp.zeros_like, fixed)
     tangent = jax.lax.fori_loop(0, _TANGENT_SWEEPS, again, zero)
@@ -304,7 +305,3 @@ def _zeros_for_none(primal, tangent):
         return t
 
     return jax.tree.map(fill, primal, tangent, is_leaf=lambda leaf: leaf is None)
-
-
-def _jvp(function, primals, tangents):
-    return eqx.filter_jvp(function, primals, tangents)[1]

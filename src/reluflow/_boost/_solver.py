@@ -12,7 +12,8 @@ from .._dataset import Dataset
 from .._field import Problem
 from .._network import Network
 from .._shapes import Scalar
-from ._integrator import BoostIntegrator, BoostState
+from .._sliding import check_max_sliding
+from ._integrator import BoostIntegrator, BoostState, networks_inside
 
 _RTOL = 1e-8
 
@@ -33,12 +34,9 @@ class BoostInterpolation(diffrax.AbstractLocalInterpolation):
         # Time may have been transformed by diffrax: only the place inside the step counts.
         share = (t0 - self.t0) / jnp.where(self.t1 > self.t0, self.t1 - self.t0, 1.0)
         passed = self.state.passed
-        time = passed.begin + jnp.clip(share, 0.0, 1.0) * passed.length
-        nets = _INTEGRATOR.networks_at(self.problem, self.state, time[None])
+        time = passed.begin + jnp.clip(share, 0.0, 1.0) * passed.unknowns.length
+        nets = networks_inside(self.problem, self.state, time[None])
         return jax.tree.map(lambda leaf: leaf[0], nets)
-
-
-_INTEGRATOR = BoostIntegrator(0)  # the way through a step is the same for every setting
 
 
 class Boost(diffrax.AbstractAdaptiveSolver):
@@ -73,11 +71,7 @@ class Boost(diffrax.AbstractAdaptiveSolver):
     interpolation_cls: ClassVar[Callable[..., BoostInterpolation]] = BoostInterpolation
 
     def __init__(self, *, max_sliding: int | None = None, rtol: float = _RTOL):
-        if max_sliding is not None and (not isinstance(max_sliding, int) or max_sliding < 0):
-            raise ValueError(
-                "Argument `max_sliding` must be an integer of at least 0, but it is "
-                f"{max_sliding!r}."
-            )
+        check_max_sliding(max_sliding)
         if not 1e-13 <= rtol <= 0.1:
             raise ValueError(f"Argument `rtol` must lie in [1e-13, 0.1], but it is {rtol}.")
         self.max_sliding, self.rtol = max_sliding, float(rtol)

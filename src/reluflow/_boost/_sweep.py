@@ -6,11 +6,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .. import _modes
-from .._field import Pattern, Problem
+from .._field import Problem
 from .._shapes import PerNeuron, PerSample, Scalar
 from .._solution import RESULTS
 from ._collocation import POINTS
 from ._hop import advance
+from ._neurons import Start
 from ._path import Reduced
 from ._walk import LARGEST, Course, StepEvents, Walk, forces
 
@@ -24,23 +25,9 @@ class Swept(eqx.Module):
     end: Walk
 
 
-class Start(eqx.Module):
-    """The neurons at the beginning of a step."""
-
-    log_scale: PerNeuron
-    output: PerNeuron
-    preactivation: Array
-    balance: PerNeuron
-    pattern: Pattern
-    armed: Array
-    pending: Array
-
-
 def depart(course: Course, start: Start, places: int) -> Walk:
     pattern = start.pattern
-    force, inner, overlap = forces(
-        course, pattern.mode, pattern.slots, pattern.response, start.preactivation
-    )
+    force, inner, overlap = forces(course, pattern, start.preactivation)
     zero = jnp.zeros_like(start.output)
     return Walk(
         time=zero,

@@ -1,0 +1,94 @@
+"""How long a step is: by its error, to the arrival of a growing neuron, to a loss."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
+
+from .._field import Problem, coefficients, square_loss
+from .._shapes import PerSample, Scalar
+from ._closure import Attempt
+from ._collocation import NUM_NODES
+from ._neurons import Start
+from ._path import lagrange_of_points
+from ._walk import size_of
+
+_LOSS_FOUND = 1e-10  # the loss is at `stop_loss` within this much of it, at best
+_ORDER = 8  # of the error in the step size, at least
+_ROUNDS = 50
+
+
+def next_size(trial: Attempt, asked, tolerance, keep) -> Scalar:
+    """What the next step may have, by its error; the prediction of arrivals bounds it further."""
+    ratio = tolerance / jnp.maximum(trial.error, 1e-16 * tolerance)
+    factor = 0.9 * ratio ** (1.0 / _ORDER)
+    growth = jnp.where(trial.sweeps <= 2, 10.0, jnp.where(trial.sweeps <= 5, 5.0, 1.0))
+    length = trial.unknowns.length
+    grown = length * jnp.clip(factor, 0.3, growth)
+    # Cut short by a kink, a step says nothing of how long the next may be.
+    cut = length < asked
+    grown = jnp.where(cut, jnp.maximum(0.9 * asked, grown), grown)
+    unconverged = jnp.clip(trial.trusted, 0.1, 0.5)
+    shrunk = length * jnp.where(trial.converged, jnp.clip(factor, 0.2, 0.9), unconverged)
+    shrunk = jnp.where(jnp.isfinite(trial.error), shrunk, 0.2 * length)
+    return jnp.where(keep, grown, shrunk)
+
+
+def until_arrival(
+    problem: Problem, start: Start, residual: PerSample, tolerance: Scalar, bound: Scalar
+) -> Scalar:
+    """The longest step in which no neuron's growth is missed by the polynomial of the residual.
+
+    Neuron j contributes u_j e^{2 |D_j| t} to h as long as D_j stays as it is. On a step of length
+    H, with x = 2 |D_j| H, a polynomial of degree 6 misses of it u_j e^x min(1, (x/4)^7 / 2520),
+    which moves a neuron by about a tenth of `bound` H times that. On a plateau u_j is tiny, and the
+    step reaches as far as a logarithm says.
+    """
+    samples = residual.shape[0]
+    beta = coefficients(residual, start.pattern) / samples
+    pull = jnp.sqrt(jnp.maximum(jnp.sum(beta * (beta @ problem.gram), axis=1), 0.0))
+    square = size_of(start.output, start.balance) ** 2
+    reach = jnp.log(jnp.maximum(square * jnp.max(problem.length), 1e-300))
+    contribution = 2.0 * start.log_scale + reach
+    grows = pull > 0.0
+    rate = 2.0 * jnp.where(grows, pull, 1.0)
+    constant = contribution + jnp.log(0.1 * bound / rate) - jnp.log(0.5 * tolerance)
+    factorial = float(np.log(2520.0) + NUM_NODES * np.log(4.0))
+
+    def missed(x):
+        unresolved = jnp.minimum(0.0, NUM_NODES * jnp.log(x) - factorial)
+        return constant + x + jnp.log(x) + unresolved
+
+    def halve(_, ends):
+        low, high = ends
+        middle = jnp.sqrt(low * high)
+        small = missed(middle) <= 0.0
+        return jnp.where(small, middle, low), jnp.where(small, high, middle)
+
+    ends = (jnp.full_like(pull, 1e-2), jnp.full_like(pull, 1e7))
+    low, _ = jax.lax.fori_loop(0, _ROUNDS, halve, ends)
+    return jnp.min(jnp.where(grows, low / rate, jnp.inf))
+
+
+def until_loss(trial: Attempt, stop_loss, found) -> tuple[Bool[Array, ""], Scalar]:
+    """Whether the loss falls below `stop_loss` within the step, and when."""
+    ends = square_loss(trial.swept.residual[-1])
+    beyond = ends < stop_loss * (1.0 - found)
+
+    def halve(_, ends):
+        low, high = ends
+        middle = (low + high) / 2.0
+        residual = jnp.tensordot(lagrange_of_points(middle), trial.unknowns.fine, axes=[[0], [0]])
+        above = square_loss(residual) > stop_loss
+        return jnp.where(above, middle, low), jnp.where(above, high, middle)
+
+    low, high = jax.lax.fori_loop(0, 52, halve, (jnp.zeros(()), jnp.ones(())))
+    return beyond, trial.unknowns.length * (low + high) / 2.0
+
+
+def found_within(problem: Problem, stop_loss, tolerance) -> Scalar:
+    """How near to `stop_loss`, relative to it, the loss is as good as there."""
+    samples = problem.labels.shape[0]
+    residual = jnp.sqrt(2.0 * samples * jnp.maximum(stop_loss, 1e-300))
+    known = 4.0 * tolerance * jnp.linalg.norm(problem.labels) / residual
+    return jnp.clip(known, _LOSS_FOUND, 0.1)
