@@ -37,7 +37,7 @@ _REFERENCE_UP_TO = 1000.0 * _LN10
 def any_lambda(quick: bool) -> list[Row]:
     """Two points, m = 60: the fewest attempted steps, over tolerances, with an error of 1e-8."""
     data = rf.datasets.two_points()
-    run, reference = compiled(data), compiled(data, rf.RungeKutta())
+    run, reference = compiled(data, rf.Boost()), compiled(data, rf.RungeKutta())
     rows, base = [], np.nan
     for name, (size, allowed) in list(_SIZES.items())[: 3 if quick else None]:
         net = rf.balanced(jax.random.key(0), 60, data.dim, -size)
@@ -80,7 +80,7 @@ def against_limit(quick: bool) -> list[Row]:
     """Orthonormal inputs, n = 16, m = 10, lambda = e^-10000; seeds with well separated jumps."""
     data = rf.datasets.orthonormal(jax.random.key(0), 16)
     saveat = diffrax.SaveAt(t0=True, steps=True, fn=lambda t, net, data: net.log_norm())
-    run = compiled(data, saveat=saveat)
+    run = compiled(data, rf.Boost(), saveat=saveat)
     rows = []
     for seed in (1, 2):
         net = rf.balanced(jax.random.key(seed), 10, data.dim, -_LOG)
@@ -149,7 +149,7 @@ def many_events(quick: bool) -> list[Row]:
     rows, steps = [], []
     for samples, neurons in list(_ORTHONORMAL)[: 1 if quick else None]:
         data, net, t1 = orthonormal_problem(samples, neurons)
-        run = compiled(data)
+        run = compiled(data, rf.Boost())
         sol, exact = checked(run(net, _RTOL, t1)), checked(run(net, _TIGHT, t1))
         error = final_error(data, final_weights(sol), final_weights(exact)).weights
         steps.append(steps_of(sol))
@@ -171,7 +171,7 @@ def sliding(quick: bool) -> list[Row]:
     """Five points to t = 700; the reference is rf.RungeKutta at 1e-12."""
     data = rf.datasets.five_points()
     net = rf.balanced(jax.random.key(0), 60, data.dim, np.log(1e-6 / np.sqrt(60.0)))
-    sol = checked(compiled(data)(net, _RTOL, 700.0))
+    sol = checked(compiled(data, rf.Boost())(net, _RTOL, 700.0))
     exact = checked(compiled(data, rf.RungeKutta())(net, 1e-12, 700.0))
     error = final_error(data, final_weights(sol), final_weights(exact)).weights
     tally = ", ".join(f"{count} {kind}" for kind, count in sol.events.tally().items())

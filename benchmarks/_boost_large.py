@@ -92,7 +92,7 @@ def _teacher_flow(key: int):
     data = rf.datasets.gaussian_teacher(jax.random.key(key))
     net = rf.balanced(jax.random.key(1), 200, data.dim, -20.0 * _LN10)
     saveat = diffrax.SaveAt(t0=True, steps=True, fn=_nothing)
-    run = compiled(data, stop_loss=_STOP, saveat=saveat)
+    run = compiled(data, rf.Boost(), stop_loss=_STOP, saveat=saveat)
     jax.block_until_ready(run(net, _RTOL, 1e-3))  # compiles
     [flow] = timed([partial(run, net, _RTOL, _LATEST)], rounds=0)
     return data, net, flow
@@ -110,7 +110,7 @@ def _drop_times(net: rf.Network, data: rf.Dataset, sol: rf.Solution) -> list[Row
     ts = np.unique(np.concatenate([ts, *near]))
     end = float(sol.stats["t_final"])
     ts = jnp.array(ts[ts <= end])
-    run = compiled(data, saveat=diffrax.SaveAt(ts=ts, fn=_nothing))
+    run = compiled(data, rf.Boost(), saveat=diffrax.SaveAt(ts=ts, fn=_nothing))
     found, exact = (_halves(checked(run(net, rtol, end))) for rtol in (_RTOL, _RTOL / 100.0))
     if len(found) != len(exact):
         return [Row("drops", len(found), note=f"but {len(exact)} with the smaller tolerance")]

@@ -46,7 +46,7 @@ class Group(NamedTuple):
     rows: list[Row]
 
 
-def compiled(data: rf.Dataset, integrator=None, **settings):
+def compiled(data: rf.Dataset, integrator, **settings):
     """run(net, rtol, t1): `rf.flow`, compiled once for every network of a shape."""
 
     @jax.jit

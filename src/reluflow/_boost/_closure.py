@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._field import Problem
-from .._shapes import Scalar
+from .._shapes import PerSample, Scalar
 from .._solution import RESULTS
 from ._collocation import (
-    BASIS_BETWEEN,
+    BASIS_ELSEWHERE,
     INTEGRATION,
     INTERIOR,
     MOMENTS,
@@ -35,7 +35,6 @@ from ._walk import Course, StepEvents
 
 _MAX_SWEEPS = 12
 _TANGENT_SWEEPS = 12
-_UNKNOWN = NUM_NODES - 1
 _EPS = float(np.finfo(np.float64).eps)
 _AT_POINTS = basis_at(POINTS).T
 
@@ -49,6 +48,7 @@ class Question(eqx.Module):
 
     problem: Problem
     start: Start
+    residual: PerSample  # at the beginning
     guess: Float[Array, "nodes samples"]
     length: Scalar
     tolerance: Scalar
@@ -68,12 +68,19 @@ class Unknowns(eqx.Module):
     length: Scalar
 
 
+class Factors(eqx.Module):
+    """LU factors of I + H Q K; and the mean of K over the step."""
+
+    closure: tuple
+    mean_kernel: Float[Array, "samples samples"]
+
+
 class Attempt(eqx.Module):
     """error, defect: effects on a neuron, relative to its own size."""
 
     swept: Swept
     unknowns: Unknowns  # their length is less than asked for where a kink ends the step
-    factors: tuple
+    factors: Factors
     shortened: Bool[Array, ""]
     converged: Bool[Array, ""]
     error: Scalar
@@ -94,7 +101,7 @@ class _Iterate(eqx.Module):
     unknowns: Unknowns  # of the next sweep
     used: Unknowns  # of the last one
     swept: Swept
-    factors: tuple
+    factors: Factors
     cut: Bool[Array, ""]  # by a kink, in the last sweep
     shortened: Bool[Array, ""]  # or in any
     since: Int[Array, ""]  # sweeps since the matrix was made
@@ -119,7 +126,7 @@ def _attempt(question: Question, *, places: int, ends_at_kinks: bool) -> Attempt
 
     last = jax.lax.while_loop(running, iterate, _first(question, places))
     length = last.used.length
-    error = _error(last.swept, last.used.nodes, length, question.bound)
+    error = _error(last, question.bound)
     return Attempt(
         swept=last.swept,
         unknowns=last.used,
@@ -135,11 +142,14 @@ def _attempt(question: Question, *, places: int, ends_at_kinks: bool) -> Attempt
 
 def _first(question: Question, places: int) -> _Iterate:
     samples = question.problem.labels.shape[0]
-    guess, size = question.guess, _UNKNOWN * samples
-    unknowns = Unknowns(guess, jnp.asarray(_AT_POINTS) @ guess, question.length)
+    guess, size = question.guess, NUM_NODES * samples
+    fine = (jnp.asarray(_AT_POINTS) @ guess).at[0].set(question.residual)
+    unknowns = Unknowns(guess, fine, question.length)
     shapes = eqx.filter_eval_shape(_sweep, question, unknowns, jnp.array(True), places)
     blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    factors = (jnp.zeros((size, size)), jnp.zeros((size,), jnp.int32))
+    factors = Factors(
+        (jnp.zeros((size, size)), jnp.zeros((size,), jnp.int32)), jnp.zeros((samples, samples))
+    )
     no, zero, big = jnp.array(False), jnp.array(0), jnp.array(jnp.inf)
     return _Iterate(
         unknowns, unknowns, blank, factors, no, no, zero, zero, big, big, jnp.array(1.0)
@@ -172,7 +182,8 @@ def _iterate(question: Question, carry: _Iterate, places: int, ends_at_kinks: bo
     near = (carry.since > 0) & (kink > 0.5)
     shorter = jnp.where(near, corrected.nodes, used.nodes)
     shorter = jnp.tensordot(lagrange(kink * jnp.asarray(NODES)), shorter, axes=[[0], [0]])
-    shorter = Unknowns(shorter, jnp.asarray(_AT_POINTS) @ shorter, kink * used.length)
+    fine = (jnp.asarray(_AT_POINTS) @ shorter).at[0].set(question.residual)
+    shorter = Unknowns(shorter, fine, kink * used.length)
     trusted = jnp.where(carry.sweeps == 0, _trusted(swept, used, question), carry.trusted)
     return _Iterate(
         unknowns=jax.tree.map(lambda a, b: jnp.where(cut, a, b), shorter, corrected),
@@ -189,15 +200,16 @@ def _iterate(question: Question, carry: _Iterate, places: int, ends_at_kinks: bo
     )
 
 
-def _correction(factors, swept: Swept, used: Unknowns) -> Float[Array, "nodes samples"]:
-    defect = swept.residual[1::2] - used.nodes[1:]
-    return jax.scipy.linalg.lu_solve(factors, defect.ravel()).reshape(defect.shape)
+def _correction(factors: Factors, swept: Swept, used: Unknowns) -> Float[Array, "nodes samples"]:
+    defect = swept.residual[0::2] - used.nodes
+    return jax.scipy.linalg.lu_solve(factors.closure, defect.ravel()).reshape(defect.shape)
 
 
 def _corrected(swept: Swept, used: Unknowns, change) -> Unknowns:
-    nodes = used.nodes.at[1:].add(change)
-    left = jnp.concatenate([used.nodes[:1], swept.residual])
-    fine = left + jnp.asarray(_AT_POINTS) @ (nodes - left[::2])
+    nodes = used.nodes + change
+    left = jnp.concatenate([used.fine[:1], swept.residual])
+    fine = left + jnp.asarray(_AT_POINTS) @ (nodes - left[1::2])
+    fine = fine.at[0].set(used.fine[0])
     return Unknowns(nodes, fine, used.length)
 
 
@@ -216,17 +228,17 @@ def _present(events: StepEvents) -> Bool[Array, " places"]:
     return jnp.arange(events.time.shape[0], dtype=jnp.int32) < events.count
 
 
-def _factorise(kernels, length):
-    """LU factors of I + H K Q on the nodes after the first."""
-    size = _UNKNOWN * kernels.shape[1]
-    weights = jnp.asarray(INTEGRATION[1:, 1:])
-    blocks = length * jnp.einsum("il,ikm->iklm", weights, kernels)
-    return jax.scipy.linalg.lu_factor(blocks.reshape(size, size) + jnp.eye(size))
+def _factorise(kernels, length) -> Factors:
+    size = NUM_NODES * kernels.shape[1]
+    blocks = length * jnp.einsum("il,ikm->iklm", jnp.asarray(INTEGRATION), kernels)
+    closure = jax.scipy.linalg.lu_factor(blocks.reshape(size, size) + jnp.eye(size))
+    mean = jnp.tensordot(jnp.asarray(INTEGRATION[-1]), kernels, axes=1)
+    return Factors(closure, mean)
 
 
 def _effect(change, length, bound) -> Scalar:
     """Of a change of the residual at the nodes, integrated, on a neuron."""
-    integrated = length * jnp.asarray(INTEGRATION[1:, 1:]) @ change
+    integrated = length * jnp.asarray(INTEGRATION) @ change
     return bound * jnp.max(jnp.linalg.norm(integrated, axis=1))
 
 
@@ -238,17 +250,24 @@ def _trusted(swept: Swept, used: Unknowns, question: Question) -> Scalar:
     return jnp.max(jnp.where(good > 0.0, jnp.asarray(POINTS[1:]), 0.0))
 
 
-def _error(swept: Swept, nodes, length, bound) -> Scalar:
-    """What the polynomial misses of the residual between its nodes, integrated.
+def _error(last: _Iterate, bound) -> Scalar:
+    """What the polynomial misses of the residual off its nodes, integrated.
 
     To the end against P0, P1, P2, and from the beginning to every node: the end is of a much higher
     order than the inside, where states are saved and events happen.
+
+    With m missed, the residual of the neurons is off by E, E' = -K E + K m, and they are moved by
+    the integral of E - m: that of m where H K is small, but only m / K where it is large. Hence
+    the factor (I + H K)^{-1}.
     """
-    defect = swept.residual[1::2] - nodes[1:]
-    basis = jnp.asarray(BASIS_BETWEEN)
-    missed = swept.residual[0::2] - basis.T @ nodes - basis[1:].T @ defect
-    weights = np.concatenate([MOMENTS, INTERIOR])
-    return bound * length * jnp.max(jnp.linalg.norm(jnp.asarray(weights) @ missed, axis=1))
+    swept, length = last.swept, last.used.length
+    left = jnp.concatenate([last.used.fine[:1], swept.residual])
+    missed = left[0::2] - jnp.asarray(BASIS_ELSEWHERE).T @ left[1::2]
+    integrated = jnp.asarray(np.concatenate([MOMENTS, INTERIOR])) @ missed
+    samples = missed.shape[1]
+    damping = jnp.eye(samples) + length * last.factors.mean_kernel
+    moved = jnp.linalg.solve(damping, integrated.T)
+    return bound * length * jnp.max(jnp.linalg.norm(moved, axis=0))
 
 
 @_attempt.def_jvp
@@ -268,8 +287,7 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool):
         new = _corrected(swept, unknowns, _correction(solved.factors, swept, unknowns))
         length = _anchored(swept.end.events, unknowns.length)
         length = jnp.where(solved.shortened, length, question.length)
-        start = new.nodes.at[0].set(question.guess[0])
-        return Unknowns(start, new.fine.at[0].set(question.guess[0]), length)
+        return Unknowns(new.nodes, new.fine.at[0].set(question.residual), length)
 
     def again(_, tangent):
         return eqx.filter_jvp(once, (question, fixed), (direction, tangent))[1]

@@ -1,39 +1,45 @@
 """Nodes and constants of a step of the boost integrator.
 
-The residual of a step is a polynomial of degree 6 through its values at the 7 Lobatto nodes.
-Six more points, the Kronrod extension of the nodes, lie between them: there the residual of the
-neurons is compared with the polynomial, which tells the error. A neuron moves from one of the 13
-points to the next by the five boosts of a commutator-free Magnus scheme of order 6.
+The residual of a step is the polynomial through its values at the right Radau nodes, of which the
+last is the end of the step and none its beginning: as a collocation (Radau IIA) that is L-stable,
+so that what a large neuron has settled long ago does not ring on through long steps. (The Lobatto
+nodes, which contain the beginning too, keep such a remainder for ever, and it limits the steps.)
+
+The beginning and one more point between each node and the next, their Kronrod extension, tell the
+error: there the residual of the neurons is compared with the polynomial. A neuron moves from one of
+the points to the next by the five boosts of a commutator-free Magnus scheme of order 6.
 """
 
 import numpy as np
 from numpy.polynomial import Polynomial, legendre
 
 NUM_NODES = 7
-_DEGREE = NUM_NODES - 1
 
 
-def _lobatto() -> np.ndarray:
-    interior = legendre.legroots(legendre.legder(np.eye(NUM_NODES)[_DEGREE])).real
-    return np.concatenate([[-1.0], np.sort(interior), [1.0]])
+def _radau() -> np.ndarray:
+    """The zeros of P_{s-1} - P_s."""
+    coefficients = np.zeros(NUM_NODES + 1)
+    coefficients[-2:] = 1.0, -1.0
+    return np.append(np.sort(legendre.legroots(coefficients).real)[:-1], 1.0)
 
 
-def _kronrod(nodes: np.ndarray) -> np.ndarray:
-    """The zeros of the monic polynomial E with: (x - x_0)...(x - x_6) E orthogonal to degree 5."""
+def _kronrod(fixed: np.ndarray, count: int) -> np.ndarray:
+    """The zeros of the monic E of this degree whose product with the monic polynomial that
+    vanishes at the fixed points is orthogonal to all of lower degree than E."""
     x, weights = legendre.leggauss(20)
-    values = weights * Polynomial.fromroots(nodes)(x)
-    powers = x[:, None] ** np.arange(_DEGREE)
+    values = weights * Polynomial.fromroots(fixed)(x)
+    powers = x[:, None] ** np.arange(count)
     system = np.einsum("x,xi,xj->ij", values, powers, powers)
-    right = -np.einsum("x,xi->i", values * x**_DEGREE, powers)
-    below = np.linalg.lstsq(system, right, rcond=None)[0]
+    right = -np.einsum("x,xi->i", values * x**count, powers)
+    below = np.linalg.solve(system, right)
     return np.sort(Polynomial(np.append(below, 1.0)).roots().real)
 
 
-_X = _lobatto()
-_BETWEEN = _kronrod(_X)
+_X = _radau()
+_OTHERS = np.append(-1.0, _kronrod(np.append(-1.0, _X), NUM_NODES - 1))
 NODES = (1.0 + _X) / 2.0
-BETWEEN = (1.0 + _BETWEEN) / 2.0
-POINTS = np.sort(np.concatenate([NODES, BETWEEN]))
+OTHERS = (1.0 + _OTHERS) / 2.0  # the beginning, and one between any two nodes
+POINTS = np.sort(np.concatenate([NODES, OTHERS]))
 
 
 def _lagrange_in_legendre(x: np.ndarray) -> np.ndarray:
@@ -61,26 +67,26 @@ INTEGRATION = _integration()
 
 
 def _moments() -> np.ndarray:
-    """Of a function that vanishes at the nodes, from its values between them: against P0, P1, P2.
+    """Of a function that vanishes at the nodes, from its values elsewhere: against P0, P1, P2.
 
-    By the quadrature of all 13 points, of which the 7 nodes contribute nothing.
+    By the quadrature of all points, of which the nodes contribute nothing.
     """
     x = 2.0 * POINTS - 1.0
     exact = np.array([(1.0 - (-1.0) ** (p + 1)) / (p + 1) / 2.0 for p in range(len(x))])
     weights = np.linalg.solve(np.vander(x, increasing=True).T, exact)
-    between = weights[1::2]
-    return np.stack([between * legendre.Legendre.basis(q)(_BETWEEN) for q in range(3)])
+    others = weights[0::2]
+    return np.stack([others * legendre.Legendre.basis(q)(_OTHERS) for q in range(3)])
 
 
 def _interior() -> np.ndarray:
-    """Row i: its integral from 0 to the i-th node after the first but the last."""
-    columns = [legendre.Legendre(row).integ(lbnd=-1.0)(_X[1:-1]) / 2.0 for row in POINT_BASIS]
-    return np.stack(columns, axis=1)[:, 1::2]
+    """Row i: its integral from 0 to node i, but the last."""
+    columns = [legendre.Legendre(row).integ(lbnd=-1.0)(_X[:-1]) / 2.0 for row in POINT_BASIS]
+    return np.stack(columns, axis=1)[:, 0::2]
 
 
 MOMENTS = _moments()
 INTERIOR = _interior()
-BASIS_BETWEEN = basis_at(BETWEEN)
+BASIS_ELSEWHERE = basis_at(OTHERS)
 
 
 def _exponents():

@@ -86,7 +86,9 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         asked = jnp.minimum(chosen, rest)
         guess = _guess(state, asked)
         places = _places(state)
-        question = Question(problem, state.start, guess, asked, tolerance, state.bound, state.noise)
+        question = Question(
+            problem, state.start, state.residual, guess, asked, tolerance, state.bound, state.noise
+        )
         trial = attempt(question, places)
         finite = jnp.isfinite(trial.defect) & jnp.isfinite(trial.error)
         events = trial.swept.end.events
@@ -122,8 +124,8 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
     def full_step(self, problem: Problem, state: BoostState, length):
         """A step of exactly this length, and the error that a controller may judge it by."""
         question = Question(
-            problem, state.start, _guess(state, length), length, state.rtol, state.bound,
-            state.noise,
+            problem, state.start, state.residual, _guess(state, length), length, state.rtol,
+            state.bound, state.noise,
         )  # fmt: skip
         trial = attempt(question, _places(state), ends_at_kinks=False)
         good = trial.converged & (trial.swept.end.result == RESULTS.successful)
@@ -184,8 +186,7 @@ def _guess(state: BoostState, asked: Scalar):
     near = (last > 0.0) & (ratio <= 2.0)
     basis = lagrange(1.0 + jnp.where(near, ratio, 0.0) * jnp.asarray(NODES))
     continued = jnp.tensordot(basis, state.passed.unknowns.nodes, axes=[[0], [0]])
-    guess = jnp.where(near, continued, state.residual)
-    return guess.at[0].set(state.residual)
+    return jnp.where(near, continued, state.residual)
 
 
 def _moved(problem: Problem, state: BoostState, trial: Attempt, exact_end) -> BoostState:

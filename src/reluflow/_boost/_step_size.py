@@ -22,7 +22,7 @@ def next_size(trial: Attempt, asked, tolerance, keep) -> Scalar:
     """What the next step may have, by its error; the prediction of arrivals bounds it further."""
     ratio = tolerance / jnp.maximum(trial.error, 1e-16 * tolerance)
     factor = 0.9 * ratio ** (1.0 / _ORDER)
-    growth = jnp.where(trial.sweeps <= 2, 10.0, jnp.where(trial.sweeps <= 5, 5.0, 1.0))
+    growth = jnp.where(trial.sweeps <= 2, 100.0, jnp.where(trial.sweeps <= 5, 5.0, 1.0))
     length = trial.unknowns.length
     grown = length * jnp.clip(factor, 0.3, growth)
     # Cut short by a kink, a step says nothing of how long the next may be.

@@ -17,8 +17,8 @@ from ._walk import LARGEST, Course, StepEvents, Walk, forces
 
 
 class Swept(eqx.Module):
-    """residual: y - h at all points after the first, shape (12, samples); kernels: at the nodes
-    after the first, (6, samples, samples); end: the neurons at the end."""
+    """residual: y - h at all points after the first, shape (points - 1, samples); kernels: at the nodes,
+    (nodes, samples, samples); end: the neurons at the end."""
 
     residual: Float[Array, "points samples"]
     kernels: Float[Array, "nodes samples samples"]
@@ -70,9 +70,9 @@ def sweep(
         matrix = jax.lax.cond(wanted, lambda: kernel(problem, start, walk), lambda: blank)
         return walk, (residual(problem, start, walk), matrix)
 
-    stops = (jnp.asarray(POINTS[1:]), jnp.arange(len(POINTS) - 1) % 2 == 1)
+    stops = (jnp.asarray(POINTS[1:]), jnp.arange(len(POINTS) - 1) % 2 == 0)
     end, (residuals, kernels) = jax.lax.scan(interval, depart(course, start, places), stops)
-    return Swept(residuals, kernels[1::2], end)
+    return Swept(residuals, kernels[0::2], end)
 
 
 def _weight(start: Start, walk: Walk) -> PerNeuron:
