@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._branch import run_if
 from .._field import Problem
 from .._shapes import PerSample, Scalar
 from .._solution import RESULTS
@@ -171,9 +172,7 @@ def _iterate(question: Question, carry: _Iterate, places: int, ends_at_kinks: bo
     kink = _first_kink(swept.end.events, used.length, question.tolerance, bound)
     cut = (kink < 1.0) & ends_at_kinks
     fresh = (carry.since == 0) & ~cut
-    factors = jax.lax.cond(
-        fresh, lambda: _factorise(swept.kernels, used.length), lambda: carry.factors
-    )
+    factors = run_if(fresh, lambda _: _factorise(swept.kernels, used.length), carry.factors)
     change = _correction(factors, swept, used)
     effect = _effect(change, used.length, bound)
     effect = jnp.where(swept.end.result == RESULTS.successful, effect, jnp.inf)

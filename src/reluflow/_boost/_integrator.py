@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from .._branch import run_if
 from .._dataset import Dataset
 from .._field import Problem, square_loss
 from .._integrator import AbstractDenseIntegrator, Report
@@ -204,7 +205,7 @@ def _moved(problem: Problem, state: BoostState, trial: Attempt, exact_end) -> Bo
 def _switches(events: StepEvents, begin: Scalar, length: Scalar, keep) -> Switches:
     """The events of the step in the order of time, none where it was rejected."""
 
-    def ordered():
+    def ordered(_):
         order = jnp.argsort(events.time)
         present = jnp.arange(events.time.shape[0], dtype=jnp.int32) < events.count
         return Switches(
@@ -212,4 +213,5 @@ def _switches(events: StepEvents, begin: Scalar, length: Scalar, keep) -> Switch
             events.before[order], events.after[order], present,
         )  # fmt: skip
 
-    return jax.lax.cond(keep, ordered, lambda: Switches.none(events.time.shape[0]))
+    none = Switches.none(events.time.shape[0])
+    return run_if(keep & (events.count > 0), ordered, none)

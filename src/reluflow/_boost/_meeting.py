@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from .. import _modes
+from .._branch import run_if
 from .._shapes import PerNeuron, UnitFlags, Units
 from ._path import Move, lagrange, propagate
 from ._root import locate
@@ -48,7 +49,7 @@ def meet(course: Course, walk: Walk, end) -> Met:
     meets = crosses & ~long & ~cut & ~vanishes
     wanted = meets | vanishes
 
-    def search():
+    def search(_):
         time = locate(course, walk, end, move, sample, fraction, wanted, vanishes)
         moved = propagate(walk.reduced, walk.inner, walk.time, time, course.length)
         arrived = _after(walk, moved)
@@ -57,10 +58,8 @@ def meet(course: Course, walk: Walk, end) -> Met:
         passed = passed & ((jnp.arange(passed.shape[1]) != sample[:, None]) | vanishes[:, None])
         return time, moved, arrived, jnp.any(passed, axis=1) & wanted
 
-    def stay():
-        return end, move, reached, jnp.zeros_like(wanted)
-
-    time, moved, arrived, passed = jax.lax.cond(jnp.any(wanted), search, stay)
+    whole = (end, move, reached, jnp.zeros_like(wanted))
+    time, moved, arrived, passed = run_if(jnp.any(wanted), search, whole)
     # Not this time: a shorter hop is tried, to where a neuron seems to have been earlier.
     shorter = jnp.where(
         cut, middle, walk.time + (end - walk.time) * jnp.where(long, _LONGEST / move.growth, 1.0)
@@ -86,18 +85,28 @@ def _hidden(course: Course, walk: Walk, end, move, reached, crossing, slack):
     slope1 = side * (scale * move.end.output)[:, None] * jnp.einsum("ij,ijk->jk", last, walk.force)
     height0, height1 = side * move.kept[:, None] * walk.preactivation, side * reached
     free = walk.pattern.mode != _modes.SLIDING
+    where = turning_point(free, walk.armed, crossing, height0, height1, slope0, slope1, slack)
+    earliest = jnp.min(where, axis=1)
+    # In a hop this short, nothing beyond rounding can hide.
+    cut = jnp.isfinite(earliest) & (end - walk.time > 1e-9)
+    return cut, walk.time + (end - walk.time) * jnp.where(cut, earliest, 1.0)
+
+
+def turning_point(free, armed, crossing, height0, height1, slope0, slope1, slack):
+    """Where in (0, 1) a height of these values and slopes at the ends may turn beyond zero; inf."""
     dips = free & (slope0 < 0.0) & (slope1 > 0.0) & (height0 > 0.0) & ~crossing
     change = jnp.where(slope1 != slope0, slope1 - slope0, 1.0)
     meeting = (slope1 - height1 + height0) / change
     lowest = height0 + slope0 * meeting
     dips = dips & (lowest < -slack)
-    returns = crossing & ~walk.armed & (height0 <= slack) & (slope0 > 0.0) & (slope1 < 0.0)
+    returns = crossing & ~armed & (height0 <= slack) & (slope0 > 0.0) & (slope1 < 0.0)
     turns = -slope0 / change
-    where = jnp.where(dips | returns, jnp.clip(turns, 0.05, 0.95), jnp.inf)
-    earliest = jnp.min(where, axis=1)
-    # In a hop this short, nothing beyond rounding can hide.
-    cut = jnp.isfinite(earliest) & (end - walk.time > 1e-9)
-    return cut, walk.time + (end - walk.time) * jnp.where(cut, earliest, 1.0)
+    return jnp.where(dips | returns, jnp.clip(turns, 0.05, 0.95), jnp.inf)
+
+
+def beyond(free, height, threshold) -> jax.Array:
+    """Which units are on the wrong side of their boundary, by more than this."""
+    return free & (height < -threshold)
 
 
 def _after(walk: Walk, move: Move) -> Units:
@@ -111,6 +120,5 @@ def _after(walk: Walk, move: Move) -> Units:
 
 
 def _crossed(walk: Walk, preactivation: Units, threshold) -> UnitFlags:
-    """Which units are on the wrong side of their boundary, by more than this."""
     free = walk.pattern.mode != _modes.SLIDING
-    return free & (walk.side() * preactivation < -threshold)
+    return beyond(free, walk.side() * preactivation, threshold)

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int
 from .._shapes import PerNeuron
 from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, NODE_BASIS, POINT_BASIS
 
-_LONGEST_BACK = 20.0  # rapidity of a move that may go backwards
+LONGEST_BACK = 20.0  # rapidity of a move that may go backwards
 _RANGE = 8  # a neuron is rescaled when its size leaves 2^-8 .. 2^8
 
 
@@ -66,6 +66,13 @@ def _through(basis: np.ndarray, s: jax.Array) -> jax.Array:
     return jnp.tensordot(jnp.asarray(basis), jnp.stack(values), axes=1)
 
 
+def standing(start: Reduced) -> Move:
+    """The move that goes nowhere."""
+    zero = jnp.zeros_like(start.output)
+    exponent = jnp.zeros(zero.shape, jnp.int32)
+    return Move(start, zero + 1.0, jnp.zeros_like(start.overlap), zero, exponent)
+
+
 def propagate(
     start: Reduced, inner: Float[Array, "nodes nodes neurons"], begin, end, length
 ) -> Move:
@@ -73,33 +80,37 @@ def propagate(
     span = end - begin
     basis = lagrange(begin + span * jnp.asarray(GAUSS)[:, None])
     weights = (length * span) * _exponents(basis, inner, length * span)
+    return rescaled(boosted(standing(start), inner, weights, start.balance))
 
+
+def boosted(
+    move: Move, inner: Float[Array, "nodes nodes neurons"], weights, balance: PerNeuron
+) -> Move:
+    """On by boosts along sum_i b_i D_i, the b in order; balance is that of the beginning."""
+    weights = jnp.broadcast_to(weights, (*weights.shape[:2], inner.shape[2]))
+    nodes = inner.shape[0]
+
+    # In few and wide operations: overlap, gained and kept are one array. (What does not depend on
+    # the state could be had for all boosts at once; that was slower, alone and under vmap.)
     def boost(carry, b):
-        output, overlap, kept, gained, growth = carry
-        pull = jnp.sum(inner * b[None], axis=1)
-        square = jnp.sum(pull * b, axis=0)
+        output, both, growth = carry
+        pull = jnp.sum(inner * b[:, None], axis=0)
+        square, along = jnp.sum(b * pull, axis=0), jnp.sum(b * both[:nodes], axis=0)
         moving = square > 0.0
         rho = jnp.where(moving, jnp.sqrt(jnp.where(moving, square, 1.0)), 0.0)
         decay = jnp.exp(-rho)
         half = jnp.where(rho > 0.0, -jnp.expm1(-rho) / jnp.where(rho > 0.0, rho, 1.0), 1.0)
         sinh, cosh_less = half * (1.0 + decay) / 2.0, half**2 / 2.0
-        along = jnp.sum(b * overlap, axis=0)
         gain = output * sinh + along * cosh_less
         output = output * (1.0 + decay**2) / 2.0 + along * sinh
-        return (
-            output,
-            decay * overlap + gain * pull,
-            decay * kept,
-            decay * gained + gain * b,
-            growth + rho,
-        ), None
+        changes = jnp.concatenate([pull, b, jnp.zeros_like(b[:1])])
+        return (output, decay * both + gain * changes, growth + rho), None
 
-    zero = jnp.zeros_like(start.output)
-    carry = (
-        start.output, start.overlap, jnp.ones_like(zero), jnp.zeros_like(start.overlap), zero,
-    )  # fmt: skip
-    (output, overlap, kept, gained, growth), _ = jax.lax.scan(boost, carry, weights)
-    return _rescaled(output, overlap, kept, gained, growth, start.balance)
+    both = jnp.concatenate([move.end.overlap, move.gained, move.kept[None]])
+    carry = (move.end.output, both, move.growth)
+    (output, both, growth), _ = jax.lax.scan(boost, carry, weights)
+    overlap, gained, kept = both[:nodes], both[nodes:-1], both[-1]
+    return Move(Reduced(output, overlap, balance * kept**2), kept, gained, growth, move.exponent)
 
 
 def _exponents(basis, inner, time) -> Float[Array, "exponents nodes neurons"]:
@@ -113,17 +124,18 @@ def _exponents(basis, inner, time) -> Float[Array, "exponents nodes neurons"]:
     square = jnp.sum(mean * jnp.sum(inner * mean[None], axis=1), axis=0) * time**2
     short = jnp.tensordot(jnp.asarray(EXPONENTS), basis, axes=[[1], [1]])
     long = jnp.tensordot(jnp.asarray(FORWARD_EXPONENTS), basis, axes=[[1], [1]])
-    return jnp.where(square > _LONGEST_BACK**2, long, short)
+    return jnp.where(square > LONGEST_BACK**2, long, short)
 
 
-def _rescaled(output, overlap, kept, gained, growth, balance) -> Move:
-    balance = balance * kept**2
+def rescaled(move: Move) -> Move:
+    """The same with every neuron of a size near 1, by a power of two: no bit changes."""
+    output, balance = move.end.output, move.end.balance
     size = jnp.sqrt(jnp.maximum(2.0 * output**2 - balance, output**2))
-    _, exponent = jnp.frexp(jax.lax.stop_gradient(size))
-    shift = jnp.where(jnp.abs(exponent) > _RANGE, exponent, 0)
+    _, found = jnp.frexp(jax.lax.stop_gradient(size))
+    shift = jnp.where(jnp.abs(found) > _RANGE, found, 0)
     factor = jnp.ldexp(jnp.ones_like(output), -shift)
-    end = Reduced(output * factor, overlap * factor, balance * factor**2)
-    return Move(end, kept * factor, gained * factor, growth, shift)
+    end = Reduced(output * factor, move.end.overlap * factor, balance * factor**2)
+    return Move(end, move.kept * factor, move.gained * factor, move.growth, move.exponent + shift)
 
 
 def total_growth(growth, exponent):

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._shapes import PerNeuron
+from ._collocation import POINTS
 from ._path import lagrange, lagrange_of_points
 from ._walk import Course, Walk
 
@@ -44,8 +45,20 @@ def release(course: Course, walk: Walk, noise) -> Release:
 
 def _slot_guards(course: Course, walk: Walk, s) -> Float[Array, "neurons guards"]:
     """alpha |r| and (1 - alpha) |r| of the slots at a time of each neuron; 1 where empty."""
-    residual = course.residual_at(s)
+    return _guards_of(walk, course.residual_at(s))
+
+
+def guards_at_points(course: Course, walk: Walk) -> Float[Array, "points neurons guards"]:
+    """The same at the points of the step, on the pattern and with the sign that it has now."""
+    if walk.pattern.slots.shape[1] == 0:
+        return jnp.ones((len(POINTS), walk.time.shape[0], 1))
+    return jax.vmap(lambda residual: _guards_of(walk, residual))(course.fine)
+
+
+def _guards_of(walk: Walk, residual) -> Float[Array, "neurons guards"]:
+    """From a residual, of each neuron or of all."""
     slots = walk.pattern.slots
+    residual = jnp.broadcast_to(residual, (slots.shape[0], residual.shape[-1]))
     toward = -_sign(walk)[:, None]
     low = toward * -jnp.einsum("jsk,jk->js", walk.pattern.response, residual)
     rows = jnp.arange(slots.shape[0])[:, None]

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
+from .._branch import run_if
 from .._field import Problem, coefficients, square_loss
 from .._shapes import PerSample, Scalar
 from ._closure import Attempt
@@ -15,7 +16,7 @@ from ._walk import size_of
 
 _LOSS_FOUND = 1e-10  # the loss is at `stop_loss` within this much of it, at best
 _ORDER = 8  # of the error in the step size, at least
-_ROUNDS = 50
+_ROUNDS = 14  # of a bisection on [1e-2, 1e7], geometrically: to half a percent
 
 
 def next_size(trial: Attempt, asked, tolerance, keep) -> Scalar:
@@ -82,8 +83,10 @@ def until_loss(trial: Attempt, stop_loss, found) -> tuple[Bool[Array, ""], Scala
         above = square_loss(residual) > stop_loss
         return jnp.where(above, middle, low), jnp.where(above, high, middle)
 
-    low, high = jax.lax.fori_loop(0, 52, halve, (jnp.zeros(()), jnp.ones(())))
-    return beyond, trial.unknowns.length * (low + high) / 2.0
+    found = run_if(
+        beyond, lambda ends: jax.lax.fori_loop(0, 52, halve, ends), (jnp.zeros(()), jnp.ones(()))
+    )
+    return beyond, trial.unknowns.length * (found[0] + found[1]) / 2.0
 
 
 def found_within(problem: Problem, stop_loss, tolerance) -> Scalar:

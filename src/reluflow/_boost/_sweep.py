@@ -6,10 +6,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .. import _modes
-from .._field import Problem
+from .._branch import run_if
+from .._field import Pattern, Problem
 from .._shapes import PerNeuron, PerSample, Scalar
 from .._solution import RESULTS
-from ._collocation import POINTS
+from ._collocation import NUM_NODES, POINTS
+from ._flight import fly, land
 from ._hop import advance
 from ._neurons import Start
 from ._path import Reduced
@@ -17,8 +19,8 @@ from ._walk import LARGEST, Course, StepEvents, Walk, forces
 
 
 class Swept(eqx.Module):
-    """residual: y - h at all points after the first, shape (points - 1, samples); kernels: at the nodes,
-    (nodes, samples, samples); end: the neurons at the end."""
+    """residual: y - h at all points after the first, shape (points - 1, samples);
+    kernels: at the nodes, (nodes, samples, samples); end: the neurons at the end."""
 
     residual: Float[Array, "points samples"]
     kernels: Float[Array, "nodes samples samples"]
@@ -58,45 +60,67 @@ def max_hops(problem: Problem, start: Start) -> int:
 def sweep(
     course: Course, start: Start, noise: Scalar, places: int, wants_kernels: Bool[Array, ""]
 ) -> Swept:
-    """Takes the neurons from point to point, each with its own events."""
+    """Takes the neurons through the step: together while nothing happens, then from point to point,
+    each with its own events."""
     problem = course.problem
     samples, hops = problem.labels.shape[0], max_hops(problem, start)
-    blank = jnp.zeros((samples, samples))
+    walk = depart(course, start, places)
+    flight = fly(course, walk, noise)
+    weights = weight(start, flight.growth())
+    residuals = jax.vmap(lambda w, a, p: residual(problem, walk.pattern.mode, w, a, p))(
+        weights, flight.moves.end.output, flight.preactivation
+    )
+    kernels = run_if(
+        wants_kernels & (flight.safe > 0),
+        lambda _: jax.vmap(lambda w, a, p: kernel(problem, walk.pattern, w, a, p))(
+            weights[::2], flight.moves.end.output[::2], flight.preactivation[::2]
+        ),
+        jnp.zeros((NUM_NODES, samples, samples)),
+    )
 
-    def interval(walk, stop):
-        goal, is_node = stop
-        walk = advance(course, walk, goal, noise, hops)
-        wanted = wants_kernels & is_node
-        matrix = jax.lax.cond(wanted, lambda: kernel(problem, start, walk), lambda: blank)
-        return walk, (residual(problem, start, walk), matrix)
+    def interval(carry):
+        index, walk, residuals, kernels = carry
+        walk = advance(course, walk, jnp.asarray(POINTS)[index + 1], noise, hops)
+        now = (weight(start, walk.total_growth()), walk.reduced.output, walk.preactivation)
+        residuals = residuals.at[index].set(residual(problem, walk.pattern.mode, *now))
+        kernels = run_if(
+            wants_kernels & (index % 2 == 0),
+            lambda kernels: kernels.at[index // 2].set(kernel(problem, walk.pattern, *now)),
+            kernels,
+        )
+        return index + 1, walk, residuals, kernels
 
-    stops = (jnp.asarray(POINTS[1:]), jnp.arange(len(POINTS) - 1) % 2 == 0)
-    end, (residuals, kernels) = jax.lax.scan(interval, depart(course, start, places), stops)
-    return Swept(residuals, kernels[0::2], end)
+    carry = (flight.safe, land(course, walk, flight), residuals, kernels)
+    _, end, residuals, kernels = jax.lax.while_loop(
+        lambda carry: carry[0] < len(POINTS) - 1, interval, carry
+    )
+    return Swept(residuals, kernels, end)
 
 
-def _weight(start: Start, walk: Walk) -> PerNeuron:
-    return jnp.exp(2.0 * jnp.minimum(start.log_scale + walk.total_growth(), LARGEST))
+def weight(start: Start, growth) -> PerNeuron:
+    """The square of a neuron's scale."""
+    return jnp.exp(2.0 * jnp.minimum(start.log_scale + growth, LARGEST))
 
 
-def residual(problem: Problem, start: Start, walk: Walk) -> PerSample:
+def residual(problem: Problem, mode, weight, output, preactivation) -> PerSample:
     """y - h where the neurons are, all of them at the same time."""
-    active = jnp.where(walk.pattern.mode == _modes.ACTIVE, walk.preactivation, 0.0)
-    return problem.labels - (_weight(start, walk) * walk.reduced.output) @ active
+    active = jnp.where(mode == _modes.ACTIVE, preactivation, 0.0)
+    return problem.labels - (weight * output) @ active
 
 
-def kernel(problem: Problem, start: Start, walk: Walk) -> Float[Array, "samples samples"]:
+def kernel(
+    problem: Problem, pattern: Pattern, weight, output, preactivation
+) -> Float[Array, "samples samples"]:
     """The tangent kernel K of r' = -K r, with each neuron's D projected where it slides:
 
     K_kl = 1/n sum_j weight_j alpha_jk alpha_jl (a_j^2 <x_k, P_j x_l> + p_jk p_jl).
     """
-    weight, output = _weight(start, walk), walk.reduced.output
-    active = walk.pattern.mode == _modes.ACTIVE
+    active = pattern.mode == _modes.ACTIVE
     mask = active.astype(jnp.float64)
     outer = weight * output**2
-    p = jnp.where(active, walk.preactivation, 0.0)
+    p = jnp.where(active, preactivation, 0.0)
     matrix = (mask.T @ (outer[:, None] * mask)) * problem.gram + p.T @ (weight[:, None] * p)
-    slots, response = walk.pattern.slots, walk.pattern.response
+    slots, response = pattern.slots, pattern.response
     if slots.shape[1] > 0:
         rows = problem.gram.at[slots].get(mode="fill", fill_value=0.0) * mask[:, None, :]
         flat = rows.reshape(-1, rows.shape[2])

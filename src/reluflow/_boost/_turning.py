@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
+from .._branch import run_if
 from .._field import Pattern
 from .._shapes import PerNeuron
 from .._solution import RESULTS
@@ -89,12 +90,10 @@ def decide(course: Course, walk: Walk, met: Met, released: Release, release, eve
 
 
 def turn(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
-    walk = jax.lax.cond(
-        jnp.any(turning.simple), lambda: _turn_simple(course, walk, met, turning), lambda: walk
+    walk = run_if(
+        jnp.any(turning.simple), lambda walk: _turn_simple(course, walk, met, turning), walk
     )
-    return jax.lax.cond(
-        jnp.any(turning.full), lambda: _turn_full(course, walk, met, turning), lambda: walk
-    )
+    return run_if(jnp.any(turning.full), lambda walk: _turn_full(course, walk, met, turning), walk)
 
 
 def _turn_simple(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:

@@ -1,0 +1,134 @@
+"""All neurons through a whole step at once, as far as none of them meets anything.
+
+On the patterns that they begin with, the neurons go from point to point of the step. That is
+right up to the first interval in which one of them meets a boundary; from there on they hop
+(see `_hop`), each with its own events. Most steps have no event, and most of the others only late.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from .. import _modes
+from .._field import coefficients
+from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, POINTS, basis_at
+from ._meeting import beyond, turning_point
+from ._path import LONGEST_BACK, Move, boosted, standing, total_growth
+from ._release import guards_at_points
+from ._walk import SLACK, Course, Walk, size_of
+
+_SMALL = 2.0**-200  # a size that leaves room for its square
+
+_SPANS = np.diff(POINTS)
+_AT_POINTS = basis_at(POINTS)
+# (nodes, intervals, Gauss points)
+_AT_GAUSS = basis_at(POINTS[:-1, None] + _SPANS[:, None] * GAUSS)
+
+
+def _weights(exponents: np.ndarray) -> np.ndarray:
+    """Of the D_i in the boosts of every interval, for a step of length 1."""
+    return np.einsum("eg,itg->tei", exponents, _AT_GAUSS) * _SPANS[:, None, None]
+
+
+_SHORT, _LONG = _weights(EXPONENTS), _weights(FORWARD_EXPONENTS)
+_MEAN = np.mean(_AT_GAUSS, axis=2).T * _SPANS[:, None]
+
+
+class Flight(eqx.Module):
+    """The neurons at every point after the first, and how many intervals were undisturbed."""
+
+    moves: Move  # from the beginning of the step, with a leading axis: points
+    preactivation: Float[Array, "points neurons samples"]
+    armed: Bool[Array, "points neurons samples"]
+    safe: Int[Array, ""]
+
+    def growth(self) -> Float[Array, "points neurons"]:
+        return total_growth(self.moves.growth, self.moves.exponent)
+
+
+def fly(course: Course, walk: Walk, noise) -> Flight:
+    """From the beginning of the step, where `walk` must be."""
+    moves = _moves(course, walk)
+    reached = moves.kept[:, :, None] * walk.preactivation + jnp.einsum(
+        "tij,ijk->tjk", moves.gained, walk.force
+    )
+    if walk.pattern.slots.shape[1] > 0:
+        reached = jnp.where(walk.pattern.mode == _modes.SLIDING, 0.0, reached)
+    slack = SLACK * size_of(moves.end.output, moves.end.balance)[:, :, None] * course.problem.length
+    clear = walk.side() * reached > 4.0 * slack
+    armed = walk.armed | (jnp.cumsum(clear, axis=0) > 0)
+    disturbed = _disturbed(course, walk, moves, reached, armed, slack, noise)
+    safe = jnp.sum(jnp.cumsum(disturbed) == 0)
+    return Flight(moves, reached, armed, safe)
+
+
+def _moves(course: Course, walk: Walk) -> Move:
+    """From the beginning to every later point. A neuron is rescaled by the next hop only."""
+    pull = jnp.tensordot(jnp.asarray(_MEAN), walk.inner, axes=1)
+    square = jnp.sum(jnp.asarray(_MEAN)[:, :, None] * pull, axis=1) * course.length**2
+    short, long = course.length * jnp.asarray(_SHORT), course.length * jnp.asarray(_LONG)
+
+    def interval(move: Move, constants):
+        short, long, far = constants
+        weights = jnp.where(far, long[:, :, None], short[:, :, None])
+        move = boosted(move, walk.inner, weights, walk.reduced.balance)
+        return move, move
+
+    constants = (short, long, square > LONGEST_BACK**2)
+    return jax.lax.scan(interval, standing(walk.reduced), constants)[1]
+
+
+def _disturbed(course: Course, walk: Walk, moves: Move, reached, armed, slack, noise):
+    """In which intervals any neuron may meet a boundary, or lose its output."""
+
+    def before(first, later):
+        return jnp.concatenate([first[None], later[:-1]])
+
+    side = walk.side()
+    free = walk.pattern.mode != _modes.SLIDING
+    output = moves.end.output
+    previous = before(walk.reduced.output, output)
+    growth = total_growth(moves.growth, moves.exponent)
+    kept = jnp.exp(before(jnp.zeros_like(growth[0]), growth) - growth)
+    armed = before(walk.armed, armed)
+    crossing = beyond(free, side * reached, jnp.where(armed, 0.0, slack))
+    velocity = jnp.einsum("it,ijk->tjk", jnp.asarray(_AT_POINTS), walk.force)
+    scale = course.length * jnp.asarray(_SPANS)[:, None]
+    slope0 = side * (scale * kept * previous)[:, :, None] * velocity[:-1]
+    slope1 = side * (scale * output)[:, :, None] * velocity[1:]
+    height0 = side * kept[:, :, None] * before(walk.preactivation, reached)
+    where = turning_point(free, armed, crossing, height0, side * reached, slope0, slope1, slack)
+    met = jnp.any(crossing | jnp.isfinite(where), axis=(1, 2))
+    vanishes = jnp.any(previous * output < 0.0, axis=1)
+    released = jnp.any(guards_at_points(course, walk) < -noise, axis=(1, 2))
+    small = jnp.any(size_of(output, moves.end.balance) < _SMALL, axis=1)
+    return met | vanishes | released[1:] | small | jnp.any(walk.pending)
+
+
+def land(course: Course, walk: Walk, flight: Flight) -> Walk:
+    """The neurons at the end of the last interval that was undisturbed."""
+    at = jnp.maximum(flight.safe - 1, 0)
+
+    def put(new, old):
+        return jnp.where(flight.safe > 0, new, old)
+
+    move, reached, armed = jax.tree.map(
+        lambda leaf: leaf[at], (flight.moves, flight.preactivation, flight.armed)
+    )
+    passed = jnp.einsum("ij,ik->jk", move.gained, course.residual) / course.residual.shape[1]
+    combination = move.kept[:, None] * walk.combination + coefficients(passed, walk.pattern)
+    time = jnp.asarray(POINTS)[flight.safe]
+    new = (
+        jnp.broadcast_to(time, walk.time.shape), move.end, reached, combination,
+        move.kept * walk.kept, walk.growth + move.growth, walk.exponent + move.exponent, armed,
+    )  # fmt: skip
+
+    def fields(w: Walk):
+        return (
+            w.time, w.reduced, w.preactivation, w.combination, w.kept, w.growth, w.exponent,
+            w.armed,
+        )  # fmt: skip
+
+    return eqx.tree_at(fields, walk, jax.tree.map(put, new, fields(walk)))
