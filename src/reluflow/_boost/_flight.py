@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
-from .._field import coefficients
 from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, POINTS, basis_at
+from ._frame import Frame
 from ._meeting import beyond, turning_point
 from ._path import LONGEST_BACK, Move, boosted, standing, total_growth
 from ._release import guards_at_points
@@ -50,37 +50,43 @@ class Flight(eqx.Module):
 
 def fly(course: Course, walk: Walk, noise) -> Flight:
     """From the beginning of the step, where `walk` must be."""
-    moves = _moves(course, walk)
-    reached = moves.kept[:, :, None] * walk.preactivation + jnp.einsum(
-        "tij,ijk->tjk", moves.gained, walk.force
-    )
+    frame = walk.frame(course)
+    moves = _moves(course, walk, frame)
+    reached = moves.kept[:, :, None] * walk.preactivation + frame.spread(moves.gained)
     if walk.pattern.slots.shape[1] > 0:
         reached = jnp.where(walk.pattern.mode == _modes.SLIDING, 0.0, reached)
     slack = SLACK * size_of(moves.end.output, moves.end.balance)[:, :, None] * course.problem.length
     clear = walk.side() * reached > 4.0 * slack
     armed = walk.armed | (jnp.cumsum(clear, axis=0) > 0)
-    disturbed = _disturbed(course, walk, moves, reached, armed, slack, noise)
+    disturbed = _disturbed(course, walk, frame, moves, reached, armed, slack, noise)
     safe = jnp.sum(jnp.cumsum(disturbed) == 0)
     return Flight(moves, reached, armed, safe)
 
 
-def _moves(course: Course, walk: Walk) -> Move:
+def _of_all(nodal: Array, walk: Walk) -> Array:
+    """Coefficients of the D_i that are the same for all neurons."""
+    return jnp.broadcast_to(nodal[..., None], (*nodal.shape, walk.time.shape[0]))
+
+
+def _moves(course: Course, walk: Walk, frame: Frame) -> Move:
     """From the beginning to every later point. A neuron is rescaled by the next hop only."""
-    pull = jnp.tensordot(jnp.asarray(_MEAN), walk.inner, axes=1)
-    square = jnp.sum(jnp.asarray(_MEAN)[:, :, None] * pull, axis=1) * course.length**2
-    short, long = course.length * jnp.asarray(_SHORT), course.length * jnp.asarray(_LONG)
+    mean = frame.weights(_of_all(jnp.asarray(_MEAN), walk))
+    square = jnp.sum(mean * jax.vmap(frame.products)(mean), axis=1) * course.length**2
+    short = frame.weights(_of_all(course.length * jnp.asarray(_SHORT), walk))
+    long = frame.weights(_of_all(course.length * jnp.asarray(_LONG), walk))
 
     def interval(move: Move, constants):
         short, long, far = constants
-        weights = jnp.where(far, long[:, :, None], short[:, :, None])
-        move = boosted(move, walk.inner, weights, walk.reduced.balance)
+        move = boosted(move, frame, jnp.where(far, long, short), walk.reduced.balance)
         return move, move
 
     constants = (short, long, square > LONGEST_BACK**2)
     return jax.lax.scan(interval, standing(walk.reduced), constants)[1]
 
 
-def _disturbed(course: Course, walk: Walk, moves: Move, reached, armed, slack, noise):
+def _disturbed(
+    course: Course, walk: Walk, frame: Frame, moves: Move, reached, armed, slack, noise
+) -> Bool[Array, " intervals"]:
     """In which intervals any neuron may meet a boundary, or lose its output."""
 
     def before(first, later):
@@ -94,7 +100,7 @@ def _disturbed(course: Course, walk: Walk, moves: Move, reached, armed, slack, n
     kept = jnp.exp(before(jnp.zeros_like(growth[0]), growth) - growth)
     armed = before(walk.armed, armed)
     crossing = beyond(free, side * reached, jnp.where(armed, 0.0, slack))
-    velocity = jnp.einsum("it,ijk->tjk", jnp.asarray(_AT_POINTS), walk.force)
+    velocity = frame.velocity(_of_all(jnp.asarray(_AT_POINTS).T, walk))
     scale = course.length * jnp.asarray(_SPANS)[:, None]
     slope0 = side * (scale * kept * previous)[:, :, None] * velocity[:-1]
     slope1 = side * (scale * output)[:, :, None] * velocity[1:]
@@ -117,8 +123,8 @@ def land(course: Course, walk: Walk, flight: Flight) -> Walk:
     move, reached, armed = jax.tree.map(
         lambda leaf: leaf[at], (flight.moves, flight.preactivation, flight.armed)
     )
-    passed = jnp.einsum("ij,ik->jk", move.gained, course.residual) / course.residual.shape[1]
-    combination = move.kept[:, None] * walk.combination + coefficients(passed, walk.pattern)
+    gained = walk.frame(course).combination(course, walk.pattern, move.gained)
+    combination = move.kept[:, None] * walk.combination + gained
     time = jnp.asarray(POINTS)[flight.safe]
     new = (
         jnp.broadcast_to(time, walk.time.shape), move.end, reached, combination,

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 
 from .. import _modes
-from .._field import coefficients
 from .._solution import RESULTS
 from ._meeting import Met, meet
 from ._release import release
@@ -46,9 +45,8 @@ def hop(course: Course, walk: Walk, goal, noise) -> Walk:
 
 def _move(course: Course, walk: Walk, met: Met, commit, goal) -> Walk:
     """Every neuron that has got there, there."""
-    move, pattern = met.move, walk.pattern
-    passed = jnp.einsum("ij,ik->jk", move.gained, course.residual) / course.residual.shape[1]
-    gained = coefficients(passed, pattern)
+    move = met.move
+    gained = walk.frame(course).combination(course, walk.pattern, move.gained)
 
     def put(new, old):
         return jnp.where(commit, new, old)

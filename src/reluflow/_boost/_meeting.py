@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Int
 from .. import _modes
 from .._branch import run_if
 from .._shapes import PerNeuron, UnitFlags, Units
+from ._frame import Frame
 from ._path import Move, lagrange, propagate
 from ._root import locate
 from ._walk import Course, Walk
@@ -31,12 +32,13 @@ class Met(eqx.Module):
 
 def meet(course: Course, walk: Walk, end) -> Met:
     """Moves to the end, or to the first boundary before it."""
-    move = propagate(walk.reduced, walk.inner, walk.time, end, course.length)
-    reached = _after(walk, move)
+    frame = walk.frame(course)
+    move = propagate(walk.reduced, frame, walk.time, end, course.length)
+    reached = _after(walk, frame, move)
     slack = walk.slack(course.problem)
     crossing = _crossed(walk, reached, jnp.where(walk.armed, 0.0, slack)) & ~walk.pending[:, None]
     crosses = jnp.any(crossing, axis=1)
-    cut, middle = _hidden(course, walk, end, move, reached, crossing, slack)
+    cut, middle = _hidden(course, walk, frame, end, move, reached, crossing, slack)
     long = crosses & (move.growth > _LONGEST)
     begin = move.kept[:, None] * walk.preactivation
     side = walk.side()
@@ -50,9 +52,9 @@ def meet(course: Course, walk: Walk, end) -> Met:
     wanted = meets | vanishes
 
     def search(_):
-        time = locate(course, walk, end, move, sample, fraction, wanted, vanishes)
-        moved = propagate(walk.reduced, walk.inner, walk.time, time, course.length)
-        arrived = _after(walk, moved)
+        time = locate(course, walk, frame, end, move, sample, fraction, wanted, vanishes)
+        moved = propagate(walk.reduced, frame, walk.time, time, course.length)
+        arrived = _after(walk, frame, moved)
         # Beyond rounding: two boundaries met at one instant are settled together.
         passed = _crossed(walk, arrived, slack)
         passed = passed & ((jnp.arange(passed.shape[1]) != sample[:, None]) | vanishes[:, None])
@@ -69,7 +71,7 @@ def meet(course: Course, walk: Walk, end) -> Met:
     return Met(time, moved, arrived, sample, meets, vanishes, early)
 
 
-def _hidden(course: Course, walk: Walk, end, move, reached, crossing, slack):
+def _hidden(course: Course, walk: Walk, frame: Frame, end, move, reached, crossing, slack):
     """Whether a unit may have crossed and come back, or left and returned, inside the hop.
 
     A preactivation moves by a(s) <x_k, D(s)>, so it can only turn where one of them changes its
@@ -77,12 +79,9 @@ def _hidden(course: Course, walk: Walk, end, move, reached, crossing, slack):
     """
     first, last = lagrange(walk.time), lagrange(end)
     scale, side = course.length * (end - walk.time), walk.side()
-    slope0 = (
-        side
-        * (scale * move.kept * walk.reduced.output)[:, None]
-        * jnp.einsum("ij,ijk->jk", first, walk.force)
-    )
-    slope1 = side * (scale * move.end.output)[:, None] * jnp.einsum("ij,ijk->jk", last, walk.force)
+    pull0, pull1 = side * frame.velocity(first), side * frame.velocity(last)
+    slope0 = (scale * move.kept * walk.reduced.output)[:, None] * pull0
+    slope1 = (scale * move.end.output)[:, None] * pull1
     height0, height1 = side * move.kept[:, None] * walk.preactivation, side * reached
     free = walk.pattern.mode != _modes.SLIDING
     where = turning_point(free, walk.armed, crossing, height0, height1, slope0, slope1, slack)
@@ -109,11 +108,9 @@ def beyond(free, height, threshold) -> jax.Array:
     return free & (height < -threshold)
 
 
-def _after(walk: Walk, move: Move) -> Units:
+def _after(walk: Walk, frame: Frame, move: Move) -> Units:
     """The preactivations at the end of a move."""
-    moved = move.kept[:, None] * walk.preactivation + jnp.einsum(
-        "ij,ijk->jk", move.gained, walk.force
-    )
+    moved = move.kept[:, None] * walk.preactivation + frame.spread(move.gained)
     if walk.pattern.slots.shape[1] > 0:
         moved = jnp.where(walk.pattern.mode == _modes.SLIDING, 0.0, moved)
     return moved

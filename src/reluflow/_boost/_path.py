@@ -6,8 +6,9 @@ M_il = <D_i, D_l>, its linear ODE
 
     a' = sum_i l_i(s) q_i,      c_i' = a l_i(s),      q_i' = sum_l M_il c_l'
 
-knows nothing of the dimension or of the number of samples. For a constant combination
-D = sum_i b_i D_i its flow is a Lorentz boost of rapidity rho = |D|,
+knows nothing of the dimension or of the number of samples. (Where samples are few, the x_k take
+the place of the D_i: see `_frame`.) For a constant combination D = sum_i b_i D_i its flow is a
+Lorentz boost of rapidity rho = |D|,
 
     a -> a cosh(rho) + <D, w> sinh(rho) / rho,
     w -> w + D (a sinh(rho) / rho + <D, w> (cosh(rho) - 1) / rho^2),
@@ -24,6 +25,7 @@ from jaxtyping import Array, Float, Int
 
 from .._shapes import PerNeuron
 from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, NODE_BASIS, POINT_BASIS
+from ._frame import Frame
 
 LONGEST_BACK = 20.0  # rapidity of a move that may go backwards
 _RANGE = 8  # a neuron is rescaled when its size leaves 2^-8 .. 2^8
@@ -33,7 +35,7 @@ class Reduced(eqx.Module):
     """A neuron in the coordinates of the module's equations."""
 
     output: PerNeuron
-    overlap: Float[Array, "nodes neurons"]  # q_i
+    overlap: Float[Array, "vectors neurons"]  # q_i
     balance: PerNeuron  # a^2 - |w|^2
 
 
@@ -42,7 +44,7 @@ class Move(eqx.Module):
 
     end: Reduced
     kept: PerNeuron
-    gained: Float[Array, "nodes neurons"]
+    gained: Float[Array, "vectors neurons"]
     growth: PerNeuron
     exponent: Int[Array, " neurons"]
 
@@ -73,29 +75,24 @@ def standing(start: Reduced) -> Move:
     return Move(start, zero + 1.0, jnp.zeros_like(start.overlap), zero, exponent)
 
 
-def propagate(
-    start: Reduced, inner: Float[Array, "nodes nodes neurons"], begin, end, length
-) -> Move:
-    """From s = begin to s = end (each per neuron) of a step of this length; inner is M."""
+def propagate(start: Reduced, frame: Frame, begin, end, length) -> Move:
+    """From s = begin to s = end (each per neuron) of a step of this length."""
     span = end - begin
     basis = lagrange(begin + span * jnp.asarray(GAUSS)[:, None])
-    weights = (length * span) * _exponents(basis, inner, length * span)
-    return rescaled(boosted(standing(start), inner, weights, start.balance))
+    weights = (length * span) * frame.weights(_exponents(basis, frame, length * span))
+    return rescaled(boosted(standing(start), frame, weights, start.balance))
 
 
-def boosted(
-    move: Move, inner: Float[Array, "nodes nodes neurons"], weights, balance: PerNeuron
-) -> Move:
-    """On by boosts along sum_i b_i D_i, the b in order; balance is that of the beginning."""
-    weights = jnp.broadcast_to(weights, (*weights.shape[:2], inner.shape[2]))
-    nodes = inner.shape[0]
+def boosted(move: Move, frame: Frame, weights, balance: PerNeuron) -> Move:
+    """On by boosts along sum_i b_i B_i, the b in order; balance is that of the beginning."""
+    vectors = weights.shape[1]
 
     # In few and wide operations: overlap, gained and kept are one array. (What does not depend on
     # the state could be had for all boosts at once; that was slower, alone and under vmap.)
     def boost(carry, b):
         output, both, growth = carry
-        pull = jnp.sum(inner * b[:, None], axis=0)
-        square, along = jnp.sum(b * pull, axis=0), jnp.sum(b * both[:nodes], axis=0)
+        pull = frame.products(b)
+        square, along = jnp.sum(b * pull, axis=0), jnp.sum(b * both[:vectors], axis=0)
         moving = square > 0.0
         rho = jnp.where(moving, jnp.sqrt(jnp.where(moving, square, 1.0)), 0.0)
         decay = jnp.exp(-rho)
@@ -109,19 +106,19 @@ def boosted(
     both = jnp.concatenate([move.end.overlap, move.gained, move.kept[None]])
     carry = (move.end.output, both, move.growth)
     (output, both, growth), _ = jax.lax.scan(boost, carry, weights)
-    overlap, gained, kept = both[:nodes], both[nodes:-1], both[-1]
+    overlap, gained, kept = both[:vectors], both[vectors:-1], both[-1]
     return Move(Reduced(output, overlap, balance * kept**2), kept, gained, growth, move.exponent)
 
 
-def _exponents(basis, inner, time) -> Float[Array, "exponents nodes neurons"]:
+def _exponents(basis, frame: Frame, time) -> Float[Array, "exponents nodes neurons"]:
     """The combinations of D_i in the five boosts, over the time that they take.
 
     One of the five goes backwards, and along a boost of rapidity rho that multiplies what
     rounding has left of the decaying direction by e^{2 rho / 10}. So long a boost happens only
     where D hardly varies; there the scheme of order 4 is as good, whose two boosts go forwards.
     """
-    mean = jnp.mean(basis, axis=1)
-    square = jnp.sum(mean * jnp.sum(inner * mean[None], axis=1), axis=0) * time**2
+    mean = frame.weights(jnp.mean(basis, axis=1))
+    square = jnp.sum(mean * frame.products(mean), axis=0) * time**2
     short = jnp.tensordot(jnp.asarray(EXPONENTS), basis, axes=[[1], [1]])
     long = jnp.tensordot(jnp.asarray(FORWARD_EXPONENTS), basis, axes=[[1], [1]])
     return jnp.where(square > LONGEST_BACK**2, long, short)

@@ -37,7 +37,7 @@ def release(course: Course, walk: Walk, noise) -> Release:
     unit = walk.pattern.slots[rows, slot]
     held = -jnp.einsum("jk,ik->ij", response, course.fine)
     whole = course.fine[:, jnp.minimum(unit, samples - 1)]
-    toward = -_sign(walk)
+    toward = -_sign(course, walk)
     points = toward * jnp.where(high, whole - held, held)
     time = _polynomial_root(points, walk.time, walk.target, fires)
     return Release(jnp.where(fires, time, walk.target), fires, slot, high)
@@ -45,21 +45,21 @@ def release(course: Course, walk: Walk, noise) -> Release:
 
 def _slot_guards(course: Course, walk: Walk, s) -> Float[Array, "neurons guards"]:
     """alpha |r| and (1 - alpha) |r| of the slots at a time of each neuron; 1 where empty."""
-    return _guards_of(walk, course.residual_at(s))
+    return _guards_of(course, walk, course.residual_at(s))
 
 
 def guards_at_points(course: Course, walk: Walk) -> Float[Array, "points neurons guards"]:
     """The same at the points of the step, on the pattern and with the sign that it has now."""
     if walk.pattern.slots.shape[1] == 0:
         return jnp.ones((len(POINTS), walk.time.shape[0], 1))
-    return jax.vmap(lambda residual: _guards_of(walk, residual))(course.fine)
+    return jax.vmap(lambda residual: _guards_of(course, walk, residual))(course.fine)
 
 
-def _guards_of(walk: Walk, residual) -> Float[Array, "neurons guards"]:
+def _guards_of(course: Course, walk: Walk, residual) -> Float[Array, "neurons guards"]:
     """From a residual, of each neuron or of all."""
     slots = walk.pattern.slots
     residual = jnp.broadcast_to(residual, (slots.shape[0], residual.shape[-1]))
-    toward = -_sign(walk)[:, None]
+    toward = -_sign(course, walk)[:, None]
     low = toward * -jnp.einsum("jsk,jk->js", walk.pattern.response, residual)
     rows = jnp.arange(slots.shape[0])[:, None]
     whole = toward * residual.at[rows, slots].get(mode="fill", fill_value=0.0)
@@ -68,10 +68,10 @@ def _guards_of(walk: Walk, residual) -> Float[Array, "neurons guards"]:
     return jnp.where(jnp.concatenate([empty, empty], axis=1), 1.0, guards)
 
 
-def _sign(walk: Walk) -> PerNeuron:
+def _sign(course: Course, walk: Walk) -> PerNeuron:
     """Of the output; where that is zero, of where it goes."""
     output = walk.reduced.output
-    slope = jnp.sum(lagrange(walk.time) * walk.reduced.overlap, axis=0)
+    slope = walk.frame(course).along(lagrange(walk.time), walk.reduced.overlap)
     return jnp.sign(jnp.where(output == 0.0, slope, output))
 
 

@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from .._shapes import PerNeuron
+from ._frame import Frame
 from ._path import Move, lagrange, propagate
 from ._walk import Course, Walk
 
 
 def locate(
-    course: Course, walk: Walk, end, move: Move, sample, fraction, wanted, outputs
+    course: Course, walk: Walk, frame: Frame, end, move: Move, sample, fraction, wanted, outputs
 ) -> PerNeuron:
     """The time in (walk.time, end) at which a neuron's unit, or its output, is at its zero.
 
@@ -20,15 +21,14 @@ def locate(
     rows = jnp.arange(sample.shape[0])
     start = walk.reduced
     here = walk.preactivation[rows, sample]
-    force = walk.force[:, rows, sample]
     lower_sign = jnp.sign(jnp.where(outputs, start.output, walk.side()[rows, sample]))
 
     def value_at(s):
-        moved = propagate(start, walk.inner, walk.time, s, course.length)
+        moved = propagate(start, frame, walk.time, s, course.length)
         basis = lagrange(s)
-        unit = moved.kept * here + jnp.sum(moved.gained * force, axis=0)
-        unit_slope = moved.end.output * jnp.sum(basis * force, axis=0)
-        slope = jnp.sum(basis * moved.end.overlap, axis=0)
+        unit = moved.kept * here + frame.spread_at(moved.gained, sample)
+        unit_slope = moved.end.output * frame.velocity_at(basis, sample)
+        slope = frame.along(basis, moved.end.overlap)
         value = jnp.where(outputs, moved.end.output, unit)
         return value, course.length * jnp.where(outputs, slope, unit_slope)
 
@@ -45,7 +45,7 @@ def locate(
         moving = wanted & (jnp.abs(new - s) > 4e-16 * jnp.maximum(s, high - walk.time))
         return jnp.where(wanted, new, s), low, high, count + 1, jnp.any(moving)
 
-    guess = _guess(walk, end, move, fraction)
+    guess = _guess(walk, frame, end, move, fraction)
     guess = jnp.where(outputs, (walk.time + end) / 2.0, guess)
     s, *_ = jax.lax.while_loop(
         lambda carry: carry[-1] & (carry[-2] < 60),
@@ -61,14 +61,15 @@ def locate(
     return jnp.where(wanted & within, polished, s)
 
 
-def _guess(walk: Walk, end, move: Move, fraction) -> PerNeuron:
+def _guess(walk: Walk, frame: Frame, end, move: Move, fraction) -> PerNeuron:
     """Where f is this fraction of its value at the end, for D constant at its mean."""
     rho = move.growth
     span = end - walk.time
     # The mean of D acts by <D, w>, from the q at the middle; per unit of rapidity.
     basis = lagrange((walk.time + end) / 2.0)
-    along = jnp.sum(basis * walk.reduced.overlap, axis=0)
-    square = jnp.einsum("ij,lj,ilj->j", basis, basis, walk.inner)
+    b = frame.weights(basis)
+    along = jnp.sum(b * walk.reduced.overlap, axis=0)
+    square = jnp.sum(b * frame.products(b), axis=0)
     speed = jnp.sqrt(jnp.where(square > 0.0, square, 1.0))
     a, b = walk.reduced.output, along / speed
     grow = jnp.exp(jnp.minimum(rho, 50.0))

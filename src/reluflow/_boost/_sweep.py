@@ -12,10 +12,11 @@ from .._shapes import PerNeuron, PerSample, Scalar
 from .._solution import RESULTS
 from ._collocation import NUM_NODES, POINTS
 from ._flight import fly, land
+from ._frame import by_samples, node_frame, overlaps
 from ._hop import advance
 from ._neurons import Start
 from ._path import Reduced
-from ._walk import LARGEST, Course, StepEvents, Walk, forces
+from ._walk import LARGEST, Course, StepEvents, Walk
 
 
 class Swept(eqx.Module):
@@ -29,7 +30,7 @@ class Swept(eqx.Module):
 
 def depart(course: Course, start: Start, places: int) -> Walk:
     pattern = start.pattern
-    force, inner, overlap = forces(course, pattern, start.preactivation)
+    overlap = overlaps(course, pattern, start.preactivation)
     zero = jnp.zeros_like(start.output)
     return Walk(
         time=zero,
@@ -43,8 +44,7 @@ def depart(course: Course, start: Start, places: int) -> Walk:
         pattern=pattern,
         armed=start.armed,
         pending=start.pending,
-        force=force,
-        inner=inner,
+        nodes=None if by_samples(course) else node_frame(course, pattern),
         events=StepEvents.empty(places),
         hops=jnp.array(0),
         ambiguous=jnp.array(0),

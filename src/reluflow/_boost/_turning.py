@@ -16,10 +16,11 @@ from .._shapes import PerNeuron
 from .._solution import RESULTS
 from .._switching import Boundary, settle
 from .._turning import places
+from ._frame import NodeFrame, node_frame, overlaps
 from ._meeting import Met
 from ._path import lagrange
 from ._release import Release
-from ._walk import Course, Walk, forces, kink_of
+from ._walk import Course, Walk, kink_of
 
 # How many neurons can be settled in one hop by the full complementarity problem.
 _TURNS = 8
@@ -43,7 +44,8 @@ def decide(course: Course, walk: Walk, met: Met, released: Release, release, eve
     rows = jnp.arange(walk.time.shape[0])
     basis = lagrange(met.end)
     residual = course.residual_at(met.end)
-    slope = jnp.sum(basis * met.move.end.overlap, axis=0)
+    frame = walk.frame(course)
+    slope = frame.along(basis, met.move.end.overlap)
     outputless = met.vanishes | (met.move.end.output == 0.0)
     sign = jnp.sign(jnp.where(outputless, slope, met.move.end.output))
     # The unit alone: its velocity as it is, and on the other side.
@@ -52,7 +54,7 @@ def decide(course: Course, walk: Walk, met: Met, released: Release, release, eve
     diagonal = jnp.diag(problem.gram)[k]
     # Of the same polynomial as the force: where nothing else pulls, the two cancel exactly.
     pull = jnp.sum(basis * course.residual[:, k], axis=0) * diagonal / samples
-    now = sign * jnp.sum(basis * walk.force[:, rows, k], axis=0)
+    now = sign * frame.velocity_at(basis, k)
     other = now + sign * jnp.where(old == _modes.ACTIVE, -pull, pull)
     noise = 1e-12 * jnp.abs(pull)
     direction = jnp.where(old == _modes.ACTIVE, -1.0, 1.0)
@@ -62,7 +64,7 @@ def decide(course: Course, walk: Walk, met: Met, released: Release, release, eve
     mode = jnp.where(rests, _modes.RESTING, mode)
     # Others at the same instant.
     slides = walk.pattern.mode == _modes.SLIDING
-    side, speed = walk.side(), sign[:, None] * jnp.einsum("ij,ijk->jk", basis, walk.force)
+    side, speed = walk.side(), sign[:, None] * frame.velocity(basis)
     near = side * met.preactivation <= walk.slack(problem)
     ties = near & (~walk.armed | (side * speed < 0.0)) & ~slides
     ties = ties & (walk.pattern.mode != _modes.RESTING) & (jnp.arange(samples) != k[:, None])
@@ -105,29 +107,31 @@ def _turn_simple(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk
     here = turning.simple[:, None] & (jnp.arange(samples) == k[:, None])
     change = jnp.where(turning.mode == _modes.ACTIVE, 1.0, 0.0)
     change = change - jnp.where(old == _modes.ACTIVE, 1.0, 0.0)
-    beta = jnp.where(turning.simple, change, 0.0) * course.residual[:, k] / samples
-    seen = walk.force[:, rows, k]
-    cross = beta[:, None] * seen[None]
-    square = beta[:, None] * beta[None] * jnp.diag(problem.gram)[k]
-    inner = walk.inner + cross + jnp.swapaxes(cross, 0, 1) + square
-    force = walk.force + beta[:, :, None] * problem.gram[k][None]
-    rests = here & (turning.mode == _modes.RESTING)[:, None]
-    force = jnp.where(rests, 0.0, force)
+    nodes, overlap = walk.nodes, walk.reduced.overlap
+    if nodes is None:
+        overlap = jnp.where(here.T, 0.0, overlap)
+    else:
+        nodes = nodes.switched(course, jnp.where(turning.simple, change, 0.0), k)
+        rests = here & (turning.mode == _modes.RESTING)[:, None]
+        nodes = eqx.tree_at(lambda n: n.force, nodes, jnp.where(rests, 0.0, nodes.force))
     mode = jnp.where(here, turning.mode[:, None].astype(walk.pattern.mode.dtype), walk.pattern.mode)
     kink = kink_of(course, walk, rows, k, turning.residual[rows, k])
     events = walk.events.add(turning.simple, walk.time, rows, k, old, turning.mode, kink)
     return eqx.tree_at(
-        lambda w: (w.pattern.mode, w.preactivation, w.armed, w.force, w.inner, w.events),
+        lambda w: (
+            w.pattern.mode, w.preactivation, w.armed, w.nodes, w.reduced.overlap, w.events,
+        ),
         walk,
         (
             mode,
             jnp.where(here, 0.0, walk.preactivation),
             walk.armed & ~here,
-            force,
-            inner,
+            nodes,
+            overlap,
             events,
         ),
-    )
+        is_leaf=lambda leaf: leaf is None,
+    )  # fmt: skip
 
 
 def _turn_full(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
@@ -166,7 +170,13 @@ def _turn_full(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
     pattern = Pattern(
         settled.mode.astype(jnp.int8), settled.slots.astype(jnp.int32), settled.response
     )
-    force, inner, overlap = forces(course, pattern, zeroed)
+    overlap, nodes = overlaps(course, pattern, zeroed), None
+    if walk.nodes is not None:
+        new = node_frame(course, pattern)
+        nodes = NodeFrame(
+            walk.nodes.force.at[..., chosen, :].set(new.force, mode="drop"),
+            walk.nodes.inner.at[..., chosen].set(new.inner, mode="drop"),
+        )
     found = jnp.all(settled.found | ~present)
     result = RESULTS.where(found, walk.result, RESULTS.chattering)
     result = RESULTS.where(jnp.all(settled.fits | ~present), result, RESULTS.sliding_buffer_full)
@@ -179,12 +189,9 @@ def _turn_full(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
     def put(array, rows):
         return array.at[chosen].set(rows, mode="drop")
 
-    def put_middle(array, rows):
-        return array.at[..., chosen, :].set(rows, mode="drop")
-
     return eqx.tree_at(
         lambda w: (
-            w.pattern, w.preactivation, w.armed, w.pending, w.force, w.inner, w.reduced.overlap,
+            w.pattern, w.preactivation, w.armed, w.pending, w.nodes, w.reduced.overlap,
             w.events, w.ambiguous, w.result,
         ),
         walk,
@@ -193,11 +200,11 @@ def _turn_full(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
             put(walk.preactivation, zeroed),
             put(walk.armed, armed),
             put(walk.pending, False),
-            put_middle(walk.force, force),
-            walk.inner.at[..., chosen].set(inner, mode="drop"),
+            nodes,
             walk.reduced.overlap.at[..., chosen].set(overlap, mode="drop"),
             events,
             walk.ambiguous + ambiguous,
             result,
         ),
+        is_leaf=lambda leaf: leaf is None,
     )  # fmt: skip

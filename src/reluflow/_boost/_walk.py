@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
-from .._field import Pattern, Problem, coefficients
+from .._field import Pattern, Problem
 from .._shapes import PerNeuron, Scalar, UnitFlags, Units
 from .._solution import RESULTS, appended
 from .._state import SLACK
+from ._frame import Frame, NodeFrame, sample_frame
 from ._path import Reduced, lagrange_of_points, total_growth
 
 LARGEST = 300.0  # of a logarithm of weights: beyond it the step is far too long
@@ -86,14 +87,15 @@ class Walk(eqx.Module):
     pattern: Pattern
     armed: UnitFlags
     pending: Bool[Array, " neurons"]
-    # what the residual is to a neuron on its pattern: <x_k, D_i> and <D_i, D_l>
-    force: Float[Array, "nodes neurons samples"]
-    inner: Float[Array, "nodes nodes neurons"]
+    nodes: NodeFrame | None  # what the residual is to it there, unless that is cheap to have
     # the record
     events: StepEvents
     hops: Int[Array, ""]
     ambiguous: Int[Array, ""]
     result: RESULTS
+
+    def frame(self, course: Course) -> Frame:
+        return sample_frame(course, self.pattern) if self.nodes is None else self.nodes
 
     def slack(self, problem: Problem) -> Units:
         return SLACK * size_of(self.reduced.output, self.reduced.balance)[:, None] * problem.length
@@ -118,15 +120,3 @@ def kink_of(course: Course, walk: Walk, neuron, sample, residual) -> jax.Array:
 def size_of(output: PerNeuron, balance: PerNeuron) -> PerNeuron:
     """|(a, w)| of each neuron, from a and a^2 - |w|^2."""
     return jnp.sqrt(jnp.maximum(2.0 * output**2 - balance, output**2))
-
-
-def forces(course: Course, pattern: Pattern, preactivation):
-    """(<x_k, D_i>, <D_i, D_l>, <D_i, w>) of some neurons on a pattern."""
-    beta = jax.vmap(lambda residual: coefficients(residual, pattern))(course.residual)
-    beta = beta / pattern.mode.shape[1]
-    force = beta @ course.problem.gram
-    if pattern.slots.shape[1] > 0:  # zero up to rounding: made exact
-        force = jnp.where(pattern.mode == _modes.SLIDING, 0.0, force)
-    inner = jnp.einsum("ijk,ljk->ilj", beta, force)
-    overlap = jnp.sum(beta * preactivation, axis=2)
-    return force, inner, overlap

@@ -1,0 +1,145 @@
+"""In which vectors the motion of a neuron is written: w = kept w(0) + sum_i c_i B_i.
+
+On a pattern, D(s) = sum_i l_i(s) D_i, where D_i = sum_k beta_ik x_k belongs to the residual at node
+i. Two choices of the B_i make the equations of `_path` short: the D_i, as many as nodes, however
+many samples there are; or, where these are fewer, the inputs x_k, whose Gram matrix all neurons
+share and which a change of pattern does not touch.
+"""
+
+import abc
+from typing import TYPE_CHECKING
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from .. import _modes
+from .._field import Pattern, coefficients
+from .._shapes import PerNeuron, UnitFlags, Units
+from ._collocation import NUM_NODES
+
+if TYPE_CHECKING:
+    from ._walk import Course
+
+
+class Frame(eqx.Module):
+    """Arguments called b are coefficients of the B_i, of shape (..., vectors, neurons)."""
+
+    @abc.abstractmethod
+    def weights(self, nodal: Array) -> Array:
+        """b of sum_i nodal_i D_i; nodal of shape (..., nodes, neurons)."""
+
+    @abc.abstractmethod
+    def products(self, b: Array) -> Array:
+        """<B_i, sum_l b_l B_l>, of the shape of b."""
+
+    @abc.abstractmethod
+    def spread(self, b: Array) -> Array:
+        """<x_k, sum_i b_i B_i>, of shape (..., neurons, samples)."""
+
+    @abc.abstractmethod
+    def spread_at(self, b: Array, sample: Array) -> Array:
+        """The same at one sample of each neuron, of shape (..., neurons)."""
+
+    @abc.abstractmethod
+    def combination(self, course: "Course", pattern: Pattern, b: Array) -> Units:
+        """The coefficients of the x_k in sum_i b_i B_i."""
+
+    def velocity(self, basis: Array) -> Array:
+        """<x_k, D(s)> from the Lagrange polynomials at s."""
+        return self.spread(self.weights(basis))
+
+    def velocity_at(self, basis: Array, sample: Array) -> PerNeuron:
+        return self.spread_at(self.weights(basis), sample)
+
+    def along(self, basis: Array, overlap: Array) -> PerNeuron:
+        """<D(s), w> from the <B_i, w>: the velocity of the output."""
+        return jnp.sum(self.weights(basis) * overlap, axis=-2)
+
+
+class NodeFrame(Frame):
+    """B_i = D_i: <x_k, D_i> and <D_i, D_l>."""
+
+    force: Float[Array, "nodes neurons samples"]
+    inner: Float[Array, "nodes nodes neurons"]
+
+    def weights(self, nodal):
+        return nodal
+
+    def products(self, b):
+        return jnp.sum(self.inner * b[..., :, None, :], axis=-3)
+
+    def spread(self, b):
+        return jnp.einsum("...ij,ijk->...jk", b, self.force)
+
+    def spread_at(self, b, sample):
+        return jnp.sum(b * self.force[:, jnp.arange(sample.shape[0]), sample], axis=-2)
+
+    def combination(self, course, pattern, b):
+        passed = jnp.einsum("ij,ik->jk", b, course.residual) / course.residual.shape[1]
+        return coefficients(passed, pattern)
+
+    def switched(self, course: "Course", change: PerNeuron, sample) -> "NodeFrame":
+        """After one unit of each neuron has changed its alpha by `change`: updates of rank one."""
+        gram = course.problem.gram
+        beta = change * course.residual[:, sample] / course.residual.shape[1]
+        cross = beta[:, None] * self.force[:, jnp.arange(sample.shape[0]), sample][None]
+        square = beta[:, None] * beta[None] * jnp.diag(gram)[sample]
+        inner = self.inner + cross + jnp.swapaxes(cross, 0, 1) + square
+        return NodeFrame(self.force + beta[:, :, None] * gram[sample][None], inner)
+
+
+class SampleFrame(Frame):
+    """B_k = x_k."""
+
+    beta: Float[Array, "nodes neurons samples"]
+    gram: Float[Array, "samples samples"]
+    sliding: UnitFlags
+
+    def weights(self, nodal):
+        return jnp.einsum("...ij,ijk->...kj", nodal, self.beta)
+
+    def products(self, b):
+        return self.gram @ b
+
+    def spread(self, b):
+        return jnp.where(self.sliding, 0.0, jnp.swapaxes(self.products(b), -1, -2))
+
+    def spread_at(self, b, sample):
+        sliding = self.sliding[jnp.arange(sample.shape[0]), sample]
+        return jnp.where(sliding, 0.0, jnp.sum(b * self.gram[:, sample], axis=-2))
+
+    def combination(self, course, pattern, b):
+        return b.T
+
+
+def by_samples(course: "Course") -> bool:
+    """Whether there are few enough samples for a `SampleFrame`."""
+    return course.problem.labels.shape[0] <= NUM_NODES
+
+
+def betas(course: "Course", pattern: Pattern) -> Float[Array, "nodes neurons samples"]:
+    beta = jax.vmap(lambda residual: coefficients(residual, pattern))(course.residual)
+    return beta / pattern.mode.shape[1]
+
+
+def sample_frame(course: "Course", pattern: Pattern) -> SampleFrame:
+    sliding: Bool[Array, ...] = pattern.mode == _modes.SLIDING
+    return SampleFrame(betas(course, pattern), course.problem.gram, sliding)
+
+
+def node_frame(course: "Course", pattern: Pattern) -> NodeFrame:
+    """Of some neurons, on this pattern."""
+    beta = betas(course, pattern)
+    force = beta @ course.problem.gram
+    if pattern.slots.shape[1] > 0:  # zero up to rounding: made exact
+        force = jnp.where(pattern.mode == _modes.SLIDING, 0.0, force)
+    return NodeFrame(force, jnp.einsum("ijk,ljk->ilj", beta, force))
+
+
+def overlaps(course: "Course", pattern: Pattern, preactivation: Units) -> Float[Array, "vectors _"]:
+    """<B_i, w> of neurons with these preactivations."""
+    if by_samples(course):
+        return preactivation.T
+    return jnp.sum(betas(course, pattern) * preactivation, axis=2)
