@@ -68,6 +68,12 @@ class Unknowns(eqx.Module):
     fine: Float[Array, "points samples"]
     length: Scalar
 
+    def noise(self) -> Scalar:
+        """How far the two are apart. Neurons move under one and cease to slide by the other: within
+        this, a unit that has ceased may at once be driven back, and for ever."""
+        apart = self.fine[1:] - jnp.asarray(_AT_POINTS[1:]) @ self.nodes
+        return jax.lax.stop_gradient(jnp.max(jnp.abs(apart)))
+
 
 class Factors(eqx.Module):
     """LU factors of I + H Q K; and the mean of K over the step."""
@@ -162,7 +168,8 @@ def _sweep(question: Question, unknowns: Unknowns, wants_kernels, places: int) -
     course = Course(
         question.problem, start.log_scale, unknowns.nodes, unknowns.fine, unknowns.length
     )
-    return sweep(course, start, question.noise, places, wants_kernels)
+    noise = question.noise + unknowns.noise()
+    return sweep(course, start, noise, places, wants_kernels)
 
 
 def _iterate(question: Question, carry: _Iterate, places: int, ends_at_kinks: bool) -> _Iterate:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from .. import _modes
 from .._field import Pattern, coefficients
@@ -91,17 +91,17 @@ class NodeFrame(Frame):
 
 
 class SampleFrame(Frame):
-    """B_k = x_k."""
+    """B_k = x_k. Sums over few terms, which XLA fuses, rather than products of tiny matrices."""
 
-    beta: Float[Array, "nodes neurons samples"]
+    beta: Float[Array, "nodes samples neurons"]
     gram: Float[Array, "samples samples"]
     sliding: UnitFlags
 
     def weights(self, nodal):
-        return jnp.einsum("...ij,ijk->...kj", nodal, self.beta)
+        return jnp.sum(nodal[..., :, None, :] * self.beta, axis=-3)
 
     def products(self, b):
-        return self.gram @ b
+        return jnp.sum(self.gram[:, :, None] * b[..., None, :, :], axis=-2)
 
     def spread(self, b):
         return jnp.where(self.sliding, 0.0, jnp.swapaxes(self.products(b), -1, -2))
@@ -125,8 +125,8 @@ def betas(course: "Course", pattern: Pattern) -> Float[Array, "nodes neurons sam
 
 
 def sample_frame(course: "Course", pattern: Pattern) -> SampleFrame:
-    sliding: Bool[Array, ...] = pattern.mode == _modes.SLIDING
-    return SampleFrame(betas(course, pattern), course.problem.gram, sliding)
+    beta = jnp.swapaxes(betas(course, pattern), 1, 2)
+    return SampleFrame(beta, course.problem.gram, pattern.mode == _modes.SLIDING)
 
 
 def node_frame(course: "Course", pattern: Pattern) -> NodeFrame:

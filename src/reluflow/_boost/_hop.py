@@ -5,10 +5,11 @@ import jax
 import jax.numpy as jnp
 
 from .. import _modes
+from .._branch import run_if
 from .._solution import RESULTS
 from ._meeting import Met, meet
-from ._release import release
-from ._turning import decide, turn
+from ._release import Release, release
+from ._turning import Turning, decide, turn
 from ._walk import Course, Walk
 
 
@@ -37,10 +38,20 @@ def hop(course: Course, walk: Walk, goal, noise) -> Walk:
     going = (walk.time < goal) | walk.pending
     slides = jnp.any(walk.pattern.mode == _modes.SLIDING, axis=1)
     event = met.meets | leaves | (met.vanishes & slides) | walk.pending
-    turning = decide(course, walk, met, released, leaves, going & event & ~met.early)
+    turning = _decided(course, walk, met, released, leaves, going & event & ~met.early)
     commit = going & ~met.early & ~turning.waits
     walk = _move(course, walk, met, commit, goal)
     return turn(course, walk, met, turning)
+
+
+def _decided(course: Course, walk: Walk, met: Met, released: Release, leaves, event) -> Turning:
+    """What happens at the events, if there is one."""
+
+    def ask():
+        return decide(course, walk, met, released, leaves, event)
+
+    none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), eqx.filter_eval_shape(ask))
+    return run_if(jnp.any(event), lambda _: ask(), none)
 
 
 def _move(course: Course, walk: Walk, met: Met, commit, goal) -> Walk:

@@ -162,12 +162,12 @@ def networks_inside(problem: Problem, state: BoostState, times) -> Network:
     passed = state.passed
     under = passed.unknowns
     course = Course(problem, passed.start.log_scale, under.nodes, under.fine, under.length)
-    hops = max_hops(problem, passed.start)
+    hops, noise = max_hops(problem, passed.start), state.noise + under.noise()
     length = jnp.where(under.length > 0.0, under.length, 1.0)
 
     def save(walk, time):
         goal = jnp.clip((time - passed.begin) / length, 0.0, 1.0)
-        walk = advance(course, walk, jnp.maximum(goal, jnp.max(walk.time)), state.noise, hops)
+        walk = advance(course, walk, jnp.maximum(goal, jnp.max(walk.time)), noise, hops)
         start, hidden = arrived(problem, passed.start, passed.hidden, walk)
         return walk, Network(start.log_scale, start.output, hidden)
 
