@@ -1,8 +1,8 @@
 """All neurons through a whole step at once, as far as none of them meets anything.
 
 On the patterns that they begin with, the neurons go from point to point of the step. That is
-right up to the first interval in which one of them meets a boundary; from there on they hop
-(see `_hop`), each with its own events. Most steps have no event, and most of the others only late.
+right for a neuron up to the first interval in which it meets a boundary; from there on it hops
+(see `_hop`), with its own events. In most steps most neurons meet nothing.
 """
 
 import equinox as eqx
@@ -37,12 +37,12 @@ _MEAN = np.mean(_AT_GAUSS, axis=2).T * _SPANS[:, None]
 
 
 class Flight(eqx.Module):
-    """The neurons at every point after the first, and how many intervals were undisturbed."""
+    """The neurons at every point after the first; for how many intervals each was undisturbed."""
 
     moves: Move  # from the beginning of the step, with a leading axis: points
     preactivation: Float[Array, "points neurons samples"]
     armed: Bool[Array, "points neurons samples"]
-    safe: Int[Array, ""]
+    safe: Int[Array, " neurons"]
 
     def growth(self) -> Float[Array, "points neurons"]:
         return total_growth(self.moves.growth, self.moves.exponent)
@@ -59,7 +59,7 @@ def fly(course: Course, walk: Walk, noise) -> Flight:
     clear = walk.side() * reached > 4.0 * slack
     armed = walk.armed | (jnp.cumsum(clear, axis=0) > 0)
     disturbed = _disturbed(course, walk, frame, moves, reached, armed, slack, noise)
-    safe = jnp.sum(jnp.cumsum(disturbed) == 0)
+    safe = jnp.sum(jnp.cumsum(disturbed, axis=0) == 0, axis=0)
     return Flight(moves, reached, armed, safe)
 
 
@@ -86,8 +86,8 @@ def _moves(course: Course, walk: Walk, frame: Frame) -> Move:
 
 def _disturbed(
     course: Course, walk: Walk, frame: Frame, moves: Move, reached, armed, slack, noise
-) -> Bool[Array, " intervals"]:
-    """In which intervals any neuron may meet a boundary, or lose its output."""
+) -> Bool[Array, "intervals neurons"]:
+    """In which intervals a neuron may meet a boundary, or lose its output."""
 
     def before(first, later):
         return jnp.concatenate([first[None], later[:-1]])
@@ -106,35 +106,36 @@ def _disturbed(
     slope1 = side * (scale * output)[:, :, None] * velocity[1:]
     height0 = side * kept[:, :, None] * before(walk.preactivation, reached)
     where = turning_point(free, armed, crossing, height0, side * reached, slope0, slope1, slack)
-    met = jnp.any(crossing | jnp.isfinite(where), axis=(1, 2))
-    vanishes = jnp.any(previous * output < 0.0, axis=1)
-    released = jnp.any(guards_at_points(course, walk) < -noise, axis=(1, 2))
-    small = jnp.any(size_of(output, moves.end.balance) < _SMALL, axis=1)
-    return met | vanishes | released[1:] | small | jnp.any(walk.pending)
+    met = jnp.any(crossing | jnp.isfinite(where), axis=2)
+    vanishes = previous * output < 0.0
+    released = jnp.any(guards_at_points(course, walk) < -noise, axis=2)
+    small = size_of(output, moves.end.balance) < _SMALL
+    return met | vanishes | released[1:] | small | walk.pending
 
 
 def land(course: Course, walk: Walk, flight: Flight) -> Walk:
-    """The neurons at the end of the last interval that was undisturbed."""
+    """Every neuron at the end of its last interval that was undisturbed."""
     at = jnp.maximum(flight.safe - 1, 0)
+    rows = jnp.arange(at.shape[0])
 
-    def put(new, old):
-        return jnp.where(flight.safe > 0, new, old)
+    def last(leaf):  # of shape (points, ..., neurons)
+        return jnp.moveaxis(jnp.moveaxis(leaf, -1, 1)[at, rows], 0, -1)
 
-    move, reached, armed = jax.tree.map(
-        lambda leaf: leaf[at], (flight.moves, flight.preactivation, flight.armed)
-    )
+    move = jax.tree.map(last, flight.moves)
     gained = walk.frame(course).combination(course, walk.pattern, move.gained)
-    combination = move.kept[:, None] * walk.combination + gained
-    time = jnp.asarray(POINTS)[flight.safe]
     new = (
-        jnp.broadcast_to(time, walk.time.shape), move.end, reached, combination,
-        move.kept * walk.kept, walk.growth + move.growth, walk.exponent + move.exponent, armed,
+        jnp.asarray(POINTS)[flight.safe], flight.preactivation[at, rows],
+        move.kept[:, None] * walk.combination + gained, move.kept * walk.kept,
+        walk.growth + move.growth, walk.exponent + move.exponent, flight.armed[at, rows],
     )  # fmt: skip
 
     def fields(w: Walk):
-        return (
-            w.time, w.reduced, w.preactivation, w.combination, w.kept, w.growth, w.exponent,
-            w.armed,
-        )  # fmt: skip
+        return w.time, w.preactivation, w.combination, w.kept, w.growth, w.exponent, w.armed
 
-    return eqx.tree_at(fields, walk, jax.tree.map(put, new, fields(walk)))
+    def put(new, old):  # the neurons first
+        return jnp.where(moved.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
+
+    moved = flight.safe > 0
+    walk = eqx.tree_at(fields, walk, jax.tree.map(put, new, fields(walk)))
+    reduced = jax.tree.map(lambda n, o: jnp.where(moved, n, o), move.end, walk.reduced)
+    return eqx.tree_at(lambda w: w.reduced, walk, reduced)

@@ -21,9 +21,8 @@ def advance(course: Course, walk: Walk, goal, noise, max_hops: int) -> Walk:
         good = walk.result == RESULTS.successful
         return unfinished & good & (walk.hops < max_hops)
 
-    walk = eqx.tree_at(
-        lambda w: (w.target, w.hops), walk, (jnp.full_like(walk.target, goal), jnp.array(0))
-    )
+    target = jnp.maximum(walk.time, goal)  # some may be there already, and beyond
+    walk = eqx.tree_at(lambda w: (w.target, w.hops), walk, (target, jnp.array(0)))
     walk = jax.lax.while_loop(running, lambda w: hop(course, w, goal, noise), walk)
     late = (walk.hops >= max_hops) & (walk.result == RESULTS.successful)
     result = RESULTS.where(late, RESULTS.chattering, walk.result)

@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Int
 from .._shapes import PerNeuron
 from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, NODE_BASIS, POINT_BASIS
 from ._frame import Frame
+from ._small import small_product
 
 LONGEST_BACK = 20.0  # rapidity of a move that may go backwards
 _RANGE = 8  # a neuron is rescaled when its size leaves 2^-8 .. 2^8
@@ -65,7 +66,7 @@ def _through(basis: np.ndarray, s: jax.Array) -> jax.Array:
     values = [jnp.ones_like(x), x]
     for p in range(1, basis.shape[0] - 1):
         values.append(((2 * p + 1) * x * values[-1] - p * values[-2]) / (p + 1))
-    return jnp.tensordot(jnp.asarray(basis), jnp.stack(values), axes=1)
+    return small_product(basis, jnp.stack(values))
 
 
 def standing(start: Reduced) -> Move:
@@ -119,8 +120,9 @@ def _exponents(basis, frame: Frame, time) -> Float[Array, "exponents nodes neuro
     """
     mean = frame.weights(jnp.mean(basis, axis=1))
     square = jnp.sum(mean * frame.products(mean), axis=0) * time**2
-    short = jnp.tensordot(jnp.asarray(EXPONENTS), basis, axes=[[1], [1]])
-    long = jnp.tensordot(jnp.asarray(FORWARD_EXPONENTS), basis, axes=[[1], [1]])
+    at_gauss = jnp.swapaxes(basis, 0, 1)
+    short = small_product(EXPONENTS, at_gauss)
+    long = small_product(FORWARD_EXPONENTS, at_gauss)
     return jnp.where(square > LONGEST_BACK**2, long, short)
 
 

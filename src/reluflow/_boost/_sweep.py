@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 from .. import _modes
 from .._branch import run_if
 from .._field import Pattern, Problem
-from .._shapes import PerNeuron, PerSample, Scalar
+from .._shapes import PerNeuron, PerSample, Scalar, Units
 from .._solution import RESULTS
 from ._collocation import NUM_NODES, POINTS
 from ._flight import fly, land
@@ -17,6 +17,16 @@ from ._hop import advance
 from ._neurons import Start
 from ._path import Reduced
 from ._walk import LARGEST, Course, StepEvents, Walk
+
+_INTERVALS = len(POINTS) - 1
+
+
+class Here(eqx.Module):
+    """What the predictions and the kernel depend on: neurons where they are at some time."""
+
+    weight: PerNeuron
+    output: PerNeuron
+    preactivation: Units
 
 
 class Swept(eqx.Module):
@@ -33,6 +43,7 @@ def depart(course: Course, start: Start, places: int) -> Walk:
     overlap = overlaps(course, pattern, start.preactivation)
     zero = jnp.zeros_like(start.output)
     return Walk(
+        index=jnp.arange(zero.shape[0], dtype=jnp.int32),
         time=zero,
         target=zero + 1.0,
         reduced=Reduced(start.output, overlap, start.balance),
@@ -60,66 +71,117 @@ def max_hops(problem: Problem, start: Start) -> int:
 def sweep(
     course: Course, start: Start, noise: Scalar, places: int, wants_kernels: Bool[Array, ""]
 ) -> Swept:
-    """Takes the neurons through the step: together while nothing happens, then from point to point,
-    each with its own events."""
+    """Takes the neurons through the step: all together those that meet nothing, and the others a
+    few at a time, each with its own events."""
     problem = course.problem
-    samples, hops = problem.labels.shape[0], max_hops(problem, start)
     walk = depart(course, start, places)
     flight = fly(course, walk, noise)
-    weights = weight(start, flight.growth())
-    residuals = jax.vmap(lambda w, a, p: residual(problem, walk.pattern.mode, w, a, p))(
-        weights, flight.moves.end.output, flight.preactivation
+    meets = flight.safe < _INTERVALS
+    here = Here(
+        weight(start.log_scale, flight.growth()), flight.moves.end.output, flight.preactivation
     )
-    kernels = run_if(
-        wants_kernels & (flight.safe > 0),
-        lambda _: jax.vmap(lambda w, a, p: kernel(problem, walk.pattern, w, a, p))(
-            weights[::2], flight.moves.end.output[::2], flight.preactivation[::2]
-        ),
-        jnp.zeros((NUM_NODES, samples, samples)),
-    )
+    calm = eqx.tree_at(lambda h: h.weight, here, jnp.where(meets, 0.0, here.weight))
+    residuals = problem.labels - jax.vmap(lambda h: predictions(walk.pattern.mode, h))(calm)
 
-    def interval(carry):
-        index, walk, residuals, kernels = carry
-        walk = advance(course, walk, jnp.asarray(POINTS)[index + 1], noise, hops)
-        now = (weight(start, walk.total_growth()), walk.reduced.output, walk.preactivation)
-        residuals = residuals.at[index].set(residual(problem, walk.pattern.mode, *now))
-        kernels = run_if(
-            wants_kernels & (index % 2 == 0),
-            lambda kernels: kernels.at[index // 2].set(kernel(problem, walk.pattern, *now)),
-            kernels,
+    def kernels_of(_):
+        return jax.vmap(lambda h: kernel(problem, walk.pattern, h))(_at_nodes(calm))
+
+    nothing = jnp.zeros((NUM_NODES, *problem.gram.shape))
+    kernels = run_if(wants_kernels, kernels_of, nothing)
+    walk = land(course, walk, flight)
+    limit = max_hops(problem, start)
+
+    def some(carry):
+        meets, walk, residuals, kernels = carry
+        (chosen,) = jnp.nonzero(meets, size=_few(meets.shape[0]), fill_value=meets.shape[0])
+        few, added, kernels = _hopped(
+            course, walk, flight.safe, here, chosen, noise, limit, wants_kernels
         )
-        return index + 1, walk, residuals, kernels
+        meets = meets.at[chosen].set(False, mode="drop")
+        return meets, walk.with_rows(chosen, few), residuals - added, kernels + kernels
 
-    carry = (flight.safe, land(course, walk, flight), residuals, kernels)
-    _, end, residuals, kernels = jax.lax.while_loop(
-        lambda carry: carry[0] < len(POINTS) - 1, interval, carry
-    )
+    def running(carry):
+        meets, walk, *_ = carry
+        return jnp.any(meets) & (walk.result == RESULTS.successful)
+
+    carry = (meets, walk, residuals, kernels)
+    _, end, residuals, kernels = jax.lax.while_loop(running, some, carry)
     return Swept(residuals, kernels, end)
 
 
-def weight(start: Start, growth) -> PerNeuron:
+def _few(neurons: int) -> int:
+    return min(neurons, max(16, neurons // 4))
+
+
+def _hopped(course: Course, walk: Walk, safe, here: Here, chosen, noise, max_hops, wants_kernels):
+    """These neurons from point to point, and what they give to h and to the kernels there."""
+    problem, neurons = course.problem, safe.shape[0]
+    present, at = chosen < neurons, jnp.minimum(chosen, neurons - 1)
+    course = eqx.tree_at(lambda c: c.log_scale, course, course.log_scale[at])
+    few = walk.rows(at)
+    idle = (jnp.where(present, few.time, 1.0), few.pending & present)
+    few = eqx.tree_at(lambda w: (w.time, w.pending), few, idle)
+    safe = jnp.where(present, safe[at], _INTERVALS)
+    flown = jax.tree.map(lambda leaf: leaf[:, at], here)
+
+    def interval(carry):
+        index, few, added, kernels = carry
+        few = advance(course, few, jnp.asarray(POINTS)[index + 1], noise, max_hops)
+        scale = weight(course.log_scale, few.total_growth())
+        hopped = Here(scale, few.reduced.output, few.preactivation)
+        now = _either(index < safe, jax.tree.map(lambda leaf: leaf[index], flown), hopped)
+        now = eqx.tree_at(lambda h: h.weight, now, jnp.where(present, now.weight, 0.0))
+        added = added.at[index].set(predictions(few.pattern.mode, now))
+        kernels = run_if(
+            wants_kernels & (index % 2 == 0),
+            lambda ks: ks.at[index // 2].set(kernel(problem, few.pattern, now)),
+            kernels,
+        )
+        return index + 1, few, added, kernels
+
+    # Before the first of these intervals, they give what the flight tells.
+    before = jnp.arange(_INTERVALS)[:, None] < jnp.min(safe)
+    flew = eqx.tree_at(lambda h: h.weight, flown, jnp.where(before & present, flown.weight, 0.0))
+    added = jax.vmap(lambda h: predictions(few.pattern.mode, h))(flew)
+    nothing = jnp.zeros((NUM_NODES, *problem.gram.shape))
+    kernels = run_if(
+        wants_kernels,
+        lambda _: jax.vmap(lambda h: kernel(problem, few.pattern, h))(_at_nodes(flew)),
+        nothing,
+    )
+    carry = (jnp.min(safe), few, added, kernels)
+    _, few, added, kernels = jax.lax.while_loop(lambda c: c[0] < _INTERVALS, interval, carry)
+    return few, added, kernels
+
+
+def _either(first, a: Here, b: Here) -> Here:
+    return jax.tree.map(lambda a, b: jnp.where(first.reshape(-1, *(1,) * (a.ndim - 1)), a, b), a, b)
+
+
+def _at_nodes(here: Here) -> Here:
+    return jax.tree.map(lambda leaf: leaf[::2], here)
+
+
+def weight(log_scale: PerNeuron, growth) -> PerNeuron:
     """The square of a neuron's scale."""
-    return jnp.exp(2.0 * jnp.minimum(start.log_scale + growth, LARGEST))
+    return jnp.exp(2.0 * jnp.minimum(log_scale + growth, LARGEST))
 
 
-def residual(problem: Problem, mode, weight, output, preactivation) -> PerSample:
-    """y - h where the neurons are, all of them at the same time."""
-    active = jnp.where(mode == _modes.ACTIVE, preactivation, 0.0)
-    return problem.labels - (weight * output) @ active
+def predictions(mode, here: Here) -> PerSample:
+    active = jnp.where(mode == _modes.ACTIVE, here.preactivation, 0.0)
+    return (here.weight * here.output) @ active
 
 
-def kernel(
-    problem: Problem, pattern: Pattern, weight, output, preactivation
-) -> Float[Array, "samples samples"]:
+def kernel(problem: Problem, pattern: Pattern, here: Here) -> Float[Array, "samples samples"]:
     """The tangent kernel K of r' = -K r, with each neuron's D projected where it slides:
 
     K_kl = 1/n sum_j weight_j alpha_jk alpha_jl (a_j^2 <x_k, P_j x_l> + p_jk p_jl).
     """
     active = pattern.mode == _modes.ACTIVE
     mask = active.astype(jnp.float64)
-    outer = weight * output**2
-    p = jnp.where(active, preactivation, 0.0)
-    matrix = (mask.T @ (outer[:, None] * mask)) * problem.gram + p.T @ (weight[:, None] * p)
+    outer = here.weight * here.output**2
+    p = jnp.where(active, here.preactivation, 0.0)
+    matrix = (mask.T @ (outer[:, None] * mask)) * problem.gram + p.T @ (here.weight[:, None] * p)
     slots, response = pattern.slots, pattern.response
     if slots.shape[1] > 0:
         rows = problem.gram.at[slots].get(mode="fill", fill_value=0.0) * mask[:, None, :]

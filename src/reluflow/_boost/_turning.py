@@ -116,7 +116,7 @@ def _turn_simple(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk
         nodes = eqx.tree_at(lambda n: n.force, nodes, jnp.where(rests, 0.0, nodes.force))
     mode = jnp.where(here, turning.mode[:, None].astype(walk.pattern.mode.dtype), walk.pattern.mode)
     kink = kink_of(course, walk, rows, k, turning.residual[rows, k])
-    events = walk.events.add(turning.simple, walk.time, rows, k, old, turning.mode, kink)
+    events = walk.events.add(turning.simple, walk.time, walk.index, k, old, turning.mode, kink)
     return eqx.tree_at(
         lambda w: (
             w.pattern.mode, w.preactivation, w.armed, w.nodes, w.reduced.overlap, w.events,
@@ -159,7 +159,7 @@ def _turn_full(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
     events = walk.events.add(
         changed.ravel(),
         jnp.broadcast_to(walk.time[at][:, None], shape).ravel(),
-        jnp.broadcast_to(chosen[:, None], shape).ravel(),
+        jnp.broadcast_to(walk.index[at][:, None], shape).ravel(),
         places.ravel(),
         turning.boundary.before.ravel(),
         settled.modes.ravel(),

@@ -75,6 +75,7 @@ class StepEvents(eqx.Module):
 class Walk(eqx.Module):
     """The neurons; w = kept w(step start) + combination @ x, all over 2^exponent e^growth."""
 
+    index: Int[Array, " neurons"]  # which neurons of the network these are
     time: PerNeuron  # in [0, 1]
     target: PerNeuron  # the next hop ends here at the latest
     reduced: Reduced
@@ -94,6 +95,19 @@ class Walk(eqx.Module):
     ambiguous: Int[Array, ""]
     result: RESULTS
 
+    def rows(self, at) -> "Walk":
+        """Some of the neurons."""
+        return _over_neurons(lambda leaf, axis: jnp.take(leaf, at, axis=axis), self, self)
+
+    def with_rows(self, chosen, few: "Walk") -> "Walk":
+        """With some of the neurons, and the record, from `few`; those beyond the last are left."""
+
+        def put(leaf, new, axis):
+            where = (slice(None),) * axis + (chosen,)
+            return leaf.at[where].set(new, mode="drop")
+
+        return _over_neurons(put, few, self, few)
+
     def frame(self, course: Course) -> Frame:
         return sample_frame(course, self.pattern) if self.nodes is None else self.nodes
 
@@ -105,6 +119,32 @@ class Walk(eqx.Module):
 
     def total_growth(self) -> PerNeuron:
         return total_growth(self.growth, self.exponent)
+
+
+def _over_neurons(function, record: Walk, *walks: Walk) -> Walk:
+    """function(*leaves, axis of the neurons) of what belongs to neurons; the rest of `record`."""
+
+    def first(walk: Walk):
+        return (
+            walk.index, walk.time, walk.target, walk.reduced.output, walk.reduced.balance,
+            walk.preactivation, walk.combination, walk.kept, walk.growth, walk.exponent,
+            walk.pattern, walk.armed, walk.pending,
+        )  # fmt: skip
+
+    def second(walk: Walk):
+        one = (walk.reduced.overlap,)
+        return one if walk.nodes is None else (*one, walk.nodes.force)
+
+    def third(walk: Walk):
+        return () if walk.nodes is None else (walk.nodes.inner,)
+
+    new = record
+    for axis, fields in enumerate((first, second, third)):
+        if not fields(record):
+            continue
+        leaves = jax.tree.map(lambda *ls: function(*ls, axis), *map(fields, walks))  # noqa: B023
+        new = eqx.tree_at(fields, new, leaves)
+    return new
 
 
 def kink_of(course: Course, walk: Walk, neuron, sample, residual) -> jax.Array:
