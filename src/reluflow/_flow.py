@@ -21,7 +21,7 @@ from ._saving import Schedule
 from ._solution import RESULTS, Solution
 
 _MAX_STEPS = 10_000_000
-_MAX_SAVED_STEPS = 4096
+_MAX_STORED_STEPS = 4096
 
 _NO_REVERSE = (
     "rf.flow cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev): its loop "
@@ -64,12 +64,14 @@ def flow(
             is as exact as one of size 1.
         atol: an absolute tolerance on the weights, added to it. Zero by default, and anything
             above the size of the initialisation would miss its alignment.
-        saveat: `diffrax.SaveAt` with `t0`, `t1`, `ts`, `steps`, and `fn(t, net, data)`. Saved
-            states are as exact as the final one: `rf.Boost` sends the neurons through the step
-            again, and the steps of `rf.RungeKutta` end at the times asked for.
+        saveat: `diffrax.SaveAt` with `t0`, `t1`, `ts`, `steps`, `dense`, and `fn(t, net, data)`.
+            Saved states are as exact as the final one: `rf.Boost` sends the neurons through the
+            step again, and the steps of `rf.RungeKutta` end at the times asked for. With `dense`
+            every accepted step is stored, for `Solution.evaluate`.
         stop_loss: end where the loss falls to this, located like an event.
-        max_steps: of attempted steps. With `saveat.steps` it also bounds the buffer of saved
-            states, and defaults to 4096; otherwise to 10 million.
+        max_steps: of attempted steps; 10 million by default. With `saveat.steps` or
+            `saveat.dense` it is also the length of the buffers, which are reserved as a whole, and
+            defaults to 4096. A run that needs more ends with the result `max_steps_reached`.
         max_events: the length of the event buffers; 4 (neurons)(samples) + 256 by default.
         progress_meter: of diffrax.
         throw: raise on failure; otherwise look at `sol.result`. Use False under `jax.vmap` to
@@ -93,8 +95,8 @@ def flow(
     if not isinstance(saveat, diffrax.SaveAt):
         raise TypeError(f"Argument `saveat` must be a diffrax.SaveAt, but it is {saveat!r}.")
     if max_steps is None:
-        saves_steps = getattr(saveat.subs, "steps", 0)
-        max_steps = _MAX_SAVED_STEPS if saves_steps else _MAX_STEPS
+        stores = getattr(saveat.subs, "steps", 0) or saveat.dense
+        max_steps = _MAX_STORED_STEPS if stores else _MAX_STEPS
     max_events = 4 * net.neurons * data.samples + 256 if max_events is None else max_events
     check_positive_int("max_steps", max_steps)
     check_positive_int("max_events", max_events)

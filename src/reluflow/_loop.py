@@ -15,6 +15,7 @@ from jaxtyping import Array, Int
 from ._dataset import Dataset
 from ._field import Problem
 from ._integrator import AbstractDenseIntegrator, AbstractIntegrator, Report
+from ._interpolation import StoredSteps
 from ._loss import loss
 from ._network import Network
 from ._saving import Saved, Schedule
@@ -36,12 +37,13 @@ class Carry(eqx.Module):
     num_sweeps: Int[Array, ""]
     # what is kept
     saved: Saved
+    stored: StoredSteps
     events: Events
     meter: Any
 
     def buffers(self):
         """What is written in place."""
-        return self.saved.buffers(), self.events.buffers()
+        return self.saved.buffers(), self.stored.buffers(), self.events.buffers()
 
 
 class Run(eqx.Module):
@@ -71,9 +73,9 @@ class Run(eqx.Module):
         )
         report = self.integrator.report(self.problem, state)
         saved = Saved.empty(self.schedule, self.net, self.data)
-        events = Events.empty(self.max_events)
-        zero = jnp.array(0)
-        return Carry(state, report, zero, zero, zero, zero, zero, saved, events, self.meter.init())
+        stored = StoredSteps.empty(self.integrator, state, self.schedule.stored)
+        events, meter, zero = Events.empty(self.max_events), self.meter.init(), jnp.array(0)
+        return Carry(state, report, zero, zero, zero, zero, zero, saved, stored, events, meter)
 
     def step(self, carry: Carry) -> Carry:
         t0, t1 = self.interval
@@ -95,6 +97,7 @@ class Run(eqx.Module):
             num_evaluations=carry.num_evaluations + report.evaluations,
             num_sweeps=carry.num_sweeps + report.sweeps,
             saved=self._save(carry.saved, state, report, num_accepted),
+            stored=carry.stored.add(self.integrator, carry.state, state, report),
             events=events,
             meter=self.meter.step(carry.meter, (report.time - t0) / (t1 - t0)),
         )
@@ -127,7 +130,10 @@ class Run(eqx.Module):
             "t_final": time,
             "loss_final": loss(final, self.data),
         }
-        return Solution(saved.ts, saved.losses, saved.values, final, carry.events, result, stats)
+        return Solution(
+            saved.ts, saved.losses, saved.values, final, carry.events, result, stats,
+            carry.stored.interpolation(self.integrator, self.problem),
+        )  # fmt: skip
 
     # What is saved inside the last step
 
