@@ -119,7 +119,7 @@ def test_a_thousand_times_cost_no_step():
     alone = solved("five points", "boost")
     for count in ("num_steps", "num_sweeps"):
         assert int(sol.stats[count]) == int(alone.stats[count])
-    some = np.arange(0, 1000, 20)[:50].tolist() + [999]
+    some = [*range(0, 1000, 20), 999]
     nets = sol.evaluate(ts[some])
     assert np.max(differences(nets, lane(sol.networks, np.array(some)), 51)) < 1e-11
 
