@@ -166,7 +166,7 @@ def _iterate(
     """One sweep, and what follows from it for the next."""
     used, bound = carry.unknowns, question.bound
     swept = _sweep(question, used, carry.since == 0, places)
-    kink = _first_kink(swept.end.events, used.length, question.tolerance, bound, differentiated)
+    kink = _first_kink(question, swept.end.events, used.length, differentiated)
     cut = (kink < 1.0) & ends_at_kinks
     fresh = (carry.since == 0) & ~cut
     factors = jax.lax.cond(
@@ -209,15 +209,18 @@ def _corrected(swept: Swept, used: Unknowns, change) -> Unknowns:
     return Unknowns(nodes, fine, used.length)
 
 
-def _first_kink(events: StepEvents, length, tolerance, bound, differentiated: bool) -> Scalar:
+def _first_kink(question: Question, events: StepEvents, length, differentiated: bool) -> Scalar:
     """Where the first kink of r is that a polynomial would miss by more than the tolerance.
 
-    A derivative of r jumps where r kinks, and kinks where r'' jumps: a polynomial misses more of
+    A derivative of r jumps where r kinks, by the kink times that of the event's time, which is
+    of the order of the neurons' own time; and it kinks where r'' jumps. A polynomial misses more of
     it than of r. Where it is asked for, weaker kinks end a step, and the ends of slides do.
     """
-    s = events.time
-    scale = 0.03 * bound * events.kink * length**2
+    s, tolerance = events.time, question.tolerance
+    scale = 0.03 * question.bound * events.kink * length**2
     if differentiated:
+        own = 1.0 / (question.bound * jnp.linalg.norm(question.problem.labels))
+        scale = scale * jnp.maximum(own / length, 1.0)
         tolerance = jnp.maximum(_STRICTER * tolerance, jnp.minimum(tolerance, _STRICTEST))
     else:
         scale = jnp.where(events.before == SLIDING, 0.0, scale)
@@ -320,7 +323,7 @@ def _anchored(events: StepEvents, tangents: Float[Array, "2 places"]) -> Scalar:
     """
     index = jnp.argmax(jnp.where(_present(events), events.kink * events.time, -1.0))
     own, by_length = tangents[:, index]
-    moves = jnp.any(_present(events)) & (by_length != 0.0)
+    moves = jnp.any(_present(events)) & (events.time[index] > 0.5) & (by_length != 0.0)
     return jnp.where(moves, -own / jnp.where(moves, by_length, 1.0), 0.0)
 
 
