@@ -30,6 +30,12 @@ _NO_REVERSE = (
 )
 
 
+_NO_FORWARD = (
+    "rf.flow cannot be differentiated with integrator=rf.RungeKutta(): its root finding and step "
+    "size control have no derivative. Use jax.jvp or jax.jacfwd with integrator=rf.Boost()."
+)
+
+
 def flow(
     net: Network,
     data: Dataset,
@@ -78,7 +84,8 @@ def flow(
             let each lane report its own.
 
     Returns:
-        `rf.Solution`. Works under `jax.jit` and `jax.vmap`, in float64.
+        `rf.Solution`. Works under `jax.jit` and `jax.vmap`, in float64; with `rf.Boost` also
+        under `jax.jvp` and `jax.jacfwd`, through all events.
 
     Raises:
         ValueError, TypeError: bad arguments, before anything is compiled.
@@ -109,10 +116,10 @@ def flow(
         )
     schedule = Schedule.of(saveat, t0, t1, max_steps)
     meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter
-    sol = _integrate(
-        integrator.prepare(data), net, data, schedule, (t0, t1), (rtol, atol), stop,
-        jnp.asarray(max_steps), max_events, meter,
-    )  # fmt: skip
+    asked = (net, data, schedule, (t0, t1), (rtol, atol), stop)
+    if isinstance(integrator, RungeKutta):
+        asked = eqxi.nondifferentiable(asked, msg=_NO_FORWARD)
+    sol = _integrate(integrator.prepare(data), *asked, jnp.asarray(max_steps), max_events, meter)
     sol = eqxi.nondifferentiable_backward(sol, msg=_NO_REVERSE)
     good = (sol.result == RESULTS.successful) | (sol.result == RESULTS.loss_reached)
     return sol.result.error_if(sol, ~good) if throw else sol
