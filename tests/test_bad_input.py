@@ -101,7 +101,7 @@ FLOWS = [
     ({"saveat": diffrax.SaveAt(ts=[0.5, 2.0])}, ["`saveat.ts`", "[t0, t1]"]),
     ({"saveat": diffrax.SaveAt(ts=[-0.5])}, ["`saveat.ts`", "[t0, t1]"]),
     ({"saveat": diffrax.SaveAt(ts=[np.nan])}, ["`saveat.ts`"]),
-    ({"saveat": diffrax.SaveAt(dense=True)}, ["`saveat`", "dense"]),
+    ({"saveat": diffrax.SaveAt(dense=True, made_jump=True)}, ["`saveat`", "made_jump"]),
     ({"saveat": diffrax.SaveAt(t1=True, solver_state=True)}, ["`saveat`"]),
 ]
 

@@ -1,38 +1,38 @@
-"""START HERE: `rf.flow`, and its loop, as init / step / terminate / postprocess.
+"""START HERE: `rf.flow`, its arguments and what it refuses; its loop is in `_loop.py`.
 
-    theta' = -grad L(theta),    L = 1/(2n) sum_k (h(x_k) - y_k)^2
-
-The integrator object decides how one step is taken; the loop only counts, saves and records.
+theta' = -grad L(theta),    L = 1/(2n) sum_k (h(x_k) - y_k)^2
 """
-
-from typing import Any
 
 import diffrax
 import equinox as eqx
 import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
 
 from ._boost import Boost
 from ._checks import as_float64, check_positive_int, is_concrete, require_x64
 from ._dataset import Dataset
 from ._field import Problem
-from ._integrator import AbstractDenseIntegrator, AbstractIntegrator, Report
-from ._loss import loss
+from ._integrator import AbstractIntegrator
+from ._loop import Run
 from ._network import Network
 from ._runge_kutta import RungeKutta
-from ._saving import Saved, Schedule
-from ._solution import RESULTS, Events, Solution
+from ._saving import Schedule
+from ._solution import RESULTS, Solution
 
 _MAX_STEPS = 10_000_000
-_MAX_SAVED_STEPS = 4096
-_CHUNK = 32  # saves in one iteration, at most
+_MAX_STORED_STEPS = 4096
 
 _NO_REVERSE = (
     "rf.flow cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev): its loop "
     "has no bound that memory could be reserved for. Use forward mode, jax.jvp or jax.jacfwd, with "
     "integrator=rf.Boost()."
+)
+
+
+_NO_FORWARD = (
+    "rf.flow cannot be differentiated with integrator=rf.RungeKutta(): its root finding and step "
+    "size control have no derivative. Use jax.jvp or jax.jacfwd with integrator=rf.Boost()."
 )
 
 
@@ -70,19 +70,22 @@ def flow(
             is as exact as one of size 1.
         atol: an absolute tolerance on the weights, added to it. Zero by default, and anything
             above the size of the initialisation would miss its alignment.
-        saveat: `diffrax.SaveAt` with `t0`, `t1`, `ts`, `steps`, and `fn(t, net, data)`. Saved
-            states are as exact as the final one: `rf.Boost` sends the neurons through the step
-            again, and the steps of `rf.RungeKutta` end at the times asked for.
+        saveat: `diffrax.SaveAt` with `t0`, `t1`, `ts`, `steps`, `dense`, and `fn(t, net, data)`.
+            Saved states are as exact as the final one: `rf.Boost` sends the neurons through the
+            step again, and the steps of `rf.RungeKutta` end at the times asked for. With `dense`
+            every accepted step is stored, for `Solution.evaluate`.
         stop_loss: end where the loss falls to this, located like an event.
-        max_steps: of attempted steps. With `saveat.steps` it also bounds the buffer of saved
-            states, and defaults to 4096; otherwise to 10 million.
+        max_steps: of attempted steps; 10 million by default. With `saveat.steps` or
+            `saveat.dense` it is also the length of the buffers, which are reserved as a whole, and
+            defaults to 4096. A run that needs more ends with the result `max_steps_reached`.
         max_events: the length of the event buffers; 4 (neurons)(samples) + 256 by default.
         progress_meter: of diffrax.
         throw: raise on failure; otherwise look at `sol.result`. Use False under `jax.vmap` to
             let each lane report its own.
 
     Returns:
-        `rf.Solution`. Works under `jax.jit` and `jax.vmap`, in float64.
+        `rf.Solution`. Works under `jax.jit` and `jax.vmap`, in float64; with `rf.Boost` also
+        under `jax.jvp` and `jax.jacfwd`, through all events.
 
     Raises:
         ValueError, TypeError: bad arguments, before anything is compiled.
@@ -99,8 +102,8 @@ def flow(
     if not isinstance(saveat, diffrax.SaveAt):
         raise TypeError(f"Argument `saveat` must be a diffrax.SaveAt, but it is {saveat!r}.")
     if max_steps is None:
-        saves_steps = getattr(saveat.subs, "steps", 0)
-        max_steps = _MAX_SAVED_STEPS if saves_steps else _MAX_STEPS
+        stores = getattr(saveat.subs, "steps", 0) or saveat.dense
+        max_steps = _MAX_STORED_STEPS if stores else _MAX_STEPS
     max_events = 4 * net.neurons * data.samples + 256 if max_events is None else max_events
     check_positive_int("max_steps", max_steps)
     check_positive_int("max_events", max_events)
@@ -113,139 +116,23 @@ def flow(
         )
     schedule = Schedule.of(saveat, t0, t1, max_steps)
     meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter
-    sol = _integrate(
-        integrator.prepare(data), net, data, schedule, (t0, t1), (rtol, atol), stop,
-        jnp.asarray(max_steps), max_events, meter,
-    )  # fmt: skip
+    asked = (net, data, schedule, (t0, t1), (rtol, atol), stop)
+    if isinstance(integrator, RungeKutta):
+        asked = eqxi.nondifferentiable(asked, msg=_NO_FORWARD)
+    sol = _integrate(integrator.prepare(data), *asked, jnp.asarray(max_steps), max_events, meter)
     sol = eqxi.nondifferentiable_backward(sol, msg=_NO_REVERSE)
     good = (sol.result == RESULTS.successful) | (sol.result == RESULTS.loss_reached)
     return sol.result.error_if(sol, ~good) if throw else sol
-
-
-class _Carry(eqx.Module):
-    # the flow
-    state: Any
-    report: Report
-    # the counts
-    num_steps: Int[Array, ""]
-    num_accepted: Int[Array, ""]
-    num_ambiguous: Int[Array, ""]
-    num_evaluations: Int[Array, ""]
-    num_sweeps: Int[Array, ""]
-    # what is kept
-    saved: Saved
-    events: Events
-    meter: Any
 
 
 @eqx.filter_jit
 def _integrate(
     integrator, net, data, schedule, interval, tolerances, stop_loss, max_steps, max_events, meter
 ) -> Solution:
-    problem = Problem.of(data)
-    t0, t1 = interval
-    dense = isinstance(integrator, AbstractDenseIntegrator)
-    saves_inside = dense and schedule.inside
-
-    def init() -> _Carry:
-        state = integrator.init(problem, net, t0, tolerances, stop_loss)
-        report = integrator.report(problem, state)
-        saved, events = Saved.empty(schedule, net, data), Events.empty(max_events)
-        zero = jnp.array(0)
-        return _Carry(state, report, zero, zero, zero, zero, zero, saved, events, meter.init())
-
-    def step(carry: _Carry) -> _Carry:
-        waits = carry.saved.next_time(schedule) <= carry.report.time if saves_inside else False
-        limit = t1 if dense else jnp.minimum(t1, carry.saved.next_time(schedule))
-        state, report = _unless(waits, lambda: integrator.step(problem, carry.state, limit), carry)
-        events = carry.events.record(report.switches)
-        result = RESULTS.where(events.full(), RESULTS.event_buffer_full, report.result)
-        report = eqx.tree_at(lambda r: r.result, report, result)
-        num_accepted = carry.num_accepted + _count(report.accepted)
-        return _Carry(
-            state=state,
-            report=report,
-            num_steps=carry.num_steps + 1 - _count(waits),
-            num_accepted=num_accepted,
-            num_ambiguous=carry.num_ambiguous + report.ambiguous,
-            num_evaluations=carry.num_evaluations + report.evaluations,
-            num_sweeps=carry.num_sweeps + report.sweeps,
-            saved=save(carry.saved, state, report, num_accepted),
-            events=events,
-            meter=meter.step(carry.meter, (report.time - t0) / (t1 - t0)),
-        )
-
-    def save(saved: Saved, state, report: Report, num_accepted) -> Saved:
-        now = integrator.network(state)
-        if not dense:
-            return saved.offer(schedule, report, num_accepted, True, now, data)
-        saved = saved.offer(schedule, report, num_accepted, False, now, data)
-        if not saves_inside:
-            return saved
-        times, due = saved.due(schedule, report.time, _CHUNK)
-        nets = jax.lax.cond(
-            jnp.any(due),
-            lambda: integrator.networks_at(problem, state, times),
-            lambda: jax.tree.map(lambda leaf: jnp.stack([leaf] * _CHUNK), now),
-        )
-        return saved.write_all(schedule, times, due, due, nets, data)
-
-    def running(carry: _Carry):
-        good = carry.report.result == RESULTS.successful
-        if dense:
-            due = carry.saved.next_time(schedule) <= carry.report.time
-            return (due & saves_inside) | (
-                (carry.report.time < t1) & good & (carry.num_steps < max_steps)
-            )
-        unfinished = (carry.report.time < t1) | (carry.saved.next_time(schedule) <= t1)
-        return unfinished & good & (carry.num_steps < max_steps)
-
-    def postprocess(carry: _Carry) -> Solution:
-        meter.close(carry.meter)
-        final, time = integrator.network(carry.state), carry.report.time
-        complete = (carry.report.result != RESULTS.successful) | (time >= t1)
-        result = RESULTS.where(complete, carry.report.result, RESULTS.max_steps_reached)
-        saved = carry.saved
-        if schedule.at_end:  # the state at t1, or wherever the run ended before
-            missing = saved.reached < schedule.times.shape[0] - 1
-            saved = saved.write(schedule, time, missing, missing, final, data)
-        stats = {
-            "num_steps": carry.num_steps,
-            "num_accepted_steps": carry.num_accepted,
-            "num_rejected_steps": carry.num_steps - carry.num_accepted,
-            "num_events": carry.events.count,
-            "num_field_evaluations": jnp.maximum(carry.num_evaluations, -1),
-            "num_sweeps": carry.num_sweeps,
-            "num_ambiguous": carry.num_ambiguous,
-            "t_final": time,
-            "loss_final": loss(final, data),
-        }
-        return Solution(saved.ts, saved.losses, saved.values, final, carry.events, result, stats)
-
-    def buffers(carry: _Carry):
-        return carry.saved.buffers(), carry.events.buffers()
-
-    final = eqxi.while_loop(running, step, init(), buffers=buffers, kind="lax")
-    return postprocess(final)
-
-
-def _count(happened) -> jax.Array:
-    return jnp.asarray(happened).astype(jnp.asarray(0).dtype)
-
-
-def _unless(waits, advance, carry: _Carry):
-    """A step, or, where saves of the last one are still to be written, the last one again."""
-    if waits is False:
-        return advance()
-
-    def hold():
-        nothing = jax.tree.map(jnp.zeros_like, carry.report)
-        nothing = eqx.tree_at(
-            lambda r: (r.time, r.result), nothing, (carry.report.time, carry.report.result)
-        )
-        return carry.state, nothing
-
-    return jax.lax.cond(waits, hold, advance)
+    return Run(
+        integrator, Problem.of(data), net, data, schedule, interval, tolerances, stop_loss,
+        max_steps, max_events, meter,
+    ).solve()  # fmt: skip
 
 
 def _scalar(name: str, value) -> jax.Array:

@@ -4,7 +4,7 @@ import abc
 from typing import Generic, TypeVar
 
 import equinox as eqx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ._dataset import Dataset
 from ._field import Problem
@@ -58,6 +58,14 @@ class AbstractIntegrator(eqx.Module, Generic[_State]):
     @abc.abstractmethod
     def network(self, state: _State) -> Network:
         """The network where the state stands."""
+
+    @abc.abstractmethod
+    def passage(self, before: _State, after: _State) -> PyTree[Array]:
+        """What has to be kept of the accepted step between two states to take it again."""
+
+    @abc.abstractmethod
+    def network_within(self, problem: Problem, passage: PyTree[Array], time: Scalar) -> Network:
+        """The network at a time within that step, as exact as its end."""
 
 
 class AbstractDenseIntegrator(AbstractIntegrator[_State]):

@@ -26,6 +26,8 @@ from ._dataset import Dataset
 from ._field import Pattern, Problem, velocity
 from ._integrator import AbstractIntegrator, Report
 from ._network import Network
+from ._restep import Passage, restep
+from ._shapes import Scalar
 from ._sliding import check_max_sliding, room_for_sliding
 from ._solution import RESULTS, Switches
 from ._state import (
@@ -118,7 +120,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         _, controller = self.controller.init(
             field_term(), zero, zero, no_gain(state), step_size, args, None, self._error_order()
         )
-        solver = self._solver(state).init(field_term(), zero, step_size, no_gain(state), args)
+        solver = self._solver(state.rtol).init(field_term(), zero, step_size, no_gain(state), args)
         return eqx.tree_at(
             lambda s: (s.step_size, s.controller, s.solver),
             state,
@@ -128,7 +130,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
 
     def step(self, problem, state, limit) -> tuple[RungeKuttaState, Report]:
         trial = attempt(
-            self._solver(state), self.controller, problem, state, limit, self._error_order()
+            self._solver(state.rtol), self.controller, problem, state, limit, self._error_order()
         )
         turns = (trial.keep & ~trial.crossing & trial.arrived) | jnp.any(state.pending)
         accepts = (trial.keep & ~trial.crossing) | turns
@@ -157,6 +159,12 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
 
     def network(self, state: RungeKuttaState) -> Network:
         return Network(state.total_log_scale(), state.output, state.hidden)
+
+    def passage(self, before: RungeKuttaState, after: RungeKuttaState) -> Passage:
+        return Passage.of(before)
+
+    def network_within(self, problem: Problem, passage: Passage, time) -> Network:
+        return restep(self._solver(passage.rtol), problem, passage, time)
 
     def _evaluations_per_step(self) -> int:
         """Of the field, in one attempted step; -1 for implicit solvers, which do not tell.
@@ -224,12 +232,12 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
     def _error_order(self):
         return self.solver.error_order(field_term())
 
-    def _solver(self, state: RungeKuttaState) -> diffrax.AbstractSolver:
+    def _solver(self, tolerance: Scalar) -> diffrax.AbstractSolver:
         """The solver; an implicit one solves its stages ten times tighter than the step."""
         if not isinstance(self.solver, diffrax.AbstractImplicitSolver):
             return self.solver
         finder = self.solver.root_finder
-        tight = {"rtol": 0.1 * state.rtol, "atol": 0.1 * state.rtol, "norm": optimistix.max_norm}
+        tight = {"rtol": 0.1 * tolerance, "atol": 0.1 * tolerance, "norm": optimistix.max_norm}
         # What the user has set is a number, or a function; diffrax marks the rest by an object.
         unset = [
             name

@@ -23,34 +23,39 @@ class Schedule(eqx.Module):
         reached.
     every: save after each so many accepted steps; 0 for never.
     length: how many saves there can be.
+    stored: for how many steps there is room for a dense output; 0 where none is asked for.
     """
 
     times: Float[Array, " times"]
     every: int = eqx.field(static=True)
     length: int = eqx.field(static=True)
+    stored: int = eqx.field(static=True)
     at_end: bool = eqx.field(static=True)
     inside: bool = eqx.field(static=True)  # whether there are times before t1
     fn: Callable = eqx.field(static=True)
 
     @classmethod
     def of(cls, saveat: diffrax.SaveAt, t0: Scalar, t1: Scalar, max_steps: int) -> "Schedule":
-        sub = saveat.subs
+        # diffrax knows no SubSaveAt that saves nothing: None is what a mere dense output has.
+        sub = diffrax.SubSaveAt(t1=True) if saveat.subs is None else saveat.subs
+        at_end = sub.t1 and saveat.subs is not None
         extra = (saveat.solver_state, saveat.controller_state, saveat.made_jump)
-        if saveat.dense or any(extra) or not isinstance(sub, diffrax.SubSaveAt):
+        if any(extra) or not isinstance(sub, diffrax.SubSaveAt):
             raise ValueError(
-                "Argument `saveat` must use only `t0`, `t1`, `ts`, `steps` and `fn`, but it is "
-                f"{saveat!r}."
+                "Argument `saveat` must use only `t0`, `t1`, `ts`, `steps`, `dense` and `fn`, but "
+                f"it is {saveat!r}."
             )
         middle = jnp.zeros((0,)) if sub.ts is None else as_float64("saveat.ts", sub.ts)
         _check_times(middle, t0, t1)
         parts = [t0[None]] if sub.t0 else []
         parts.append(middle)
-        parts += [t1[None]] if sub.t1 else []
+        parts += [t1[None]] if at_end else []
         times = jnp.concatenate([*parts, jnp.full((1,), jnp.inf)])
         every = int(sub.steps)
         length = times.shape[0] - 1 + (max_steps // every if every else 0)
         inside = bool(sub.t0) or middle.shape[0] > 0
-        return cls(times, every, length, bool(sub.t1), inside, sub.fn)
+        stored = max_steps if saveat.dense else 0
+        return cls(times, every, length, stored, bool(at_end), inside, sub.fn)
 
 
 def _check_times(times, t0, t1) -> None:

@@ -1,12 +1,15 @@
 """What an integration returns: the trajectory, its events, and how it ended."""
 
+from typing import Any
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from . import _modes
-from ._checks import is_concrete
+from ._checks import as_float64, is_concrete
 from ._network import Network
 
 
@@ -144,6 +147,7 @@ class Solution(eqx.Module):
         events: the changes of mode on the way.
         result: a member of `rf.RESULTS`; its message says what to try.
         stats: counts of the work done, and `t_final`, the time at which the run ended.
+        interpolation: the stored steps, for `evaluate`; None without `SaveAt(dense=True)`.
     """
 
     ts: Float[Array, "*#batch time"]
@@ -153,6 +157,45 @@ class Solution(eqx.Module):
     events: Events
     result: RESULTS
     stats: dict[str, PyTree]
+    interpolation: Any = None
+
+    def evaluate(self, t) -> Network:
+        """The network at time t, as exact as the ends of the steps. Needs `SaveAt(dense=True)`.
+
+        The stored step that holds t is taken again, up to t. Works under `jax.jit`; for a batch of
+        solutions, `jax.vmap(lambda sol, t: sol.evaluate(t))(sols, ts)`. With `rf.Boost` it can be
+        differentiated in forward mode, in t too.
+
+        Arguments:
+            t: times in [t0, t_final], a scalar or an array of any shape.
+
+        Returns:
+            `rf.Network`, with the shape of `t` as its leading axes.
+
+        Raises:
+            ValueError: no dense output was asked for, or t lies outside (RuntimeError where t is
+                known only when the compiled program runs).
+        """
+        t = as_float64("t", t)
+        if self.interpolation is None:
+            raise ValueError(
+                "Argument `saveat` of rf.flow must be diffrax.SaveAt(dense=True) for "
+                "`Solution.evaluate`, but this solution was made without it."
+            )
+        begins, last = self.interpolation.steps.begins, self.stats["t_final"]
+        if jnp.ndim(last) > 0:
+            raise ValueError(
+                "`Solution.evaluate` must be called on a single solution, but this one has lanes "
+                f"{jnp.shape(last)}; use jax.vmap(lambda sol, t: sol.evaluate(t))(sols, ts)."
+            )
+        outside = ~((begins[0] <= t) & (t <= last))  # NaN is outside too
+        if is_concrete(outside) and np.any(outside):
+            raise ValueError(
+                f"Argument `t` must lie in [t0, t_final] = [{begins[0]}, {last}], but it is {t}."
+            )
+        t = eqx.error_if(t, outside, "Argument `t` must lie in [t0, t_final], but it does not.")
+        nets = self.interpolation.evaluate(t.ravel() if t.ndim else t)
+        return jax.tree.map(lambda leaf: leaf.reshape(t.shape + leaf.shape[min(t.ndim, 1) :]), nets)
 
     def __str__(self) -> str:
         if not is_concrete(self.ts):

@@ -61,12 +61,12 @@ class RungeKuttaState(eqx.Module):
         return SLACK * self.size()[:, None] * problem.length
 
 
-def starting_point(state: RungeKuttaState) -> Neurons:
+def starting_point(state) -> Neurons:
     """Where a step starts: nothing gained yet."""
     return Neurons(state.output, jnp.zeros_like(state.preactivation), state.preactivation)
 
 
-def no_gain(state: RungeKuttaState) -> Gain:
+def no_gain(state) -> Gain:
     return Gain(state.output, jnp.zeros_like(state.preactivation))
 
 

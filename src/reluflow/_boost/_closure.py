@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._branch import run_if
 from .._field import Problem
+from .._modes import SLIDING
 from .._shapes import PerSample, Scalar
 from .._solution import RESULTS
 from ._collocation import (
@@ -36,6 +37,9 @@ from ._walk import Course, StepEvents
 
 _MAX_SWEEPS = 12
 _TANGENT_SWEEPS = 12
+# Which kinks end a step that is differentiated: down to this much of the tolerance, but a kink
+# must stay behind the end of its step by more than rounding.
+_STRICTER, _STRICTEST = 1e-4, 1e-12
 _EPS = float(np.finfo(np.float64).eps)
 _AT_POINTS = basis_at(POINTS).T
 
@@ -101,7 +105,7 @@ def attempt(question: Question, places: int, ends_at_kinks: bool = True) -> Atte
 
     Its derivative is that of the fixed point: see `_tangent`.
     """
-    return _attempt(question, places=places, ends_at_kinks=ends_at_kinks)
+    return _attempt(question, places=places, ends_at_kinks=ends_at_kinks, differentiated=False)
 
 
 class _Iterate(eqx.Module):
@@ -119,9 +123,11 @@ class _Iterate(eqx.Module):
 
 
 @eqx.filter_custom_jvp
-def _attempt(question: Question, *, places: int, ends_at_kinks: bool) -> Attempt:
+def _attempt(
+    question: Question, *, places: int, ends_at_kinks: bool, differentiated: bool = False
+) -> Attempt:
     def iterate(carry):
-        return _iterate(question, carry, places, ends_at_kinks)
+        return _iterate(question, carry, places, ends_at_kinks, differentiated)
 
     def enough(length):
         return 0.1 * question.tolerance + question.rounding() * length
@@ -172,11 +178,13 @@ def _sweep(question: Question, unknowns: Unknowns, wants_kernels, places: int) -
     return sweep(course, start, noise, places, wants_kernels)
 
 
-def _iterate(question: Question, carry: _Iterate, places: int, ends_at_kinks: bool) -> _Iterate:
+def _iterate(
+    question: Question, carry: _Iterate, places: int, ends_at_kinks: bool, differentiated: bool
+) -> _Iterate:
     """One sweep, and what follows from it for the next."""
     used, bound = carry.unknowns, question.bound
     swept = _sweep(question, used, carry.since == 0, places)
-    kink = _first_kink(swept.end.events, used.length, question.tolerance, bound)
+    kink = _first_kink(question, swept.end.events, used.length, differentiated)
     cut = (kink < 1.0) & ends_at_kinks
     fresh = (carry.since == 0) & ~cut
     factors = run_if(fresh, lambda _: _factorise(swept.kernels, used.length), carry.factors)
@@ -219,10 +227,21 @@ def _corrected(swept: Swept, used: Unknowns, change) -> Unknowns:
     return Unknowns(nodes, fine, used.length)
 
 
-def _first_kink(events: StepEvents, length, tolerance, bound) -> Scalar:
-    """Where the first kink of r is that a polynomial would miss by more than the tolerance."""
-    s = events.time
-    scale = 0.03 * bound * events.kink * length**2
+def _first_kink(question: Question, events: StepEvents, length, differentiated: bool) -> Scalar:
+    """Where the first kink of r is that a polynomial would miss by more than the tolerance.
+
+    A derivative of r jumps where r kinks, by the kink times that of the event's time, which is
+    of the order of the neurons' own time; and it kinks where r'' jumps. A polynomial misses more of
+    it than of r. Where it is asked for, weaker kinks end a step, and the ends of slides do.
+    """
+    s, tolerance = events.time, question.tolerance
+    scale = 0.03 * question.bound * events.kink * length**2
+    if differentiated:
+        own = 1.0 / (question.bound * jnp.linalg.norm(question.problem.labels))
+        scale = scale * jnp.maximum(own / length, 1.0)
+        tolerance = jnp.maximum(_STRICTER * tolerance, jnp.minimum(tolerance, _STRICTEST))
+    else:
+        scale = jnp.where(events.before == SLIDING, 0.0, scale)
     strong = _present(events) & (scale * jnp.minimum(s, 1.0 - s) > 0.3 * tolerance)
     # The step may end a little later, so that the kink stays behind: x (x - s) scale is missed.
     allowed = 0.1 * tolerance / jnp.where(strong, scale, 1.0)
@@ -277,36 +296,41 @@ def _error(last: _Iterate, bound) -> Scalar:
 
 
 @_attempt.def_jvp
-def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool):
+def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, differentiated: bool):
     """The derivative of the fixed point, by the same iteration on the tangents.
 
     A derivative of r jumps where a kink moves. In a step that was cut at a kink the length
-    therefore moves with it, which keeps the kink at its place in the step.
+    therefore moves with it, which keeps the kink at its place in the step: by how much follows
+    from two derivatives, that for a fixed length, and that by the length.
     """
     (question,), (direction,) = primals, tangents
-    solved = _attempt(question, places=places, ends_at_kinks=ends_at_kinks)
+    solved = _attempt(question, places=places, ends_at_kinks=ends_at_kinks, differentiated=True)
     fixed = solved.unknowns
-    direction = _zeros_for_none(question, direction)
 
     def once(question: Question, unknowns: Unknowns) -> Unknowns:
         swept = _sweep(question, unknowns, jnp.array(False), places)
         new = _corrected(swept, unknowns, _correction(solved.factors, swept, unknowns))
-        length = _anchored(swept.end.events, unknowns.length)
-        length = jnp.where(solved.shortened, length, question.length)
-        return Unknowns(new.nodes, new.fine.at[0].set(question.residual), length)
-
-    def again(_, tangent):
-        return eqx.filter_jvp(once, (question, fixed), (direction, tangent))[1]
-
-    zero = jax.tree.map(jnp.zeros_like, fixed)
-    tangent = jax.lax.fori_loop(0, _TANGENT_SWEEPS, again, zero)
+        return Unknowns(new.nodes, new.fine.at[0].set(question.residual), unknowns.length)
 
     def finish(question: Question, unknowns: Unknowns) -> tuple[Swept, Unknowns]:
         return _sweep(question, unknowns, jnp.array(False), places), unknowns
 
-    swept_tangent, unknowns_tangent = eqx.filter_jvp(
-        finish, (question, fixed), (direction, tangent)
-    )[1]
+    def derivative(direction, length):
+        zero = eqx.tree_at(lambda u: u.length, jax.tree.map(jnp.zeros_like, fixed), length)
+
+        def again(_, tangent):
+            return eqx.filter_jvp(once, (question, fixed), (direction, tangent))[1]
+
+        tangent = jax.lax.fori_loop(0, _TANGENT_SWEEPS, again, zero)
+        return eqx.filter_jvp(finish, (question, fixed), (direction, tangent))[1]
+
+    direction = _zeros_for_none(question, direction)
+    both = jax.tree.map(lambda t: jnp.stack([t, jnp.zeros_like(t)]), direction)
+    lengths = jnp.stack([jnp.where(solved.shortened, 0.0, direction.length), jnp.ones(())])
+    both = jax.vmap(derivative)(both, lengths)
+    moves = _anchored(solved.swept.end.events, both[0].end.events.time)
+    moves = jnp.where(solved.shortened, moves, 0.0)
+    swept_tangent, unknowns_tangent = jax.tree.map(lambda t: t[0] + moves * t[1], both)
     none = jax.tree.map(lambda leaf: None, solved)
     out = eqx.tree_at(
         lambda a: (a.swept, a.unknowns), none, (swept_tangent, unknowns_tangent),
@@ -315,11 +339,16 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool):
     return solved, out
 
 
-def _anchored(events: StepEvents, length) -> Scalar:
-    """The length, with the derivative that keeps the strongest kink at its place in the step."""
-    s = events.time[jnp.argmax(jnp.where(_present(events), events.kink, -1.0))]
-    moves = jnp.any(_present(events))
-    return length * (1.0 + jnp.where(moves, s - jax.lax.stop_gradient(s), 0.0))
+def _anchored(events: StepEvents, tangents: Float[Array, "2 places"]) -> Scalar:
+    """How the length moves with the kink that ends the step: so that its place there does not.
+
+    Of those that are left in a step the others are weak, or at its very beginning.
+    tangents: of the events' places in the step, with the problem and with the length.
+    """
+    index = jnp.argmax(jnp.where(_present(events), events.kink * events.time, -1.0))
+    own, by_length = tangents[:, index]
+    moves = jnp.any(_present(events)) & (events.time[index] > 0.5) & (by_length != 0.0)
+    return jnp.where(moves, -own / jnp.where(moves, by_length, 1.0), 0.0)
 
 
 def _zeros_for_none(primal, tangent):

@@ -35,6 +35,7 @@ class Passed(eqx.Module):
     start: Start
     hidden: Hidden
     unknowns: Unknowns
+    noise: Scalar
 
 
 class BoostState(eqx.Module):
@@ -71,7 +72,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         noise = 128.0 * _EPS * jnp.max(jnp.abs(problem.labels) + jnp.abs(residual))
         nodes = jnp.broadcast_to(residual, (NUM_NODES, residual.shape[0]))
         fine = jnp.broadcast_to(residual, (len(POINTS), residual.shape[0]))
-        passed = Passed(t0, start, hidden, Unknowns(nodes, fine, jnp.zeros(())))
+        passed = Passed(t0, start, hidden, Unknowns(nodes, fine, jnp.zeros(())), noise)
         return BoostState(
             time=t0, start=start, hidden=hidden, residual=residual, wish=jnp.array(jnp.inf),
             passed=passed, stalled=jnp.array(0), rtol=tolerances[0], atol=tolerances[1],
@@ -149,33 +150,47 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
     def network(self, state: BoostState) -> Network:
         return Network(state.start.log_scale, state.start.output, state.hidden)
 
+    def passage(self, before: BoostState, after: BoostState) -> Passed:
+        return after.passed
+
+    def network_within(self, problem: Problem, passage: Passed, time: Scalar) -> Network:
+        nets = networks_inside(problem, passage, time[None])
+        return jax.tree.map(lambda leaf: leaf[0], nets)
+
     def networks_at(self, problem: Problem, state: BoostState, times) -> Network:
         """The networks at these times, increasing, inside the last accepted step.
 
         The neurons go that way again, under the residual of the step: as exact as its end.
         """
-        return networks_inside(problem, state, times)
+        return networks_inside(problem, state.passed, times)
 
 
-def networks_inside(problem: Problem, state: BoostState, times) -> Network:
+def networks_inside(problem: Problem, passed: Passed, times) -> Network:
     """See `BoostIntegrator.networks_at`, of whose settings it is independent."""
-    passed = state.passed
     under = passed.unknowns
     course = Course(problem, passed.start.log_scale, under.nodes, under.fine, under.length)
-    hops, noise = max_hops(problem, passed.start), state.noise + under.noise()
+    hops, noise = max_hops(problem, passed.start), passed.noise + under.noise()
     length = jnp.where(under.length > 0.0, under.length, 1.0)
+
+    # From point to point, as in a sweep: a hop over several is less exact than the step.
+    stops = jnp.asarray(np.append(POINTS[1:], np.inf))
 
     def save(walk, time):
         goal = jnp.clip((time - passed.begin) / length, 0.0, 1.0)
-        walk = advance(course, walk, jnp.maximum(goal, jnp.max(walk.time)), noise, hops)
+
+        def hop_on(walk, stop):
+            end = jnp.maximum(jnp.minimum(stop, goal), jnp.max(walk.time))
+            return advance(course, walk, end, noise, hops), None
+
+        walk, _ = jax.lax.scan(hop_on, walk, stops)
         start, hidden = arrived(problem, passed.start, passed.hidden, walk)
         return walk, Network(start.log_scale, start.output, hidden)
 
-    walk = depart(course, passed.start, _places(state))
+    walk = depart(course, passed.start, _places(passed))
     return jax.lax.scan(save, walk, times)[1]
 
 
-def _places(state: BoostState) -> int:
+def _places(state: BoostState | Passed) -> int:
     """Of events in one step: every unit twice."""
     return 2 * state.start.preactivation.size + 64
 
@@ -194,7 +209,7 @@ def _moved(problem: Problem, state: BoostState, trial: Attempt, exact_end) -> Bo
     start, hidden = arrived(problem, state.start, state.hidden, trial.swept.end)
     end = state.time + trial.unknowns.length
     time = jnp.where(jnp.isfinite(exact_end), exact_end, end)
-    passed = Passed(state.time, state.start, state.hidden, trial.unknowns)
+    passed = Passed(state.time, state.start, state.hidden, trial.unknowns, state.noise)
     return eqx.tree_at(
         lambda s: (s.time, s.start, s.hidden, s.residual, s.passed, s.stalled),
         state,

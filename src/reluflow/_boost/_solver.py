@@ -35,7 +35,7 @@ class BoostInterpolation(diffrax.AbstractLocalInterpolation):
         share = (t0 - self.t0) / jnp.where(self.t1 > self.t0, self.t1 - self.t0, 1.0)
         passed = self.state.passed
         time = passed.begin + jnp.clip(share, 0.0, 1.0) * passed.unknowns.length
-        nets = networks_inside(self.problem, self.state, time[None])
+        nets = networks_inside(self.problem, passed, time[None])
         return jax.tree.map(lambda leaf: leaf[0], nets)
 
 

@@ -154,8 +154,6 @@ def _turn_full(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
     shape = changed.shape
     residual = turning.residual[at[:, None], jnp.minimum(places, samples - 1)]
     kink = kink_of(course, walk, at[:, None], places, residual)
-    # A unit that ends to slide does so at alpha = 0 or 1: r' is continuous.
-    kink = jnp.where(turning.boundary.before == _modes.SLIDING, 0.0, kink)
     events = walk.events.add(
         changed.ravel(),
         jnp.broadcast_to(walk.time[at][:, None], shape).ravel(),

@@ -43,7 +43,8 @@ class Course(eqx.Module):
 class StepEvents(eqx.Module):
     """The events of one step, in no order; those of time inf are none.
 
-    kink: by how much r' jumps, to the accuracy of a bound.
+    kink: by how much r' jumps, to the accuracy of a bound; where a unit ends to slide, which it
+        does at alpha = 0 or 1, r' is continuous and it is r'' that jumps.
     """
 
     time: Float[Array, " places"]
