@@ -74,6 +74,7 @@ class _State(eqx.Module):
     process: LimitProcess
 
 
+@eqx.filter_jit
 def _jumps(net: Network, data: Dataset, exponent: PerNeuron) -> LimitProcess:
     mask = masks(net, data)
     labels, length = data.y, lengths(data)
