@@ -1,11 +1,16 @@
-"""What orthogonal inputs have in common: the check for them, and who can fit what."""
+"""What orthogonal inputs have in common: the checks for them, and who can fit what."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._checks import is_concrete
 from .._dataset import Dataset
 from .._network import Network
 from .._shapes import PerSample, UnitFlags
+
+# Lengths of inputs that are normalised up to the rounding of a QR factor.
+UNIT_LENGTH = 1e-12
 
 
 def require_orthogonal(data: Dataset, what: str) -> None:
@@ -14,6 +19,21 @@ def require_orthogonal(data: Dataset, what: str) -> None:
         raise ValueError(
             f"Argument `data` must have orthogonal inputs, but it does not: {what} holds for "
             "these alone."
+        )
+
+
+def require_orthonormal(data: Dataset, what: str) -> None:
+    """Raises unless the inputs are orthonormal to rounding; silent where they are traced."""
+    require_orthogonal(data, what)
+    if not is_concrete(data.x):
+        return
+    with jax.ensure_compile_time_eval():
+        length = np.asarray(lengths(data))
+    off = np.flatnonzero(np.abs(length - 1.0) > UNIT_LENGTH)
+    if len(off):
+        raise ValueError(
+            f"Argument `data` must have inputs of length 1, but |x[{off[0]}]| is "
+            f"{length[off[0]]}: {what} holds for these alone."
         )
 
 
