@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 import reluflow as rf
 from reluflow import theory
 
-SCALES = np.array([3.0, 10.0, 30.0])
+SCALES = np.array([3.0, 6.0, 12.0])
 LAZY_TIMES = np.array([0.1, 0.3, 1.0])  # t = time / scale^2
 
 
@@ -89,7 +89,7 @@ def test_the_flow_tends_to_it_as_the_scale_grows(pairs, order):
     distance = np.array([_distance(scale, pairs) for scale in SCALES])
     slopes = np.diff(np.log(distance)) / np.diff(np.log(SCALES))
     np.testing.assert_allclose(slopes, -order, atol=0.15)
-    assert distance[-1] < 1e-4 and _distance(0.3, pairs) > 0.3
+    assert distance[-1] < 1e-3 and _distance(0.3, pairs) > 0.3
 
 
 @pytest.mark.parametrize("bad", ["later"])

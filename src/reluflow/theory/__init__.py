@@ -7,6 +7,8 @@ from ._alignment import S_plus_1 as S_plus_1
 from ._assumptions import Assumption as Assumption
 from ._assumptions import Assumptions as Assumptions
 from ._assumptions import assumptions as assumptions
+from ._convex import Interpolator as Interpolator
+from ._convex import minimal_norm_interpolator as minimal_norm_interpolator
 from ._jumps import limit_process as limit_process
 from ._kernel import KernelFlow as KernelFlow
 from ._kernel import kernel_flow as kernel_flow
@@ -16,6 +18,7 @@ from ._logistic import logistic_law as logistic_law
 from ._minimal_norm import minimal_norm_network as minimal_norm_network
 from ._minimal_norm import minimal_squared_norm as minimal_squared_norm
 from ._minimal_norm import minimal_variation_norm as minimal_variation_norm
+from ._orthogonal import masks as masks
 from ._phases import Phases as Phases
 from ._phases import largest_epsilon as largest_epsilon
 from ._phases import phases as phases
