@@ -267,6 +267,27 @@ def test_a_unit_on_its_boundary_never_fits():
     np.testing.assert_allclose(final(data.x)[sample], data.y[sample], rtol=1e-6)
 
 
+def test_idle_neurons_do_not_grow():
+    """They stay, or, with nothing but active components of the wrong sign, they shrink.
+
+    Not for long: |a_j| = |w_j| is unstable there, and holds to rounding.
+    """
+    data = rf.Dataset(np.eye(SAMPLES), -np.abs(np.asarray(labelled().y)))
+    size, hidden = 1000.0, np.abs(np.asarray(start(0).hidden))
+    hidden[1::2, 3] *= -1.0
+    net = balanced(rf.Network(np.full(NEURONS, -size), np.ones(NEURONS), hidden), hidden)
+    process = limit_process(net, data)
+    assert np.all(process.idle) and int(process.num_jumps) == 0
+    np.testing.assert_array_equal(process.exponents([0.0, 5.0]), -np.ones((2, NEURONS)))
+    begin, soon, late = (
+        np.asarray(n.log_norm()) for n in (net, *(flow(net, data, t).final for t in (150.0, 5e3)))
+    )
+    np.testing.assert_allclose(late[1::2] / size, -1.0, atol=0.01)
+    # What is inactive stays (Lemma 6), so the norm is at least that.
+    assert np.all(late[1::2] >= np.log(-hidden[1::2, 3]) - size - 1e-9)
+    assert np.all(soon[::2] < begin[::2] - 1.9)
+
+
 def test_one_compilation_for_all_seeds():
     data, traces = labelled(), []
 
@@ -285,19 +306,21 @@ def test_one_compilation_for_all_seeds():
             np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
-def test_derivative_of_a_jump_time():
-    """Forward mode: s_1 = n / |y_I| where one neuron fits all that it can first."""
+def test_derivatives():
+    """Forward mode, of the last jump time and of all exponents, against differences."""
     data, net = labelled(), start(SEEDS[0])
     direction = np.random.default_rng(0).normal(size=SAMPLES)
 
-    def last(y):
+    def values(y):
         process = limit_process(net, rf.Dataset(data.x, y))
-        return process.jump_times[process.num_jumps - 1]
+        last = process.jump_times[process.num_jumps - 1]
+        return jnp.append(process.exponents(8.0), last)
 
-    _, slope = jax.jvp(last, (data.y,), (direction,))
+    _, slope = jax.jvp(values, (data.y,), (direction,))
     h = 1e-6
-    difference = (last(data.y + h * direction) - last(data.y - h * direction)) / (2.0 * h)
-    np.testing.assert_allclose(slope, difference, rtol=1e-6)
+    difference = (values(data.y + h * direction) - values(data.y - h * direction)) / (2.0 * h)
+    assert np.all(np.abs(slope[:-1])[np.asarray(values(data.y)[:-1]) < 0.0] > 0.0)
+    np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-8)
 
 
 def test_bad_arguments():

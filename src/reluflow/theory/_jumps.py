@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool
 from .._checks import as_float64, check_finite, is_concrete
 from .._dataset import Dataset
 from .._network import Network
-from .._shapes import PerNeuron, Scalar
+from .._shapes import Inputs, Labels, PerNeuron, Scalar, UnitFlags
 from ._limit_process import LimitProcess
 from ._orthogonal import lengths, masks, require_orthogonal
 
@@ -66,6 +66,27 @@ def limit_process(net: Network, data: Dataset, *, initial_exponents=None) -> Lim
 # time of O(1), during which the others do not move in the clock s.
 
 
+class _Problem(eqx.Module):
+    mask: UnitFlags
+    sign: PerNeuron  # of a_j
+    inputs: Inputs
+    labels: Labels
+    length: Labels  # |x_k|
+
+    def plateau(self, waiting, unfitted, exponent) -> dict:
+        """What is kept of a plateau; neurons that have jumped no longer grow."""
+        alive = jnp.where(self.mask & unfitted, (self.labels * self.length) ** 2, 0.0)
+        square = jnp.sum(alive, axis=1)
+        moving = waiting & (square > 0.0)
+        # Two selections: a derivative of the square root at 0 would be NaN.
+        rate = jnp.sqrt(jnp.where(moving, square, 1.0)) / self.labels.shape[0]
+        loss = jnp.mean(jnp.where(unfitted, self.labels**2, 0.0)) / 2.0
+        return {
+            "losses": loss, "plateau_exponents": exponent,
+            "plateau_rates": jnp.where(moving, rate, 0.0),
+        }  # fmt: skip
+
+
 class _State(eqx.Module):
     time: Scalar
     exponent: PerNeuron
@@ -77,66 +98,49 @@ class _State(eqx.Module):
 @eqx.filter_jit
 def _jumps(net: Network, data: Dataset, exponent: PerNeuron) -> LimitProcess:
     mask = masks(net, data)
-    labels, length = data.y, lengths(data)
-    pull = (labels * length) ** 2
-    neurons, samples = mask.shape
-    jumps = min(neurons, samples)
-
-    def rates(state_waiting, unfitted):
-        alive = jnp.where(mask & unfitted, pull, 0.0)
-        return jnp.where(state_waiting, jnp.sqrt(jnp.sum(alive, axis=1)) / samples, 0.0)
-
-    def loss(unfitted):
-        return jnp.sum(jnp.where(unfitted, labels**2, 0.0)) / (2.0 * samples)
-
-    def goes_on(state: _State):
-        # Rates as they were left by the last jump, so that they need not be computed again.
-        return jnp.any(state.process.plateau_rates[state.process.num_jumps] > 0.0)
-
-    def jump(state: _State) -> _State:
-        done, i = state.process, state.process.num_jumps
-        rate = done.plateau_rates[i]
-        moving = rate > 0.0
-        wait = -state.exponent / jnp.where(moving, rate, 1.0)
-        arrival = jnp.where(moving, state.time + wait, jnp.inf)
-        first = jnp.argmin(arrival)
-        time = arrival[first]
-        alike = jnp.all(mask == mask[first], axis=1) & state.waiting
-        group = alike & (arrival <= time * (1.0 + _ROUNDING))
-        gap = jnp.min(jnp.where(alike, jnp.inf, arrival)) - time
-        fits = mask[first] & state.unfitted
-        unfitted, waiting = state.unfitted & ~fits, state.waiting & ~group
-        exponent = state.exponent + jnp.where(moving, (time - state.time) * rate, 0.0)
-        exponent = jnp.where(group, 0.0, exponent)
-        effect = jnp.where(fits, labels / length**2, 0.0) @ data.x
-        size = jnp.sqrt(jnp.linalg.norm(effect))
-        sign = jnp.sign(net.output[first])
-        row = {
-            "jump_times": time, "neuron": first, "group": group, "fits": fits,
-            "squared_norms": 2.0 * size**2, "gaps": gap, "tied": gap <= _ROUNDING * time,
-            "output": sign * size, "hidden": sign * effect / size,
-        }  # fmt: skip
-        after = {
-            "losses": loss(unfitted), "plateau_exponents": exponent,
-            "plateau_rates": rates(waiting, unfitted),
-        }  # fmt: skip
-        done = _written(_written(done, row, i), after, i + 1)
-        done = eqx.tree_at(lambda p: p.num_jumps, done, i + 1)
-        return _State(time, exponent, unfitted, waiting, done)
-
-    unfitted, waiting = labels != 0.0, jnp.ones(neurons, bool)
-    none = _empty(jumps, neurons, samples, data.dim)
+    problem = _Problem(mask, jnp.sign(net.output), data.x, data.y, lengths(data))
+    unfitted, waiting = data.y != 0.0, jnp.ones(net.neurons, bool)
+    none = _empty(min(net.neurons, data.samples), net.neurons, data.samples, data.dim)
     none = eqx.tree_at(
         lambda p: (p.unfittable, p.idle), none,
         (unfitted & ~jnp.any(mask, axis=0), ~jnp.any(mask, axis=1)),
     )  # fmt: skip
-    start = {
-        "losses": loss(unfitted), "plateau_exponents": exponent,
-        "plateau_rates": rates(waiting, unfitted),
-    }  # fmt: skip
-    none = _written(none, start, 0)
+    none = _written(none, problem.plateau(waiting, unfitted, exponent), 0)
     begin = _State(jnp.zeros(()), exponent, unfitted, waiting, none)
-    return _padded(jax.lax.while_loop(goes_on, jump, begin).process)
+
+    def goes_on(state: _State):
+        return jnp.any(state.process.plateau_rates[state.process.num_jumps] > 0.0)
+
+    return _padded(jax.lax.while_loop(goes_on, lambda s: _jump(problem, s), begin).process)
+
+
+def _jump(problem: _Problem, state: _State) -> _State:
+    done, i = state.process, state.process.num_jumps
+    rate = done.plateau_rates[i]
+    moving = rate > 0.0
+    wait = -state.exponent / jnp.where(moving, rate, 1.0)
+    arrival = jnp.where(moving, state.time + wait, jnp.inf)
+    first = jnp.argmin(arrival)
+    time = arrival[first]
+    # Neurons of the same mask that come later do not come at all: nothing is left for them.
+    alike = jnp.all(problem.mask == problem.mask[first], axis=1) & state.waiting
+    group = alike & (arrival <= time * (1.0 + _ROUNDING))
+    gap = jnp.min(jnp.where(alike, jnp.inf, arrival)) - time
+    fits = problem.mask[first] & state.unfitted
+    unfitted, waiting = state.unfitted & ~fits, state.waiting & ~group
+    exponent = state.exponent + jnp.where(moving, (time - state.time) * rate, 0.0)
+    exponent = jnp.where(group, 0.0, exponent)
+    effect = jnp.where(fits, problem.labels / problem.length**2, 0.0) @ problem.inputs
+    size, sign = jnp.sqrt(jnp.linalg.norm(effect)), problem.sign[first]
+    row = {
+        "jump_times": time, "neuron": first, "group": group, "fits": fits,
+        "squared_norms": 2.0 * size**2, "gaps": gap, "tied": gap <= _ROUNDING * time,
+        "output": sign * size, "hidden": sign * effect / size,
+    }  # fmt: skip
+    done = _written(done, row, i)
+    done = _written(done, problem.plateau(waiting, unfitted, exponent), i + 1)
+    done = eqx.tree_at(lambda p: p.num_jumps, done, i + 1)
+    return _State(time, exponent, unfitted, waiting, done)
 
 
 def _empty(jumps: int, neurons: int, samples: int, dim: int) -> LimitProcess:

@@ -29,7 +29,9 @@ class LimitProcess(eqx.Module):
         losses: (jumps + 1,) L on the plateau before each jump, and after the last.
         unfittable: (samples,) y_k != 0, and no neuron can ever fit it: the loss stays positive.
         idle: (neurons,) no sample to fit: the neuron never grows. Its exponent is given as
-            constant; where all its components along the data are active, it in fact shrinks.
+            constant. One whose every component is along a sample and active there shrinks as
+            long as |a_j| = |w_j| exactly, which is unstable: where |a_j| < |w_j| by a rounding,
+            its a_j changes its sign in the end. (Possible with labels of one sign only.)
     """
 
     # the jumps
