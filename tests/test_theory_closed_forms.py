@@ -180,9 +180,11 @@ def test_phases_of_the_flow(flip):
         np.testing.assert_allclose(log_sum(now, S[0]), np.log(4.0 * first), atol=1e-6)
         others = np.asarray(now.log_norm())[~np.asarray(S[0])]
         assert np.max(others) <= np.log(2.0 * c) - eps * size
+    assert float(theory.pl_constant(now, data)) < 1e-6  # a saddle: the control of the last line
     now = run(phases.second_fitted)
     assert float(rf.loss(now, data)) < 1e-6
     np.testing.assert_allclose(log_sum(now, S[1]), np.log(4.0 * second), atol=1e-6)
+    assert float(theory.pl_constant(now, data)) >= float(theory.pl_lemma_5(data)) > 0.1
     # Control: before the drops, none of that.
     assert float(rf.loss(run(0.97 * phases.first_drop), data)) > 2.0 * second_loss
     assert float(rf.loss(run(0.97 * phases.second_drop), data)) > 0.9 * second_loss
