@@ -3,10 +3,10 @@
 import diffrax
 import jax
 import numpy as np
-from _limit_process import Jump, limit_process
 from _targets import Row, checked, compiled, final_error, final_weights, work
 
 import reluflow as rf
+from reluflow.theory import LimitProcess, limit_process
 
 _LN10 = float(np.log(10.0))
 
@@ -84,27 +84,28 @@ def against_limit(quick: bool) -> list[Row]:
     rows = []
     for seed in (1, 2):
         net = rf.balanced(jax.random.key(seed), 10, data.dim, -_LOG)
-        jumps = limit_process(net, data)
+        process = limit_process(net, data)
+        last = float(process.jump_times[process.num_jumps - 1])
         # Half a unit of the clock after the last jump: as much as 5000 of the time.
-        sol = checked(run(net, 1e-8, (jumps[-1].clock + 0.5) * _LOG))
-        rows += _jump_rows(f"seed {seed}", sol, jumps)
+        sol = checked(run(net, 1e-8, (last + 0.5) * _LOG))
+        rows += _jump_rows(f"seed {seed}", sol, process)
     return rows
 
 
-def _jump_rows(name: str, sol: rf.Solution, jumps: list[Jump]) -> list[Row]:
+def _jump_rows(name: str, sol: rf.Solution, process: LimitProcess) -> list[Row]:
+    happened = slice(0, int(process.num_jumps))
+    who = np.asarray(process.neuron)[happened].tolist()
     final = 2.0 * np.exp(2.0 * np.asarray(sol.final.log_norm()))
     expected = np.zeros_like(final)
-    for jump in jumps:
-        expected[jump.neuron] = jump.squared_norm
-    who = [jump.neuron for jump in jumps]
+    expected[who] = process.squared_norms[happened]
     off = np.abs(final[who] / expected[who] - 1.0)
     idle = float(np.max(np.delete(final, who), initial=0.0))
     clocks = arrivals(sol) / _LOG
     order = [int(j) for j in np.argsort(clocks) if np.isfinite(clocks[j])]
     same = sum(a == b for a, b in zip(order, who, strict=False))
-    late = np.abs(clocks[who] - [jump.clock for jump in jumps]) * _LOG
+    late = np.abs(clocks[who] - process.jump_times[happened]) * _LOG
     # In units of the neuron's own growth: by how many e-folds of lambda the limit is off.
-    folds = late * [jump.rate for jump in jumps]
+    folds = late * np.asarray(process.plateau_rates)[np.arange(len(who)), who]
     return [
         Row(f"{name}: attempted steps", steps_of(sol), 100, note=work(sol)),
         Row(f"{name}: relative error of a neuron's squared norm", float(np.max(off)), 1e-6),

@@ -1,0 +1,53 @@
+"""What orthogonal inputs have in common: the checks for them, and who can fit what."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._checks import is_concrete
+from .._dataset import Dataset
+from .._network import Network
+from .._shapes import PerSample, UnitFlags
+
+# Lengths of inputs that are normalised up to the rounding of a QR factor.
+UNIT_LENGTH = 1e-12
+
+
+def require_orthogonal(data: Dataset, what: str) -> None:
+    """Raises unless the inputs are orthogonal to rounding; silent where they are traced."""
+    if is_concrete(data.x) and not data.is_orthogonal():
+        raise ValueError(
+            f"Argument `data` must have orthogonal inputs, but it does not: {what} holds for "
+            "these alone."
+        )
+
+
+def require_orthonormal(data: Dataset, what: str) -> None:
+    """Raises unless the inputs are orthonormal to rounding; silent where they are traced."""
+    require_orthogonal(data, what)
+    if not is_concrete(data.x):
+        return
+    with jax.ensure_compile_time_eval():
+        length = np.asarray(lengths(data))
+    off = np.flatnonzero(np.abs(length - 1.0) > UNIT_LENGTH)
+    if len(off):
+        raise ValueError(
+            f"Argument `data` must have inputs of length 1, but |x[{off[0]}]| is "
+            f"{length[off[0]]}: {what} holds for these alone."
+        )
+
+
+def masks(net: Network, data: Dataset) -> UnitFlags:
+    """M_jk: <w_j, x_k> > 0 and a_j y_k > 0, that is, neuron j can fit sample k.
+
+    A unit exactly on its boundary is False: with sigma'(0) = 0 and orthogonal inputs its
+    preactivation has velocity 0, and it never becomes active (2022, Lemma 6).
+
+    Source: 2026 paper, Assumption 4 (there with samples as rows).
+    """
+    return (net.preactivations(data.x) > 0.0) & (net.output[:, None] * data.y > 0.0)
+
+
+def lengths(data: Dataset) -> PerSample:
+    """|x_k|."""
+    return jnp.linalg.norm(data.x, axis=1)
