@@ -9,6 +9,8 @@ from matplotlib.ticker import MaxNLocator
 from .._dataset import Dataset
 from .._loss import loss
 from .._network import Network
+from ..analysis._kinks import is_line
+from ..analysis._principal_components import principal_components
 from . import _style
 
 # A panel of the polar picture leaves this part of its radius for the circle of norm 0, so that
@@ -78,12 +80,6 @@ def states(networks: Network, data: Dataset, axes=None, *, times=None) -> np.nda
     return axes
 
 
-def is_line(data: Dataset) -> bool:
-    """Whether inputs are (u, c): one-dimensional with a bias coordinate."""
-    x = np.asarray(data.x)
-    return data.dim == 2 and bool(np.all(x[:, 1] == x[0, 1])) and x[0, 1] != 0.0
-
-
 def _grid(count: int, polar: bool) -> np.ndarray:
     columns = min(count, 2)
     rows = -(-count // columns)
@@ -145,13 +141,9 @@ def _stars(ax: Axes, kinks, norms, sign, left: float, right: float) -> None:
 
 
 def _draw_plane(networks: Network, data: Dataset, axes) -> str:
-    weights = np.asarray(networks.weights()[1][-1])
-    # Scaled, since the squares of weights of 1e-200 would underflow in the decomposition.
-    _, singular, components = np.linalg.svd(weights / max(np.abs(weights).max(), 1e-300))
-    explained = singular[:2] ** 2 / max(np.sum(singular**2), 1e-300)
-    plane = np.zeros((2, networks.dim))
-    plane[: min(2, networks.dim)] = components[:2]
-    planar = np.asarray(networks.hidden) @ plane.T
+    plane = principal_components(jax.tree.map(lambda leaf: leaf[-1], networks))
+    explained = plane.explained
+    planar = np.asarray(networks.hidden) @ plane.components.T
     angle = np.arctan2(planar[..., 1], planar[..., 0])
     radius = np.linalg.norm(planar, axis=-1) * np.exp(np.asarray(networks.log_scale))
     sign = np.asarray(networks.output)
