@@ -149,33 +149,38 @@ def _draw_plane(networks: Network, data: Dataset, axes) -> str:
     sign = np.asarray(networks.output)
     largest = max(float(radius.max()), 1e-300)
     for index, ax in enumerate(axes):
-        if ax.name != "polar":
-            raise ValueError(
-                "Argument `axes` must be polar axes for these data (projection='polar'), but it "
-                f"holds {ax.name!r} ones."
-            )
-        for positive, color, label in (
-            (True, _style.POSITIVE, "neuron, $a_j > 0$"),
-            (False, _style.NEGATIVE, "neuron, $a_j < 0$"),
-        ):
-            mine = (sign[index] > 0) == positive
-            ax.plot(
-                angle[index][mine], radius[index][mine], "*", color=color, markersize=8,
-                markeredgewidth=0.0, alpha=0.6, label=label, clip_on=False, zorder=3,
-            )  # fmt: skip
-        ax.set_rmax(1.15 * largest)
-        ax.set_rmin(0.0)
-        ax.set_rorigin(-_HOLE * largest)
-        ticks = [tick for tick in MaxNLocator(2).tick_values(0.0, largest) if 0 < tick <= largest]
-        ax.set_yticks(ticks, [f"{tick:.2g}" for tick in ticks], fontsize=7)
-        ax.set_rlabel_position(90.0)
-        ax.tick_params(axis="x", labelsize=7, pad=-2)
-        ax.grid(color="#CCCCCC", linewidth=0.6)
+        draw_polar(ax, angle[index], radius[index], sign[index], largest)
     share = " + ".join(f"{100 * part:.0f}%" for part in explained)
     return (
         f"$w_j$ in the plane of the top two principal components of $W$ ({share} of $|W|^2$);"
         "\nradius: norm of the projection, the inner circle is 0"
     )
+
+
+def draw_polar(ax: Axes, angle, radius, sign, largest: float) -> None:
+    """Stars at angle and radius, coloured by sign, on polar axes that reach to `largest`."""
+    if ax.name != "polar":
+        raise ValueError(
+            "Arguments `ax` and `axes` must be polar here (projection='polar'), but "
+            f"{ax.name!r} axes were given."
+        )
+    for positive, color, label in (
+        (True, _style.POSITIVE, "neuron, $a_j > 0$"),
+        (False, _style.NEGATIVE, "neuron, $a_j < 0$"),
+    ):
+        mine = (sign > 0) == positive
+        ax.plot(
+            angle[mine], radius[mine], "*", color=color, markersize=8, markeredgewidth=0.0,
+            alpha=0.6, label=label, clip_on=False, zorder=3,
+        )  # fmt: skip
+    ax.set_rmax(1.15 * largest)
+    ax.set_rmin(0.0)
+    ax.set_rorigin(-_HOLE * largest)
+    ticks = [tick for tick in MaxNLocator(2).tick_values(0.0, largest) if 0 < tick <= largest]
+    ax.set_yticks(ticks, [f"{tick:.2g}" for tick in ticks], fontsize=7)
+    ax.set_rlabel_position(90.0)
+    ax.tick_params(axis="x", labelsize=7, pad=-2)
+    ax.grid(color="#CCCCCC", linewidth=0.6)
 
 
 def _legend(ax: Axes, title: str | None) -> None:
