@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from trajectories import (
     RATE_MINUS,
@@ -89,6 +90,25 @@ def test_five_points():
     drops = [phase.loss[0] - phase.loss[1] for phase in found.named("fitting")]
     assert sum(drops) > 0.8 * float(sol.losses[0])
     assert np.all(np.diff([phase.begin for phase in found]) > 0.0)
+
+
+def test_of_size_e_to_the_minus_10000():
+    """Saves are 22 apart, a drop takes 4: between two saves that stand still it is seen."""
+    found = phases(*on_two_points(-10000.0))
+    assert names(found) == ALL
+    np.testing.assert_allclose(found[1].end, 10000.0 / RATE_PLUS, rtol=5e-3)
+    np.testing.assert_allclose(found[4].begin, 10000.0 / RATE_MINUS, rtol=5e-3)
+
+
+def test_a_descent_has_the_phases_of_its_flow():
+    """It records no events, so that patterns are signs; its step is 1% of the time to align."""
+    sol, data = on_two_points(-20.0)
+    start = jax.tree.map(lambda leaf: leaf[0], sol.networks)
+    steps = rf.descent(start, data, optax.sgd(1e-2), round(float(sol.ts[-1]) / 1e-2), save_every=10)
+    flow, found = phases(sol, data), phases(steps, data)
+    assert names(found) == names(flow)
+    begins = np.array([[phase.begin for phase in both] for both in (flow, found)])
+    np.testing.assert_allclose(begins[1], begins[0], atol=0.3)
 
 
 def test_lazy():

@@ -50,8 +50,8 @@ def test_saddles(tmp_path):
         np.testing.assert_allclose(line.get_ydata(), saddle.loss)
         assert line.get_xdata()[1] == saddle.leaving > line.get_xdata()[0]
     assert png_size(ax, tmp_path) > 5000
-    bad = plot.saddles(sol, [found[0]._replace(stationary=False)])
-    assert "not stationary" in texts(bad)[0]
+    bad = plot.saddles(sol, [found[0]._replace(stationary=False, reached=False)])
+    assert "not stationary" in texts(bad)[0] and "not reached" in texts(bad)[0]
     given = Figure().add_subplot()
     assert plot.saddles(sol, [], given) is given
 

@@ -16,6 +16,7 @@ from trajectories import (
     SAVES,
     lazy,
     on_five_points,
+    on_gaussian,
     on_orthonormal,
     on_two_points,
     weights,
@@ -24,7 +25,7 @@ from trajectories import (
 import reluflow as rf
 from reluflow import _modes
 from reluflow.analysis import saddles
-from reluflow.analysis._polish import State, polish
+from reluflow.analysis._polish import State, _on_pattern, polish
 from reluflow.analysis._saddles import _check
 from reluflow.analysis._trajectory import Trajectory
 
@@ -162,6 +163,41 @@ def test_sliding_units_are_clarke_stationary():
             assert np.linalg.norm(pull) < 1e-13
 
 
+def test_units_that_belong_onto_their_boundary():
+    """Neurons approach a boundary that they only reach in the limit: the flow, on and on, tends
+    to the point that polishing finds by putting them there."""
+    sol, data = on_gaussian(4)
+    last = saddles(sol, data)[-1]
+    assert last.stationary and last.reached and last.index == 0
+    np.testing.assert_allclose(last.loss, float(sol.losses[-1]), rtol=1e-6)
+    # The control: on the pattern of the state itself, least squares ends elsewhere.
+    traj = Trajectory.of(sol, data)
+    a, w = (part[-1, last.active] for part in weights(sol))
+    found, r = _on_pattern(
+        np.asarray(data.x), np.asarray(data.y), State(a, w, traj.mode[-1, last.active])
+    )
+    assert np.mean(r**2) / 2.0 < 0.97 * last.loss
+    assert not _check(np.asarray(data.x), np.asarray(data.y), found, 1.0)[1]
+
+
+def test_a_slow_stretch_is_no_passage_of_a_saddle():
+    """Where some D_j is small beside the rate at which the next neuron grows, the flow leaves
+    before it has come near the critical point; this must be said."""
+    sol, data = on_gaussian(0)
+    chain = saddles(sol, data)
+    assert [saddle.reached for saddle in chain] == [True, False, True]
+    assert all(saddle.stationary for saddle in chain)
+    assert chain[1].log_distance > -1.0 > chain[2].log_distance
+    assert "NOT reached" in str(chain[1]) and "NOT" not in str(chain[2])
+
+
+def test_of_size_e_to_the_minus_10000():
+    origin, second = saddles(*on_two_points(-10000.0))
+    assert -1e4 < origin.log_distance < -9990.0
+    np.testing.assert_allclose(second.escape_rate, RATE_MINUS, rtol=1e-12)
+    assert second.stationary and second.reached and origin.index > second.index > 0
+
+
 def test_polishing_keeps_what_the_flow_conserves():
     sol, data = on_five_points()
     saddle = saddles(sol, data)[1]
@@ -183,9 +219,9 @@ def test_controls():
     polished, _ = polish(x, y, state)
     assert _check(x, y, polished, 1.0)[1]
     free = np.where(mode == _modes.SLIDING, _modes.ACTIVE, mode)
-    assert not _check(x, y, polish(x, y, State(a, w, free))[0], 1.0)[1]
+    assert not _check(x, y, _on_pattern(x, y, State(a, w, free))[0], 1.0)[1]
     other = np.where(mode == _modes.SLIDING, _modes.INACTIVE, mode)
-    assert not _check(x, y, polish(x, y, State(a, w, other))[0], 1.0)[1]
+    assert not _check(x, y, _on_pattern(x, y, State(a, w, other))[0], 1.0)[1]
 
 
 def test_nothing_in_the_lazy_regime_or_without_an_intermediate_saddle():

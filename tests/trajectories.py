@@ -14,9 +14,9 @@ SAVES = 1001
 RATE_PLUS, RATE_MINUS = np.sqrt(5.0) / 2.0, np.sqrt(1.25) / 2.0  # |D+|, |D-| of two points
 
 
-def _flow(net, data, t1):
+def _flow(net, data, t1, integrator=None):
     saveat = diffrax.SaveAt(ts=jnp.linspace(0.0, t1, SAVES))
-    return rf.flow(net, data, t1, saveat=saveat, integrator=rf.Boost())
+    return rf.flow(net, data, t1, saveat=saveat, integrator=integrator or rf.Boost())
 
 
 @functools.cache
@@ -44,6 +44,19 @@ def on_orthonormal(seed):
     """Six neurons on six orthonormal samples: four standstills for seed 6, three for seed 4."""
     data = rf.datasets.orthonormal(jax.random.key(seed), 6)
     return _flow(rf.balanced(jax.random.key(seed + 20), 6, 6, -60.0), data, 2000.0), data
+
+
+@functools.cache
+def on_gaussian(seed):
+    """Six samples in four dimensions, which slide; by rf.RungeKutta, which compiles faster."""
+    data = gaussian_samples(seed)
+    net = rf.balanced(jax.random.key(seed + 50), 12, 4, -30.0)
+    return _flow(net, data, 400.0, rf.RungeKutta()), data
+
+
+def gaussian_samples(seed):
+    x_key, y_key = jax.random.split(jax.random.key(seed))
+    return rf.Dataset(jax.random.normal(x_key, (6, 4)), jax.random.normal(y_key, (6,)))
 
 
 def weights(sol):

@@ -21,6 +21,7 @@ import numpy as np
 from .. import _modes
 from ._trajectory import sliding_sets
 
+ROUNDING = 1e-12  # of signs, relative to what they are sums of
 _RANK = 1e-12  # singular values below this fraction of the largest are rounding
 
 
@@ -33,19 +34,54 @@ class State(NamedTuple):
 
 
 def polish(x: np.ndarray, y: np.ndarray, state: State) -> tuple[State, np.ndarray]:
-    """The critical point next to `state` and its residual r, shape (samples,)."""
-    r = critical_residual(x, y, state)
+    """The critical point next to `state` and its residual r, shape (samples,).
+
+    On the pattern of the state, if the solution has it. A unit that would have to cross its
+    boundary is put onto it; one that nothing would keep there is let go to the side to which it
+    would move; until none is left, as in active-set methods of quadratic programming. Whether
+    that ended is for the caller to check: `broken_units`.
+    """
+    mode = state.mode
     if not len(state.a):
-        return state, r
+        return state, y
+    for _ in range(4 * len(x)):
+        found, r = _on_pattern(x, y, state._replace(mode=mode))
+        broken, target = broken_units(x, r, found)
+        if not broken.any():
+            break
+        mode = np.where(broken, target, mode)
+    return found, r
+
+
+def _on_pattern(x: np.ndarray, y: np.ndarray, state: State) -> tuple[State, np.ndarray]:
+    r = critical_residual(x, y, state)
     for _ in range(3):  # the first does it; the others remove its rounding
         state = _step(x, y, r, state)
     return state, r
 
 
+def broken_units(x: np.ndarray, r: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray]:
+    """Which units are not in their mode at these weights, and the mode that each should try.
+
+    For a sliding unit z(alpha) = a_j (alpha r_k - beta) has the sign of its velocity, beta being
+    the alpha r_k that keeps it where it is: it goes on sliding if z(0) >= 0 >= z(1), and either
+    sign of z(0) is fine at a critical point as long as beta lies between 0 and r_k.
+    """
+    a, w, mode = state
+    slides = mode == _modes.SLIDING
+    length = np.linalg.norm(w, axis=1)[:, None] * np.linalg.norm(x, axis=1)
+    seen = w @ x.T
+    # A resting unit stands on its boundary, with either sign of a rounded number.
+    crossed = np.where(mode == _modes.ACTIVE, seen < 0.0, seen > ROUNDING * length) & ~slides
+    beta, slack = clarke_coefficients(x, r, state), ROUNDING * np.abs(r).max(initial=0.0)
+    outside = (beta < np.minimum(r, 0.0) - slack) | (beta > np.maximum(r, 0.0) + slack)
+    released = np.where(-a[:, None] * beta > 0.0, _modes.ACTIVE, _modes.INACTIVE)
+    target = np.where(slides, released, _modes.SLIDING)
+    return crossed | (slides & outside), target
+
+
 def critical_residual(x: np.ndarray, y: np.ndarray, state: State) -> np.ndarray:
     """y minus its projection onto the outputs that the active neurons can have."""
-    if not len(state.mode):
-        return y
     # Neurons of one pattern span the same outputs: one of them will do.
     _, rows = np.unique(state.mode, axis=0, return_index=True)
     columns = _features(x, state.mode[rows]).reshape(len(x), -1)

@@ -10,11 +10,9 @@ from .._dataset import Dataset
 from .._network import Network
 from .._solution import Solution
 from ._plateaus import _DROP
-from ._polish import State, clarke_coefficients, critical_residual, polish
+from ._polish import ROUNDING, State, broken_units, polish
 from ._still import Standstill, standstills
 from ._trajectory import Trajectory, forces
-
-_ROUNDING = 1e-12  # of |grad L| and of signs, relative to what they are sums of
 
 
 class Saddle(NamedTuple):
@@ -28,7 +26,10 @@ class Saddle(NamedTuple):
             alpha of sliding units that makes it smallest.
         stationary: whether it is a critical point of L (of Clarke): `gradient_norm` is rounding,
             every active neuron has the pattern it was polished on, and alpha in [0, 1] where
-            units slide. If not, there is no critical point on the pattern of the flow.
+            units stand on their boundaries. If not, none was found.
+        reached: whether the flow came to it, by the 1% that tells plateaus apart: the loss where
+            it passed the closest is within 1% of `loss`. Where not, the flow was merely slow
+            (inputs that nearly cancel in some D_j), and left before it came near.
         index: the number of directions in which L falls to second order; see `saddles`.
         escaping: the dormant neuron that the flow leaves with: the largest one that grows, at
             the end of the standstill. -1 if none grows.
@@ -44,6 +45,7 @@ class Saddle(NamedTuple):
     loss: float
     gradient_norm: float
     stationary: bool
+    reached: bool
     index: int
     escaping: int
     escape_rate: float
@@ -58,6 +60,8 @@ class Saddle(NamedTuple):
         text = text if self.index else text.replace("saddle of index 0", "minimum, index 0")
         if not self.stationary:
             text += ", NOT stationary"
+        if not self.reached:
+            text += ", NOT reached"
         if self.escaping >= 0:
             text += f", left at rate {self.escape_rate:.6g} by neuron {self.escaping}"
         return text + f"; e^{self.log_distance:.4g} away at t = {self.time:.5g}"
@@ -109,6 +113,7 @@ def _saddle(traj: Trajectory, data: Dataset, still: Standstill, tolerance: float
     gradient, stationary = _check(x, y, state, unit)
     distance = _log_distance(traj, a, w, span)
     nearest = int(np.argmin(distance))
+    loss, passed = float(np.mean(r**2) / 2.0), traj.losses[span[nearest]]
     # What can leave: dormant neurons, on the patterns they have turned to by then.
     rate = _growth(traj, x, r, still.last)
     rate = np.where(active | (rate <= tolerance * unit), 0.0, rate)
@@ -117,9 +122,10 @@ def _saddle(traj: Trajectory, data: Dataset, still: Standstill, tolerance: float
     return Saddle(
         network=Network.from_weights(a, w),
         active=active,
-        loss=float(np.mean(r**2) / 2.0),
+        loss=loss,
         gradient_norm=gradient,
         stationary=stationary,
+        reached=bool(abs(passed - loss) <= _DROP * loss),
         index=int(np.sum(rate > 0.0)),
         escaping=escaping,
         escape_rate=float(rate[escaping]) if escaping >= 0 else 0.0,
@@ -148,7 +154,7 @@ def _active(traj: Trajectory, x, y, place: int, tolerance: float) -> np.ndarray:
     if not changed.any():
         return active
     active[order[np.argmax(changed) :]] = True
-    r = critical_residual(x, y, _state(traj, place, active))
+    _, r = polish(x, y, _state(traj, place, active))
     grows = ~active & (_growth(traj, x, r, place) > tolerance)
     # Where none grows, what is below rounding is still no part of it.
     smallest = size.max() + np.log(np.finfo(np.float64).eps)
@@ -170,22 +176,14 @@ def _growth(traj: Trajectory, x: np.ndarray, r: np.ndarray, place: int) -> np.nd
 
 def _check(x, y, state: State, unit: float) -> tuple[float, bool]:
     """|grad L| at the weights themselves, and whether they are critical on these patterns."""
-    seen = state.w @ x.T
-    on, slides = state.mode == _modes.ACTIVE, state.mode == _modes.SLIDING
-    r = y - state.a @ np.where(on, seen, 0.0)
+    r = y - state.a @ np.where(state.mode == _modes.ACTIVE, state.w @ x.T, 0.0)
     force = forces(x, r[None, :], state.mode)
     pull = np.sum(force * state.w, axis=1)
-    outer = np.abs(state.a) * np.linalg.norm(force, axis=1)
+    outer = state.a * np.linalg.norm(force, axis=1)
     gradient = float(np.sqrt(np.sum(pull**2 + outer**2)))
-    size = np.linalg.norm(state.w, axis=1)[:, None] * np.linalg.norm(x, axis=1)
-    # A resting unit stands on its boundary, with either sign of a rounded number.
-    as_was = np.where(on, seen > 0.0, seen <= _ROUNDING * size)
-    as_was = np.where(slides, np.abs(seen) <= _ROUNDING * size, as_was)
-    held = clarke_coefficients(x, r, state)
-    slack = _ROUNDING * np.abs(y).max()
-    between = (held >= np.minimum(r, 0.0) - slack) & (held <= np.maximum(r, 0.0) + slack)
-    rounding = _ROUNDING * unit * np.sqrt(np.sum(state.a**2) + np.sum(state.w**2))
-    return gradient, bool(gradient <= rounding and as_was.all() and np.all(between | ~slides))
+    rounding = ROUNDING * unit * np.sqrt(np.sum(state.a**2) + np.sum(state.w**2))
+    broken, _ = broken_units(x, r, state)
+    return gradient, bool(gradient <= rounding and not broken.any())
 
 
 def _log_distance(traj: Trajectory, a: np.ndarray, w: np.ndarray, span: np.ndarray) -> np.ndarray:

@@ -115,8 +115,11 @@ def modes(events, ts: np.ndarray, preactivation: np.ndarray) -> np.ndarray:
     From the events: what the last event of a unit left it in; before its first event, what that
     event found. A unit without events is what it was at the first save. Not what its sign says
     at the others: an inactive <w_j, x_k> of orthogonal inputs stays as small as it was while
-    w_j grows, and is soon below the rounding of its neuron.
+    w_j grows, and is soon below the rounding of its neuron. Where no events were recorded at
+    all, as by `rf.descent`, there are only the signs.
     """
+    if np.shape(events.time)[-1] == 0:
+        return np.where(preactivation > 0.0, _modes.ACTIVE, _modes.INACTIVE).astype(np.int8)
     first = np.where(preactivation[0] > 0.0, _modes.ACTIVE, _modes.INACTIVE).astype(np.int8)
     mode = np.repeat(first[None], len(ts), axis=0)
     count = min(int(events.count), np.shape(events.time)[-1])

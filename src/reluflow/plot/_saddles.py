@@ -51,4 +51,5 @@ def _describe(saddle) -> str:
     text = f"index {saddle.index}"
     if saddle.index:
         text += f", rate {saddle.escape_rate:.3g}"
+    text = text if saddle.reached else text + " (not reached)"
     return text if saddle.stationary else text + " (not stationary)"
