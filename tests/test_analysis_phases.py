@@ -11,6 +11,7 @@ import pytest
 from trajectories import (
     RATE_MINUS,
     RATE_PLUS,
+    in_other_units,
     lazy,
     on_five_points,
     on_orthonormal,
@@ -116,6 +117,17 @@ def test_lazy():
     assert names(phases(*lazy())) == ["fitting", "convergence"]
 
 
+@pytest.mark.parametrize("factor", [1e-6, 1e5])
+@pytest.mark.parametrize("problem", [on_five_points, lambda: on_two_points(-40.0), lazy])
+def test_no_units(problem, factor):
+    """Labels c y: the same phases, c times faster. No threshold knows a scale."""
+    sol, data = problem()
+    found, other = phases(sol, data), phases(*in_other_units(sol, data, factor))
+    assert names(other) == names(found)
+    ends = [[phase.end for phase in both] for both in (found, other)]
+    np.testing.assert_allclose(np.array(ends[1]) * factor, ends[0], rtol=1e-9)
+
+
 def test_a_run_that_ends_early():
     sol, data = on_two_points(-40.0)
     for end, expected in ((20.0, ALL[:2]), (33.8, ALL[:3]), (60.0, ALL[:4])):
@@ -163,6 +175,15 @@ def test_other_data_give_other_phases():
     sol, data = on_two_points(-40.0)
     wrong = rf.Dataset(data.x, data.y[::-1])
     assert names(phases(sol, wrong)) != ALL
+
+
+def test_arguments():
+    sol, data = on_two_points(-40.0)
+    once = jax.tree.map(lambda leaf: leaf[:1], (sol.ts, sol.losses, sol.networks))
+    with pytest.raises(ValueError, match="two saved times"):
+        phases(eqx.tree_at(lambda s: (s.ts, s.losses, s.networks), sol, once), data)
+    with pytest.raises(ValueError, match="`sol`"):
+        phases(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], sol), data)
 
 
 def test_printing():

@@ -14,6 +14,7 @@ from trajectories import (
     RATE_MINUS,
     RATE_PLUS,
     SAVES,
+    in_other_units,
     lazy,
     on_five_points,
     on_gaussian,
@@ -25,7 +26,7 @@ from trajectories import (
 import reluflow as rf
 from reluflow import _modes
 from reluflow.analysis import saddles
-from reluflow.analysis._polish import State, _on_pattern, polish
+from reluflow.analysis._polish import State, on_pattern, polish
 from reluflow.analysis._saddles import _check
 from reluflow.analysis._trajectory import Trajectory
 
@@ -39,6 +40,11 @@ def loss_of(data, mode):
         return jnp.mean((data.y - a @ seen) ** 2) / 2.0
 
     return loss
+
+
+def on_its_pattern(x, y, state):
+    """Least squares on the pattern of the state, wherever that ends."""
+    return on_pattern(x, y, np.abs(state.a)[:, None] * state.w, state)
 
 
 def at_leaving(sol, data, saddle):
@@ -163,21 +169,46 @@ def test_sliding_units_are_clarke_stationary():
             assert np.linalg.norm(pull) < 1e-13
 
 
-def test_units_that_belong_onto_their_boundary():
-    """Neurons approach a boundary that they only reach in the limit: the flow, on and on, tends
-    to the point that polishing finds by putting them there."""
+def test_neurons_that_die_away():
+    """Small neurons that shrink for ever: the flow tends to the critical point without them,
+    which is where they come to all of their boundaries at once."""
     sol, data = on_gaussian(4)
     last = saddles(sol, data)[-1]
     assert last.stationary and last.reached and last.index == 0
     np.testing.assert_allclose(last.loss, float(sol.losses[-1]), rtol=1e-6)
-    # The control: on the pattern of the state itself, least squares ends elsewhere.
-    traj = Trajectory.of(sol, data)
-    a, w = (part[-1, last.active] for part in weights(sol))
-    found, r = _on_pattern(
-        np.asarray(data.x), np.asarray(data.y), State(a, w, traj.mode[-1, last.active])
-    )
-    assert np.mean(r**2) / 2.0 < 0.97 * last.loss
-    assert not _check(np.asarray(data.x), np.asarray(data.y), found, 1.0)[1]
+    # The control: least squares on the pattern of the state gives them weights of any sign.
+    x, y = np.asarray(data.x), np.asarray(data.y)
+    large = np.asarray(sol.final.log_norm()) > -13.0
+    a, w = (part[-1, large] for part in weights(sol))
+    state = State(a, w, Trajectory.of(sol, data).mode[-1, large])
+    found, r = on_its_pattern(x, y, state)
+    assert np.mean(r**2) / 2.0 < 0.97 * last.loss and not _check(x, y, found, 1.0)[1]
+    found, r = polish(x, y, state)
+    np.testing.assert_allclose(np.mean(r**2) / 2.0, last.loss, rtol=1e-10)
+    assert np.any(found.a == 0.0) and _check(x, y, found, 1.0)[1]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_polishing_only_descends(seed):
+    """From any state: a point of smaller loss, near which no weights lower it to first order."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(6, 3)), rng.normal(size=6)
+    w = rng.normal(size=(5, 3))
+    a = rng.choice([-1.0, 1.0], 5) * np.linalg.norm(w, axis=1)
+    mode = np.where(w @ x.T > 0.0, _modes.ACTIVE, _modes.INACTIVE)
+    state = State(a, w, mode)
+    before = np.mean((y - a @ np.maximum(w @ x.T, 0.0)) ** 2) / 2.0
+    found, r = polish(x, y, state)
+    assert _check(x, y, found, 1.0)[1]
+    outputs = found.a @ np.maximum(found.w @ x.T, 0.0)
+    np.testing.assert_allclose(y - outputs, r, atol=1e-12)
+    assert np.mean(r**2) / 2.0 < before
+    size = 1e-5  # what is of second order is 1e-10, of first order up to 1e-5
+    for _ in range(20):
+        da, dw = size * rng.normal(size=5), size * rng.normal(size=(5, 3))
+        alive = found.a != 0.0
+        moved = (found.a + da * alive) @ np.maximum((found.w + dw * alive[:, None]) @ x.T, 0.0)
+        assert np.mean((y - moved) ** 2) / 2.0 > np.mean(r**2) / 2.0 - 1e-8
 
 
 def test_a_slow_stretch_is_no_passage_of_a_saddle():
@@ -196,6 +227,26 @@ def test_of_size_e_to_the_minus_10000():
     assert -1e4 < origin.log_distance < -9990.0
     np.testing.assert_allclose(second.escape_rate, RATE_MINUS, rtol=1e-12)
     assert second.stationary and second.reached and origin.index > second.index > 0
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e5])
+@pytest.mark.parametrize("problem", [on_five_points, lambda: on_gaussian(4)])
+def test_no_units(problem, factor):
+    """Labels c y: rates are c, losses c^2 and distances sqrt(c) times as large, all else equal."""
+    sol, data = problem()
+    chain, others = saddles(sol, data), saddles(*in_other_units(sol, data, factor))
+    assert sum(saddle.reached for saddle in chain) == 2
+    for saddle, other in zip(chain, others, strict=True):
+        assert saddle.reached == other.reached
+        if not saddle.reached:  # far away, rounding may decide to which point the way leads
+            continue
+        assert saddle.stationary and other.stationary
+        assert (saddle.index, saddle.escaping) == (other.index, other.escaping)
+        np.testing.assert_array_equal(saddle.active, other.active)
+        np.testing.assert_allclose(other.escape_rate, factor * saddle.escape_rate, rtol=1e-9)
+        np.testing.assert_allclose(other.loss, factor**2 * saddle.loss, rtol=1e-9)
+        farther = other.log_distance - saddle.log_distance
+        np.testing.assert_allclose(farther, np.log(factor) / 2.0, atol=1e-6)
 
 
 def test_polishing_keeps_what_the_flow_conserves():
@@ -219,9 +270,9 @@ def test_controls():
     polished, _ = polish(x, y, state)
     assert _check(x, y, polished, 1.0)[1]
     free = np.where(mode == _modes.SLIDING, _modes.ACTIVE, mode)
-    assert not _check(x, y, _on_pattern(x, y, State(a, w, free))[0], 1.0)[1]
+    assert not _check(x, y, on_its_pattern(x, y, State(a, w, free))[0], 1.0)[1]
     other = np.where(mode == _modes.SLIDING, _modes.INACTIVE, mode)
-    assert not _check(x, y, _on_pattern(x, y, State(a, w, other))[0], 1.0)[1]
+    assert not _check(x, y, on_its_pattern(x, y, State(a, w, other))[0], 1.0)[1]
 
 
 def test_nothing_in_the_lazy_regime_or_without_an_intermediate_saddle():

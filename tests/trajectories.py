@@ -3,6 +3,7 @@
 import functools
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +58,17 @@ def on_gaussian(seed):
 def gaussian_samples(seed):
     x_key, y_key = jax.random.split(jax.random.key(seed))
     return rf.Dataset(jax.random.normal(x_key, (6, 4)), jax.random.normal(y_key, (6,)))
+
+
+def in_other_units(sol, data, factor):
+    """The flow for labels c y: theta is sqrt(c) times as large, and all goes c times faster."""
+    nets, events = sol.networks, sol.events
+    scaled = eqx.tree_at(
+        lambda s: (s.ts, s.losses, s.networks.log_scale, s.events.time), sol,
+        (sol.ts / factor, sol.losses * factor**2, nets.log_scale + np.log(factor) / 2.0,
+         events.time / factor),
+    )  # fmt: skip
+    return scaled, rf.Dataset(data.x, factor * data.y)
 
 
 def weights(sol):

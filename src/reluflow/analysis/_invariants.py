@@ -9,7 +9,7 @@ from .._network import Network
 from .._solution import Solution
 from ..theory import minimal_squared_norm
 from ._phases import phases
-from ._plateaus import _FLOOR
+from ._plateaus import FLOOR
 from ._trajectory import Trajectory, networks, saved_times
 
 
@@ -59,7 +59,7 @@ def local_pl(sol: Solution, data: Dataset, begin: float | None = None) -> float:
             )
         begin = tail[0].begin
     traj = Trajectory.of(sol, data)
-    kept = (traj.ts >= begin) & (traj.losses > _FLOOR * traj.losses[0])
+    kept = (traj.ts >= begin) & (traj.losses > FLOOR * traj.losses[0])
     if not kept.any():
         raise ValueError(
             "Argument `begin` must have saves with a loss above 1e-12 of the first after it, but "

@@ -7,12 +7,12 @@ from scipy.special import softmax
 
 from .._dataset import Dataset
 from .._solution import Solution
-from ._plateaus import _DROP, _LEFT, _REACHED, _time_at
+from ._plateaus import DROP, LEFT, REACHED, time_at
 from ._still import Standstill, log_motion, standstills
 from ._trajectory import Trajectory
 
 # Neurons grow no more, against the fall of the loss: the reciprocal of a tenth.
-_CONVERGES = 1.0 / _LEFT
+_CONVERGES = 1.0 / LEFT
 
 
 class Phase(NamedTuple):
@@ -67,9 +67,14 @@ def phases(sol: Solution, data: Dataset) -> Phases:
     and with bounds in place of times.
 
     Raises:
-        ValueError: several trajectories at once, or saves that are no networks.
+        ValueError: several trajectories at once, saves that are no networks, or only one.
     """
     traj = Trajectory.of(sol, data)
+    if len(traj.ts) < 2:
+        raise ValueError(
+            "Argument `sol` must have at least two saved times, but it has one. Integrate with "
+            "`saveat=diffrax.SaveAt(ts=...)`."
+        )
     log_q, stills = log_motion(traj), standstills(traj)
     losses = np.minimum.accumulate(traj.losses)
     ends = _standing(traj.ts, losses, stills)
@@ -100,9 +105,9 @@ def _standing(ts, losses, stills: list[Standstill]) -> list[tuple[float, float]]
     for still, level, above, below in zip(stills, levels, before, after, strict=True):
         begin, end = float(ts[0]), float(ts[-1])
         if still.first > 0:
-            begin = _time_at(ts, losses, above + _REACHED * (level - above))
+            begin = time_at(ts, losses, above + REACHED * (level - above))
         if still.last < len(ts) - 1:
-            end = _time_at(ts, losses, level + _LEFT * (below - level))
+            end = time_at(ts, losses, level + LEFT * (below - level))
         found.append((begin, end))
     return found
 
@@ -110,7 +115,7 @@ def _standing(ts, losses, stills: list[Standstill]) -> list[tuple[float, float]]
 def _at_origin(traj: Trajectory, data: Dataset, still: Standstill) -> bool:
     """Whether the outputs are worth less than 1% of the loss: |h|^2 / 2n against L."""
     outputs = np.asarray(data.y) - traj.residual[still.slowest]
-    return bool(np.mean(outputs**2) / 2.0 < _DROP * traj.losses[still.slowest])
+    return bool(np.mean(outputs**2) / 2.0 < DROP * traj.losses[still.slowest])
 
 
 def _aligned(traj: Trajectory, still: Standstill, end: float) -> float:
@@ -121,13 +126,13 @@ def _aligned(traj: Trajectory, still: Standstill, end: float) -> float:
     if not np.isfinite(power).any():
         return end
     mean = cosine @ softmax(power)
-    turned = np.flatnonzero(mean[still.first : still.last + 1] < _REACHED)
+    turned = np.flatnonzero(mean[still.first : still.last + 1] < REACHED)
     if not len(turned):
         return float(traj.ts[still.first])
     index = still.first + int(turned[-1])
     if index == still.last:
         return end
-    return min(_crossing(traj.ts, mean, index, _REACHED), end)
+    return min(_crossing(traj.ts, mean, index, REACHED), end)
 
 
 def _converging(ts: np.ndarray, log_q: np.ndarray) -> float:

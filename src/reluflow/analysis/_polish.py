@@ -11,7 +11,10 @@ solve it the nearest to the state is taken, |theta_j| being the measure, and (a_
 from v_j with a_j^2 - |w_j|^2 as it was: the flow conserves it, so a critical point with another
 value is one that this flow can never reach.
 
-Where units slide, w_j stays in the subspace p = 0 of their boundaries.
+The solution may lie beyond a boundary. On a pattern L is a convex quadratic of v, and this is the
+active-set method for it: on the straight way to the solution, the first unit that comes to its
+boundary stays there (it slides: v_j keeps <v_j, x_k> = 0), and a unit that nothing holds there
+is let go, to the side to which it would move. L falls in every step, so that it ends.
 """
 
 from typing import NamedTuple
@@ -23,6 +26,7 @@ from ._trajectory import sliding_sets
 
 ROUNDING = 1e-12  # of signs, relative to what they are sums of
 _RANK = 1e-12  # singular values below this fraction of the largest are rounding
+_TOGETHER = 1e-9  # neurons of one direction come to a boundary, and leave it, at once
 
 
 class State(NamedTuple):
@@ -34,57 +38,90 @@ class State(NamedTuple):
 
 
 def polish(x: np.ndarray, y: np.ndarray, state: State) -> tuple[State, np.ndarray]:
-    """The critical point next to `state` and its residual r, shape (samples,).
+    """The critical point next to `state`, where some neurons may be 0, and its residual r.
 
-    On the pattern of the state, if the solution has it. A unit that would have to cross its
-    boundary is put onto it; one that nothing would keep there is let go to the side to which it
-    would move; until none is left, as in active-set methods of quadratic programming. Whether
-    that ended is for the caller to check: `broken_units`.
+    Whether the search ended is for the caller to check: `broken_units`.
     """
-    mode = state.mode
     if not len(state.a):
         return state, y
-    for _ in range(4 * len(x)):
-        found, r = _on_pattern(x, y, state._replace(mode=mode))
-        broken, target = broken_units(x, r, found)
-        if not broken.any():
+    mode, v = state.mode, np.abs(state.a)[:, None] * state.w
+    for _ in range(4 * sum(mode.shape)):
+        r = critical_residual(x, y, mode)
+        target = _solve(x, y - r, v, state._replace(mode=mode))
+        share, hit = _first_crossing(x, v, target, mode)
+        v = v + share * (target - v)
+        if hit.any():
+            mode = np.where(hit, _modes.SLIDING, mode)
+            continue
+        excess, side = _excess(x, y, r, state._replace(mode=mode))
+        if not excess.any():
             break
-        mode = np.where(broken, target, mode)
-    return found, r
+        mode = np.where(excess >= (1.0 - _TOGETHER) * excess.max(), side, mode)
+    # A neuron that came to 0 came to all of its boundaries: it is no part of the critical point.
+    size = np.linalg.norm(v, axis=1)
+    alive = size > ROUNDING * size.max()
+    a, w = np.zeros(state.a.shape), np.zeros(v.shape)
+    left = State(state.a[alive], state.w[alive], mode[alive])
+    (a[alive], w[alive], _), r = on_pattern(x, y, v[alive], left)
+    return State(a, w, mode), r
 
 
-def _on_pattern(x: np.ndarray, y: np.ndarray, state: State) -> tuple[State, np.ndarray]:
-    r = critical_residual(x, y, state)
+def on_pattern(x, y, v: np.ndarray, state: State) -> tuple[State, np.ndarray]:
+    """The solution on the pattern of `state` that is nearest to v, wherever it lies."""
+    r = critical_residual(x, y, state.mode)
     for _ in range(3):  # the first does it; the others remove its rounding
-        state = _step(x, y, r, state)
-    return state, r
+        v = _solve(x, y - r, v, state)
+    return _balanced(v, state), r
 
 
-def broken_units(x: np.ndarray, r: np.ndarray, state: State) -> tuple[np.ndarray, np.ndarray]:
-    """Which units are not in their mode at these weights, and the mode that each should try.
+def _first_crossing(x, v, target, mode) -> tuple[float, np.ndarray]:
+    """How far on the way from v to the target the first unit leaves its side, and which do."""
+    before, after = v @ x.T, target @ x.T
+    length = np.linalg.norm(target, axis=1)[:, None] * np.linalg.norm(x, axis=1)
+    side = np.where(mode == _modes.ACTIVE, 1.0, -1.0)
+    crosses = (side * after < -ROUNDING * length) & (mode != _modes.SLIDING)
+    if not crosses.any():
+        return 1.0, crosses
+    before = np.maximum(side * before, 0.0)  # a unit at rest has a rounded number there
+    share = np.divide(before, before - side * after, out=np.ones(mode.shape), where=crosses)
+    first = share[crosses].min()
+    return float(first), crosses & (share <= first + _TOGETHER)
 
-    For a sliding unit z(alpha) = a_j (alpha r_k - beta) has the sign of its velocity, beta being
-    the alpha r_k that keeps it where it is: it goes on sliding if z(0) >= 0 >= z(1), and either
-    sign of z(0) is fine at a critical point as long as beta lies between 0 and r_k.
+
+def _excess(x, y, r, state: State) -> tuple[np.ndarray, np.ndarray]:
+    """How strongly a sliding unit is drawn off its boundary, 0 if not, and the mode it leaves in.
+
+    Its velocity p_jk' has the sign of a_j (alpha r_k - beta), beta being the alpha r_k that
+    makes it 0. It leaves to the active side if it is positive with alpha = 1, to the inactive
+    one if it is negative with alpha = 0; where both hold (a repulsive boundary: beta is between
+    0 and r_k, but L falls to either side), where it is drawn more strongly.
     """
-    a, w, mode = state
-    slides = mode == _modes.SLIDING
-    length = np.linalg.norm(w, axis=1)[:, None] * np.linalg.norm(x, axis=1)
-    seen = w @ x.T
+    beta, sign = clarke_coefficients(x, r, state), np.sign(state.a)[:, None]
+    up, down = sign * (r - beta), sign * beta
+    slides = state.mode == _modes.SLIDING
+    excess = np.where(slides, np.maximum(up, down), 0.0)
+    excess = np.where(excess > ROUNDING * np.abs(y).max(), excess, 0.0)
+    return excess, np.where(up > down, _modes.ACTIVE, _modes.INACTIVE)
+
+
+def broken_units(x: np.ndarray, y: np.ndarray, r: np.ndarray, state: State) -> np.ndarray:
+    """Which units are not where their modes say, or are not held on their boundaries."""
+    seen = state.w @ x.T
+    length = np.linalg.norm(state.w, axis=1)[:, None] * np.linalg.norm(x, axis=1)
     # A resting unit stands on its boundary, with either sign of a rounded number.
-    crossed = np.where(mode == _modes.ACTIVE, seen < 0.0, seen > ROUNDING * length) & ~slides
-    beta, slack = clarke_coefficients(x, r, state), ROUNDING * np.abs(r).max(initial=0.0)
-    outside = (beta < np.minimum(r, 0.0) - slack) | (beta > np.maximum(r, 0.0) + slack)
-    released = np.where(-a[:, None] * beta > 0.0, _modes.ACTIVE, _modes.INACTIVE)
-    target = np.where(slides, released, _modes.SLIDING)
-    return crossed | (slides & outside), target
+    wrong = np.where(
+        state.mode == _modes.ACTIVE, seen < -ROUNDING * length, seen > ROUNDING * length
+    )
+    off = (state.mode == _modes.SLIDING) & (np.abs(seen) > ROUNDING * length)
+    excess, _ = _excess(x, y, r, state)
+    return wrong | off | (excess > 0.0)
 
 
-def critical_residual(x: np.ndarray, y: np.ndarray, state: State) -> np.ndarray:
-    """y minus its projection onto the outputs that the active neurons can have."""
+def critical_residual(x: np.ndarray, y: np.ndarray, mode: np.ndarray) -> np.ndarray:
+    """y minus its projection onto the outputs that active neurons of these modes can have."""
     # Neurons of one pattern span the same outputs: one of them will do.
-    _, rows = np.unique(state.mode, axis=0, return_index=True)
-    columns = _features(x, state.mode[rows]).reshape(len(x), -1)
+    _, rows = np.unique(mode, axis=0, return_index=True)
+    columns = _features(x, mode[rows]).reshape(len(x), -1)
     basis, singular, _ = np.linalg.svd(columns, full_matrices=False)
     basis = basis[:, singular > _RANK * singular.max(initial=0.0)]
     r = y - basis @ (basis.T @ y)
@@ -105,36 +142,40 @@ def _project(vectors: np.ndarray, normals: np.ndarray) -> np.ndarray:
     return vectors - (vectors @ basis) @ basis.T
 
 
-def _step(x: np.ndarray, y: np.ndarray, r: np.ndarray, state: State) -> State:
-    """The nearest v = |a| w with outputs y - r, and the neurons that have it."""
+def _solve(x: np.ndarray, outputs: np.ndarray, v: np.ndarray, state: State) -> np.ndarray:
+    """The v nearest to the given one that has these outputs on the pattern of `state`."""
     a, w, mode = state
     for held, rows in sliding_sets(mode):
-        w = w.copy()
-        w[rows] = _project(w[rows], x[held])
-    seen = np.where(mode == _modes.ACTIVE, w @ x.T, 0.0)
-    defect = y - r - a @ seen
+        v = v.copy()
+        v[rows] = _project(v[rows], x[held])
+    sign = np.sign(a)
+    defect = outputs - sign @ np.where(mode == _modes.ACTIVE, v @ x.T, 0.0)
     # dv_j = |theta_j| z_j: |z| is, to first order, the distance in (a, w).
     size = np.sqrt(a**2 + np.sum(w**2, axis=1))
-    columns = _features(x, mode) * (np.sign(a) * size)[:, None]
+    columns = _features(x, mode) * (sign * size)[:, None]
     z = np.linalg.lstsq(columns.reshape(len(x), -1), defect, rcond=_RANK)[0]
-    v = np.abs(a)[:, None] * w + size[:, None] * z.reshape(w.shape)
-    # |w|^2 (|w|^2 + b) = |v|^2 with b = a^2 - |w|^2; written so that nothing cancels.
-    balance, squared = a**2 - np.sum(w**2, axis=1), np.sum(v**2, axis=1)
+    return v + size[:, None] * z.reshape(v.shape)
+
+
+def _balanced(v: np.ndarray, state: State) -> State:
+    """(a, w) with |a| w = v and with the sign of a_j and the a_j^2 - |w_j|^2 of `state`.
+
+    |w|^2 (|w|^2 + b) = |v|^2 with b = a^2 - |w|^2; written so that nothing cancels.
+    """
+    balance = state.a**2 - np.sum(state.w**2, axis=1)
+    squared = np.sum(v**2, axis=1)
     root = np.hypot(balance, 2.0 * np.sqrt(squared))
-    outer = np.where(balance > 0.0, (root + balance) / 2.0, 0.0)
-    inner = np.where(balance > 0.0, 0.0, (root - balance) / 2.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        outer = np.where(balance > 0.0, outer, squared / inner)
-    new = np.sqrt(np.nan_to_num(outer))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        hidden = np.where(new[:, None] > 0.0, v / new[:, None], 0.0)
-    return State(np.sign(a) * new, hidden, mode)
+        smaller = squared / ((root - balance) / 2.0)
+        outer = np.sqrt(np.nan_to_num(np.where(balance > 0.0, (root + balance) / 2.0, smaller)))
+        hidden = np.where(outer[:, None] > 0.0, v / outer[:, None], 0.0)
+    return State(np.sign(state.a) * outer, hidden, state.mode)
 
 
 def clarke_coefficients(x: np.ndarray, r: np.ndarray, state: State) -> np.ndarray:
     """alpha_jk r_k of the sliding units, from D_j orthogonal to their inputs; 0 elsewhere.
 
-    The point is Clarke stationary if these lie between 0 and r_k.
+    0 is in Clarke's subdifferential if these lie between 0 and r_k.
     """
     pulled = np.where(state.mode == _modes.ACTIVE, r, 0.0) @ x
     held_back = np.zeros(state.mode.shape)

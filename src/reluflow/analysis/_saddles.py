@@ -9,7 +9,7 @@ from .. import _modes
 from .._dataset import Dataset
 from .._network import Network
 from .._solution import Solution
-from ._plateaus import _DROP
+from ._plateaus import DROP
 from ._polish import ROUNDING, State, broken_units, polish
 from ._still import Standstill, standstills
 from ._trajectory import Trajectory, forces
@@ -24,12 +24,14 @@ class Saddle(NamedTuple):
         loss: L there.
         gradient_norm: the largest of |grad L|, over the active neurons and in (a, w), with the
             alpha of sliding units that makes it smallest.
-        stationary: whether it is a critical point of L (of Clarke): `gradient_norm` is rounding,
-            every active neuron has the pattern it was polished on, and alpha in [0, 1] where
-            units stand on their boundaries. If not, none was found.
+        stationary: whether the flow rests there: `gradient_norm` is rounding, every active
+            neuron has the pattern it was polished on, and what stands on its boundary is held
+            there, alpha in [0, 1] with L rising to both sides (which is more than 0 being in
+            Clarke's subdifferential). If not, no critical point was found.
         reached: whether the flow came to it, by the 1% that tells plateaus apart: the loss where
             it passed the closest is within 1% of `loss`. Where not, the flow was merely slow
-            (inputs that nearly cancel in some D_j), and left before it came near.
+            (inputs that nearly cancel in some D_j), and left before it came near: there, which
+            point is found may depend on rounding.
         index: the number of directions in which L falls to second order; see `saddles`.
         escaping: the dormant neuron that the flow leaves with: the largest one that grows, at
             the end of the standstill. -1 if none grows.
@@ -110,6 +112,7 @@ def _saddle(traj: Trajectory, data: Dataset, still: Standstill, tolerance: float
     state, r = polish(x, y, _state(traj, place, active))
     a, w = np.zeros(len(active)), np.zeros((len(active), x.shape[1]))
     a[active], w[active] = state.a, state.w
+    active = a != 0.0
     gradient, stationary = _check(x, y, state, unit)
     distance = _log_distance(traj, a, w, span)
     nearest = int(np.argmin(distance))
@@ -125,7 +128,7 @@ def _saddle(traj: Trajectory, data: Dataset, still: Standstill, tolerance: float
         loss=loss,
         gradient_norm=gradient,
         stationary=stationary,
-        reached=bool(abs(passed - loss) <= _DROP * loss),
+        reached=bool(abs(passed - loss) <= DROP * loss),
         index=int(np.sum(rate > 0.0)),
         escaping=escaping,
         escape_rate=float(rate[escaping]) if escaping >= 0 else 0.0,
@@ -149,7 +152,7 @@ def _active(traj: Trajectory, x, y, place: int, tolerance: float) -> np.ndarray:
     order = np.argsort(size)
     without = traj.residual[place] + np.cumsum((weight[:, None] * seen)[order], axis=0)
     loss = traj.losses[place]
-    changed = np.abs(np.mean(without**2, axis=1) / 2.0 - loss) > _DROP * loss
+    changed = np.abs(np.mean(without**2, axis=1) / 2.0 - loss) > DROP * loss
     active = np.zeros(len(order), bool)
     if not changed.any():
         return active
@@ -157,7 +160,7 @@ def _active(traj: Trajectory, x, y, place: int, tolerance: float) -> np.ndarray:
     _, r = polish(x, y, _state(traj, place, active))
     grows = ~active & (_growth(traj, x, r, place) > tolerance)
     # Where none grows, what is below rounding is still no part of it.
-    smallest = size.max() + np.log(np.finfo(np.float64).eps)
+    smallest = size.max() + np.log(ROUNDING)
     return active | (size > max(size[grows].max(initial=-np.inf), smallest))
 
 
@@ -182,8 +185,7 @@ def _check(x, y, state: State, unit: float) -> tuple[float, bool]:
     outer = state.a * np.linalg.norm(force, axis=1)
     gradient = float(np.sqrt(np.sum(pull**2 + outer**2)))
     rounding = ROUNDING * unit * np.sqrt(np.sum(state.a**2) + np.sum(state.w**2))
-    broken, _ = broken_units(x, r, state)
-    return gradient, bool(gradient <= rounding and not broken.any())
+    return gradient, bool(gradient <= rounding and not broken_units(x, y, r, state).any())
 
 
 def _log_distance(traj: Trajectory, a: np.ndarray, w: np.ndarray, span: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from ._plateaus import _DROP, _FLOOR
+from ._plateaus import DROP, FLOOR
 from ._trajectory import Trajectory
 
 
@@ -33,7 +33,7 @@ def log_motion(traj: Trajectory) -> np.ndarray:
     # Nothing moves at all (0 / 0), or the loss is 0: the first stands still, the second does not.
     log_q = np.where(np.isnan(log_q), np.where(traj.losses > 0.0, -np.inf, np.inf), log_q)
     # Residuals of 1e-6 of the labels are near the errors that an integrator leaves.
-    return np.where(traj.losses > _FLOOR * traj.losses[0], log_q, np.inf)
+    return np.where(traj.losses > FLOOR * traj.losses[0], log_q, np.inf)
 
 
 def standstills(traj: Trajectory) -> list[Standstill]:
@@ -43,7 +43,7 @@ def standstills(traj: Trajectory) -> list[Standstill]:
     """
     log_q = log_motion(traj)
     stretches = []
-    for index in np.flatnonzero(log_q < np.log(_DROP)):
+    for index in np.flatnonzero(log_q < np.log(DROP)):
         if stretches and _continues(traj, log_q, stretches[-1].last, index):
             first, _, slowest = stretches.pop()
             slowest = int(index) if log_q[index] < log_q[slowest] else slowest
@@ -61,7 +61,7 @@ def _continues(traj: Trajectory, log_q: np.ndarray, before: int, after: int) -> 
     lies a drop that is shorter than the distance of saves.
     """
     fell = np.log(traj.losses[before] / traj.losses[after])
-    if fell < _DROP:
+    if fell < DROP:
         return True
     pair = [before, after]
     power = np.exp(logsumexp(traj.log_power()[pair], axis=1))

@@ -29,6 +29,8 @@ def phases(sol: Solution, found, ax: Axes | None = None, **kwargs) -> Axes:
     Names stand on top of their bands; of those too narrow for it, the colours are explained
     below.
     """
+    if not found:
+        raise ValueError("Argument `found` must hold at least one phase, but it is empty.")
     fresh = ax is None
     ax = loss_curve(sol, ax, **kwargs)
     whole = found[-1].end - found[0].begin
