@@ -75,7 +75,7 @@ def saddles(sol: Solution, data: Dataset, tolerance: float = 1e-9) -> list[Saddl
     Near a critical point the neurons fall in two: the active ones, D_j = 0, and the dormant ones,
     so small that they are worth nothing. A neuron is dormant if, taken away together with all
     smaller ones, it changes the loss by less than 1%, unless it is larger than every one that
-    grows, and does not grow itself. At the critical point they are 0. On the pattern of the
+    grows, and rests itself (D_j = 0). At the critical point they are 0. On the pattern of the
     saved state with the smallest |grad L|, the active neurons then go to D_j = 0 by linear least
     squares (`_polish.py`), with a_j^2 - |w_j|^2 as they are (2022, Lemma 1).
 
@@ -144,7 +144,7 @@ def _active(traj: Trajectory, x, y, place: int, tolerance: float) -> np.ndarray:
 
     At least those that are left after the smallest have been taken away, as long as these
     change the loss by less than 1%. They fix r, hence which of the others grow; and of those
-    that do not, the ones larger than every one that does.
+    that rest, D_j = 0, the ones larger than every one that grows.
     """
     weight = np.exp(2.0 * traj.log_scale[place]) * traj.output[place]
     seen = np.where(traj.mode[place] == _modes.ACTIVE, traj.hidden[place] @ x.T, 0.0)
@@ -159,9 +159,10 @@ def _active(traj: Trajectory, x, y, place: int, tolerance: float) -> np.ndarray:
     active[order[np.argmax(changed) :]] = True
     _, r = polish(x, y, _state(traj, place, active))
     grows = ~active & (_growth(traj, x, r, place) > tolerance)
+    rests = np.linalg.norm(forces(x, r[None, :], traj.mode[place]), axis=1) <= tolerance
     # Where none grows, what is below rounding is still no part of it.
     smallest = size.max() + np.log(ROUNDING)
-    return active | (size > max(size[grows].max(initial=-np.inf), smallest))
+    return active | rests & (size > max(size[grows].max(initial=-np.inf), smallest))
 
 
 def _state(traj: Trajectory, place: int, active: np.ndarray) -> State:
