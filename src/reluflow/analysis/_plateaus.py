@@ -10,16 +10,16 @@ from .._solution import Solution
 _SLOWER = 10.0
 # Two plateaus differ by at least this share of the loss: what lies closer is one plateau, along
 # which single neurons still move.
-_DROP = 0.01
+DROP = 0.01
 # Rates are compared down to this fraction of the fastest: below it, all is standing still (a
 # loss that is constant to rounding has rate 0, whose logarithm does not exist).
 _STILL = 1e-3
 # Below this fraction of the first loss, residuals are 1e-6 of the labels: near the errors that
 # an integrator leaves, where the rate of decay is noise and no longer the flow's.
-_FLOOR = 1e-12
+FLOOR = 1e-12
 # The shares of a drop after which a plateau counts as left, and the next one as reached.
-_LEFT = 0.1
-_REACHED = 0.95
+LEFT = 0.1
+REACHED = 0.95
 
 
 class Plateau(NamedTuple):
@@ -60,7 +60,7 @@ def plateaus(sol: Solution) -> list[Plateau]:
     # A flow's loss never increases, but for errors, and these are not features.
     ts, losses = ts[kept], np.minimum.accumulate(losses[kept])
     if len(ts):
-        above = losses > _FLOOR * losses[0]
+        above = losses > FLOOR * losses[0]
         ts, losses = ts[above], losses[above]
     if len(ts) < 3:
         return []
@@ -100,7 +100,7 @@ def _merge(minima, losses: np.ndarray, rate: np.ndarray) -> list[tuple[int, bool
     """One plateau, at the slowest place, of those whose losses are less than 1% apart."""
     merged = []
     for index, left in minima:
-        if merged and losses[index] > (1.0 - _DROP) * losses[merged[-1][0]]:
+        if merged and losses[index] > (1.0 - DROP) * losses[merged[-1][0]]:
             slowest = min(merged[-1][0], index, key=lambda i: rate[i])
             merged[-1] = (slowest, left)
         else:
@@ -115,18 +115,18 @@ def _describe(ts, losses, slowest) -> list[Plateau]:
         start, end, half = float(ts[0]), np.inf, np.inf
         if i > 0:
             before = levels[i - 1]
-            start = _time_at(ts, losses, before + _REACHED * (levels[i] - before))
-        elif losses[index] < (1.0 - _DROP) * losses[0]:
-            start = _time_at(ts, losses, losses[0] + _REACHED * (levels[0] - losses[0]))
+            start = time_at(ts, losses, before + REACHED * (levels[i] - before))
+        elif losses[index] < (1.0 - DROP) * losses[0]:
+            start = time_at(ts, losses, losses[0] + REACHED * (levels[0] - losses[0]))
         if left:
             after = levels[i + 1] if i + 1 < len(levels) else float(losses[-1])
-            end = _time_at(ts, losses, levels[i] + _LEFT * (after - levels[i]))
-            half = _time_at(ts, losses, 0.5 * (levels[i] + after))
+            end = time_at(ts, losses, levels[i] + LEFT * (after - levels[i]))
+            half = time_at(ts, losses, 0.5 * (levels[i] + after))
         found.append(Plateau(levels[i], start, end, half))
     return found
 
 
-def _time_at(ts: np.ndarray, losses: np.ndarray, level: float) -> float:
+def time_at(ts: np.ndarray, losses: np.ndarray, level: float) -> float:
     """When the loss, which never increases, first falls to `level`.
 
     On the cubic through ln L at the four saves around it, which is smooth between events; a

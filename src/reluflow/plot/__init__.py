@@ -1,4 +1,4 @@
-"""Pictures of a flow: its loss, and the states it passes through.
+"""Pictures of a flow: its loss, its phases and saddles, and the states it passes through.
 
 Every function takes `ax=None` (or `axes=None`) and returns what it drew on; the figure is
 `ax.figure`. Figures are made without pyplot, so that nothing global is touched and a machine
@@ -14,6 +14,11 @@ except ImportError as error:
         "reluflow.plot needs matplotlib, which is not installed: pip install 'reluflow[cli]'."
     ) from error
 
+from ._kinks import kinks as kinks
+from ._log_norms import log_norms as log_norms
 from ._loss_curve import loss_curve as loss_curve
+from ._phases import phases as phases
+from ._principal_components import principal_components as principal_components
+from ._saddles import saddles as saddles
 from ._states import state as state
 from ._states import states as states

@@ -9,6 +9,8 @@ from matplotlib.ticker import MaxNLocator
 from .._dataset import Dataset
 from .._loss import loss
 from .._network import Network
+from ..analysis._kinks import is_line
+from ..analysis._principal_components import principal_components
 from . import _style
 
 # A panel of the polar picture leaves this part of its radius for the circle of norm 0, so that
@@ -78,12 +80,6 @@ def states(networks: Network, data: Dataset, axes=None, *, times=None) -> np.nda
     return axes
 
 
-def is_line(data: Dataset) -> bool:
-    """Whether inputs are (u, c): one-dimensional with a bias coordinate."""
-    x = np.asarray(data.x)
-    return data.dim == 2 and bool(np.all(x[:, 1] == x[0, 1])) and x[0, 1] != 0.0
-
-
 def _grid(count: int, polar: bool) -> np.ndarray:
     columns = min(count, 2)
     rows = -(-count // columns)
@@ -145,45 +141,46 @@ def _stars(ax: Axes, kinks, norms, sign, left: float, right: float) -> None:
 
 
 def _draw_plane(networks: Network, data: Dataset, axes) -> str:
-    weights = np.asarray(networks.weights()[1][-1])
-    # Scaled, since the squares of weights of 1e-200 would underflow in the decomposition.
-    _, singular, components = np.linalg.svd(weights / max(np.abs(weights).max(), 1e-300))
-    explained = singular[:2] ** 2 / max(np.sum(singular**2), 1e-300)
-    plane = np.zeros((2, networks.dim))
-    plane[: min(2, networks.dim)] = components[:2]
-    planar = np.asarray(networks.hidden) @ plane.T
+    plane = principal_components(jax.tree.map(lambda leaf: leaf[-1], networks))
+    explained = plane.explained
+    planar = np.asarray(networks.hidden) @ plane.components.T
     angle = np.arctan2(planar[..., 1], planar[..., 0])
     radius = np.linalg.norm(planar, axis=-1) * np.exp(np.asarray(networks.log_scale))
     sign = np.asarray(networks.output)
     largest = max(float(radius.max()), 1e-300)
     for index, ax in enumerate(axes):
-        if ax.name != "polar":
-            raise ValueError(
-                "Argument `axes` must be polar axes for these data (projection='polar'), but it "
-                f"holds {ax.name!r} ones."
-            )
-        for positive, color, label in (
-            (True, _style.POSITIVE, "neuron, $a_j > 0$"),
-            (False, _style.NEGATIVE, "neuron, $a_j < 0$"),
-        ):
-            mine = (sign[index] > 0) == positive
-            ax.plot(
-                angle[index][mine], radius[index][mine], "*", color=color, markersize=8,
-                markeredgewidth=0.0, alpha=0.6, label=label, clip_on=False, zorder=3,
-            )  # fmt: skip
-        ax.set_rmax(1.15 * largest)
-        ax.set_rmin(0.0)
-        ax.set_rorigin(-_HOLE * largest)
-        ticks = [tick for tick in MaxNLocator(2).tick_values(0.0, largest) if 0 < tick <= largest]
-        ax.set_yticks(ticks, [f"{tick:.2g}" for tick in ticks], fontsize=7)
-        ax.set_rlabel_position(90.0)
-        ax.tick_params(axis="x", labelsize=7, pad=-2)
-        ax.grid(color="#CCCCCC", linewidth=0.6)
+        draw_polar(ax, angle[index], radius[index], sign[index], largest)
     share = " + ".join(f"{100 * part:.0f}%" for part in explained)
     return (
         f"$w_j$ in the plane of the top two principal components of $W$ ({share} of $|W|^2$);"
         "\nradius: norm of the projection, the inner circle is 0"
     )
+
+
+def draw_polar(ax: Axes, angle, radius, sign, largest: float) -> None:
+    """Stars at angle and radius, coloured by sign, on polar axes that reach to `largest`."""
+    if ax.name != "polar":
+        raise ValueError(
+            "Arguments `ax` and `axes` must be polar here (projection='polar'), but "
+            f"{ax.name!r} axes were given."
+        )
+    for positive, color, label in (
+        (True, _style.POSITIVE, "neuron, $a_j > 0$"),
+        (False, _style.NEGATIVE, "neuron, $a_j < 0$"),
+    ):
+        mine = (sign > 0) == positive
+        ax.plot(
+            angle[mine], radius[mine], "*", color=color, markersize=8, markeredgewidth=0.0,
+            alpha=0.6, label=label, clip_on=False, zorder=3,
+        )  # fmt: skip
+    ax.set_rmax(1.15 * largest)
+    ax.set_rmin(0.0)
+    ax.set_rorigin(-_HOLE * largest)
+    ticks = [tick for tick in MaxNLocator(2).tick_values(0.0, largest) if 0 < tick <= largest]
+    ax.set_yticks(ticks, [f"{tick:.2g}" for tick in ticks], fontsize=7)
+    ax.set_rlabel_position(90.0)
+    ax.tick_params(axis="x", labelsize=7, pad=-2)
+    ax.grid(color="#CCCCCC", linewidth=0.6)
 
 
 def _legend(ax: Axes, title: str | None) -> None:

@@ -1,0 +1,168 @@
+"""A trajectory as the analysis sees it: the saved states, their modes, and what pulls on them.
+
+    D_j = 1/n sum_k alpha_jk r_k x_k,      a_j' = <D_j, w_j>,      w_j' = a_j D_j
+
+(2022, eq. 3). Everything here is NumPy on concrete solutions, in scaled coordinates: of a
+neuron of size e^-10000 only the logarithm of the size is ever formed.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+from .. import _modes
+from .._dataset import Dataset
+from .._network import Network
+from .._solution import Solution
+
+
+class Trajectory(NamedTuple):
+    """The finite saves of one trajectory.
+
+    Fields: ts, losses (time,); log_scale, output (time, neurons); hidden (time, neurons, dim);
+    mode (time, neurons, samples), see `_modes`; residual (time, samples);
+    force (time, neurons, dim), the D_j on these modes.
+    """
+
+    ts: np.ndarray
+    losses: np.ndarray
+    log_scale: np.ndarray
+    output: np.ndarray
+    hidden: np.ndarray
+    mode: np.ndarray
+    residual: np.ndarray
+    force: np.ndarray
+
+    @classmethod
+    def of(cls, sol: Solution, data: Dataset) -> "Trajectory":
+        """Raises ValueError for lanes, for saves that are no networks, and for other data."""
+        kept = saved_times(sol)
+        nets = networks(sol, data)
+        ts, losses = np.asarray(sol.ts)[kept], np.asarray(sol.losses)[kept]
+        log_scale = np.asarray(nets.log_scale)[kept]
+        output, hidden = np.asarray(nets.output)[kept], np.asarray(nets.hidden)[kept]
+        x, y = np.asarray(data.x), np.asarray(data.y)
+        preactivation = hidden @ x.T
+        mode = modes(sol.events, ts, preactivation)
+        seen = np.where(mode == _modes.ACTIVE, preactivation, 0.0)
+        predicted = np.einsum("tj,tjk->tk", np.exp(2.0 * log_scale) * output, seen)
+        residual = y - predicted
+        force = forces(x, residual[:, None, :], mode)
+        return cls(ts, losses, log_scale, output, hidden, mode, residual, force)
+
+    def log_size(self) -> np.ndarray:
+        """ln(|a_j| |w_j|), shape (time, neurons); -inf where either is 0."""
+        return 2.0 * self.log_scale + _log(np.abs(self.output) * _norm(self.hidden))
+
+    def log_squared_norm(self) -> np.ndarray:
+        """ln(a_j^2 + |w_j|^2), shape (time, neurons)."""
+        return 2.0 * self.log_scale + _log(self.output**2 + _norm(self.hidden) ** 2)
+
+    def slope(self) -> np.ndarray:
+        """d/dt of half of it, 2 a_j <D_j, w_j> / (a_j^2 + |w_j|^2), shape (time, neurons).
+
+        At most |D_j|, and |D_j| just where w_j is along sign(a_j) D_j and |a_j| = |w_j|: that
+        is what being aligned means.
+        """
+        pull = np.einsum("tjd,tjd->tj", self.force, self.hidden)
+        squares = self.output**2 + _norm(self.hidden) ** 2
+        return 2.0 * self.output * pull / np.where(squares > 0.0, squares, 1.0)
+
+    def log_power(self) -> np.ndarray:
+        """ln(<D_j, w_j>^2 + a_j^2 |D_j|^2), shape (time, neurons): its part of |grad L|^2."""
+        pull = np.einsum("tjd,tjd->tj", self.force, self.hidden)
+        return 2.0 * self.log_scale + _log(pull**2 + (self.output * _norm(self.force)) ** 2)
+
+    def rate(self) -> np.ndarray:
+        """|D_j|, shape (time, neurons): how fast each neuron moves, relative to its size."""
+        return _norm(self.force)
+
+
+def saved_times(sol: Solution) -> np.ndarray:
+    """Which places of the buffers hold a save, shape (time,)."""
+    ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
+    if ts.ndim != 1:
+        raise ValueError(
+            f"Argument `sol` must be a single trajectory, but its times have shape {ts.shape}. "
+            "Take one lane: `jax.tree.map(lambda leaf: leaf[i], sol)`."
+        )
+    kept = np.isfinite(ts) & np.isfinite(losses)
+    if not kept.any():
+        raise ValueError("Argument `sol` must have saved times, but it has none.")
+    return kept
+
+
+def networks(sol: Solution, data: Dataset | None = None) -> Network:
+    """The saved networks, with their leading time axis (padding included)."""
+    nets = sol.networks
+    if not isinstance(nets, Network) or nets.hidden.ndim != 3:
+        raise ValueError(
+            "Argument `sol` must hold the networks it went through, but it holds "
+            f"{type(nets).__name__}. Integrate with `saveat=diffrax.SaveAt(ts=...)`, without `fn`."
+        )
+    if data is not None and nets.dim != data.dim:
+        raise ValueError(
+            "Arguments `sol` and `data` must have the same input dimension, but they have "
+            f"{nets.dim} and {data.dim}."
+        )
+    return nets
+
+
+def modes(events, ts: np.ndarray, preactivation: np.ndarray) -> np.ndarray:
+    """The mode of every unit at the given times, shape (time, neurons, samples).
+
+    From the events: what the last event of a unit left it in; before its first event, what that
+    event found. A unit without events is what it was at the first save. Not what its sign says
+    at the others: an inactive <w_j, x_k> of orthogonal inputs stays as small as it was while
+    w_j grows, and is soon below the rounding of its neuron. Where no events were recorded at
+    all, as by `rf.descent`, there are only the signs.
+    """
+    if np.shape(events.time)[-1] == 0:
+        return np.where(preactivation > 0.0, _modes.ACTIVE, _modes.INACTIVE).astype(np.int8)
+    first = np.where(preactivation[0] > 0.0, _modes.ACTIVE, _modes.INACTIVE).astype(np.int8)
+    mode = np.repeat(first[None], len(ts), axis=0)
+    count = min(int(events.count), np.shape(events.time)[-1])
+    columns = (events.time, events.neuron, events.sample, events.before, events.after)
+    seen = set()
+    for time, j, k, before, after in zip(*(np.asarray(c)[:count] for c in columns), strict=True):
+        if (j, k) not in seen:
+            mode[ts < time, j, k] = before
+            seen.add((j, k))
+        mode[ts >= time, j, k] = after
+    return mode
+
+
+def forces(x: np.ndarray, residual: np.ndarray, mode: np.ndarray) -> np.ndarray:
+    """D_j on given modes, shape (..., neurons, dim), for residuals (..., 1 or neurons, samples).
+
+    Where units slide, D_j is the pull of the active ones, projected onto the orthogonal
+    complement of the inputs along whose boundaries the neuron slides: p = 0 is kept there.
+    """
+    force = np.where(mode == _modes.ACTIVE, residual, 0.0) @ x / len(x)
+    for held, rows in sliding_sets(mode):
+        basis = scipy.linalg.orth(x[held].T)
+        force[rows] -= (force[rows] @ basis) @ basis.T
+    return force
+
+
+def sliding_sets(mode: np.ndarray):
+    """Each set of samples along which some neuron slides, and where: (samples,), (..., neurons)."""
+    slides = mode == _modes.SLIDING
+    some = slides.any(axis=-1)
+    if not some.any():
+        return
+    kinds, which = np.unique(slides[some], axis=0, return_inverse=True)
+    for index, held in enumerate(kinds):
+        rows = np.zeros_like(some)
+        rows[some] = which.ravel() == index
+        yield held, rows
+
+
+def _norm(vectors: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(vectors, axis=-1)
+
+
+def _log(values: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.log(values)
