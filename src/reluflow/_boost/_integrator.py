@@ -19,7 +19,7 @@ from ._collocation import NODES, NUM_NODES, POINTS
 from ._hop import advance
 from ._neurons import Start, arrived, begin, residual_of
 from ._path import lagrange
-from ._step_size import found_within, next_size, until_arrival, until_loss
+from ._step_size import found_within, next_size, until_arrival, until_loss, until_shrunk
 from ._sweep import depart, max_hops
 from ._walk import Course, StepEvents, size_of
 
@@ -84,7 +84,8 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         arrival = until_arrival(problem, state.start, state.residual, tolerance, state.bound)
         rest = limit - state.time
         # Where steps end is a choice: the flow does not depend on it.
-        chosen = jax.lax.stop_gradient(jnp.minimum(state.wish, arrival))
+        longest = jnp.minimum(arrival, until_shrunk(problem, state.start, state.residual))
+        chosen = jax.lax.stop_gradient(jnp.minimum(state.wish, longest))
         asked = jnp.minimum(chosen, rest)
         guess = _guess(state, asked)
         places = _places(state)

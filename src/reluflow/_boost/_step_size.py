@@ -14,6 +14,7 @@ from ._neurons import Start
 from ._path import lagrange_of_points
 from ._walk import size_of
 
+_SHRINKS = 4.0
 _LOSS_FOUND = 1e-10  # the loss is at `stop_loss` within this much of it, at best
 _ORDER = 8  # of the error in the step size, at least
 _ROUNDS = 14  # of a bisection on [1e-2, 1e7], geometrically: to half a percent
@@ -69,6 +70,22 @@ def until_arrival(
     ends = (jnp.full_like(pull, 1e-2), jnp.full_like(pull, 1e7))
     low, _ = jax.lax.fori_loop(0, _ROUNDS, halve, ends)
     return jnp.min(jnp.where(grows, low / rate, jnp.inf))
+
+
+def until_shrunk(problem: Problem, start: Start, residual: PerSample) -> Scalar:
+    """The longest step in which no neuron shrinks by more than e^_SHRINKS where d = 1.
+
+    There w is along D, and a balanced neuron with a <D, w> < 0 shrinks for as long as D lasts:
+    rounding, which grows while it shrinks, is removed at the end of a step only, from a^2 - |w|^2.
+    In more dimensions a neuron shrinks for long on a set of measure zero.
+    """
+    if problem.inputs.shape[1] > 1:
+        return jnp.array(jnp.inf)
+    beta = coefficients(residual, start.pattern) / residual.shape[0]
+    pull = jnp.sqrt(jnp.maximum(jnp.sum(beta * (beta @ problem.gram), axis=1), 0.0))
+    shrinks = start.output * jnp.sum(beta * start.preactivation, axis=1) < 0.0
+    shrinks = shrinks & (pull > 0.0)
+    return jnp.min(jnp.where(shrinks, _SHRINKS / jnp.where(shrinks, pull, 1.0), jnp.inf))
 
 
 def until_loss(trial: Attempt, stop_loss, found) -> tuple[Bool[Array, ""], Scalar]:
