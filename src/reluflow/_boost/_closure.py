@@ -12,71 +12,24 @@ neuron switches, r has a kink, which no polynomial follows: the step is cut shor
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._branch import run_if
-from .._field import Problem
-from .._modes import SLIDING
-from .._shapes import PerSample, Scalar
+from .._shapes import Scalar
 from .._solution import RESULTS
 from ._collocation import (
-    BASIS_ELSEWHERE,
     INTEGRATION,
-    INTERIOR,
-    MOMENTS,
     NODES,
     NUM_NODES,
-    POINTS,
-    basis_at,
 )
-from ._neurons import Start
+from ._judgement import effect, error, first_kink, present, trusted
 from ._path import lagrange
+from ._question import AT_POINTS, Question, Unknowns
 from ._sweep import Swept, sweep
 from ._walk import Course, StepEvents
 
 _MAX_SWEEPS = 12
 _TANGENT_SWEEPS = 12
-# Which kinks end a step that is differentiated: down to this much of the tolerance, but a kink
-# must stay behind the end of its step by more than rounding.
-_STRICTER, _STRICTEST = 1e-4, 1e-12
-_EPS = float(np.finfo(np.float64).eps)
-_AT_POINTS = basis_at(POINTS).T
-
-
-class Question(eqx.Module):
-    """What a step is asked: from `start`, of this length, to this tolerance.
-
-    `bound` times the Euclidean norm of an integrated residual bounds its effect on a neuron,
-    relative to its own size, which is what the tolerance is about.
-    """
-
-    problem: Problem
-    start: Start
-    residual: PerSample  # at the beginning
-    guess: Float[Array, "nodes samples"]
-    length: Scalar
-    tolerance: Scalar
-    bound: Scalar
-    noise: Scalar
-
-    def rounding(self) -> Scalar:
-        """The effect per unit of time of rounding in r; no less can be asked for."""
-        return 8.0 * _EPS * self.bound * jnp.linalg.norm(self.problem.labels)
-
-
-class Unknowns(eqx.Module):
-    """The residual at the nodes and, more finely, at all points; the length of the step."""
-
-    nodes: Float[Array, "nodes samples"]
-    fine: Float[Array, "points samples"]
-    length: Scalar
-
-    def noise(self) -> Scalar:
-        """How far the two are apart. Neurons move under one and cease to slide by the other: within
-        this, a unit that has ceased may at once be driven back, and for ever."""
-        apart = self.fine[1:] - jnp.asarray(_AT_POINTS[1:]) @ self.nodes
-        return jax.lax.stop_gradient(jnp.max(jnp.abs(apart)))
 
 
 class Factors(eqx.Module):
@@ -139,14 +92,14 @@ def _attempt(
 
     last = jax.lax.while_loop(running, iterate, _first(question, places))
     length = last.used.length
-    error = _error(last, question.bound)
+    missed = error(question, last.used, last.swept, last.factors.mean_kernel)
     return Attempt(
         swept=last.swept,
         unknowns=last.used,
         factors=last.factors,
         shortened=last.shortened,
         converged=(last.effect <= enough(length)) & ~last.cut,
-        error=jnp.maximum(error - question.rounding() * length, 0.0),
+        error=jnp.maximum(missed - question.rounding() * length, 0.0),
         defect=last.effect,
         sweeps=last.sweeps,
         trusted=last.trusted,
@@ -156,7 +109,7 @@ def _attempt(
 def _first(question: Question, places: int) -> _Iterate:
     samples = question.problem.labels.shape[0]
     guess, size = question.guess, NUM_NODES * samples
-    fine = (jnp.asarray(_AT_POINTS) @ guess).at[0].set(question.residual)
+    fine = (jnp.asarray(AT_POINTS) @ guess).at[0].set(question.residual)
     unknowns = Unknowns(guess, fine, question.length)
     shapes = eqx.filter_eval_shape(_sweep, question, unknowns, jnp.array(True), places)
     blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
@@ -184,21 +137,21 @@ def _iterate(
     """One sweep, and what follows from it for the next."""
     used, bound = carry.unknowns, question.bound
     swept = _sweep(question, used, carry.since == 0, places)
-    kink = _first_kink(question, swept.end.events, used.length, differentiated)
+    kink = first_kink(question, swept.end.events, used.length, differentiated)
     cut = (kink < 1.0) & ends_at_kinks
     fresh = (carry.since == 0) & ~cut
     factors = run_if(fresh, lambda _: _factorise(swept.kernels, used.length), carry.factors)
     change = _correction(factors, swept, used)
-    effect = _effect(change, used.length, bound)
-    effect = jnp.where(swept.end.result == RESULTS.successful, effect, jnp.inf)
+    size = effect(change, used.length, bound)
+    size = jnp.where(swept.end.result == RESULTS.successful, size, jnp.inf)
     corrected = _corrected(swept, used, change)
     # Only a first kink near the end leaves the correction worth keeping.
     near = (carry.since > 0) & (kink > 0.5)
     shorter = jnp.where(near, corrected.nodes, used.nodes)
     shorter = jnp.tensordot(lagrange(kink * jnp.asarray(NODES)), shorter, axes=[[0], [0]])
-    fine = (jnp.asarray(_AT_POINTS) @ shorter).at[0].set(question.residual)
+    fine = (jnp.asarray(AT_POINTS) @ shorter).at[0].set(question.residual)
     shorter = Unknowns(shorter, fine, kink * used.length)
-    trusted = jnp.where(carry.sweeps == 0, _trusted(swept, used, question), carry.trusted)
+    reach = jnp.where(carry.sweeps == 0, trusted(swept, used, question), carry.trusted)
     return _Iterate(
         unknowns=jax.tree.map(lambda a, b: jnp.where(cut, a, b), shorter, corrected),
         used=used,
@@ -208,9 +161,9 @@ def _iterate(
         shortened=carry.shortened | cut,
         since=jnp.where(cut & ~near, 0, carry.since + 1),
         sweeps=carry.sweeps + 1,
-        effect=effect,
+        effect=size,
         previous=carry.effect,
-        trusted=jnp.where(cut, 1.0, trusted),
+        trusted=jnp.where(cut, 1.0, reach),
     )
 
 
@@ -222,35 +175,9 @@ def _correction(factors: Factors, swept: Swept, used: Unknowns) -> Float[Array, 
 def _corrected(swept: Swept, used: Unknowns, change) -> Unknowns:
     nodes = used.nodes + change
     left = jnp.concatenate([used.fine[:1], swept.residual])
-    fine = left + jnp.asarray(_AT_POINTS) @ (nodes - left[1::2])
+    fine = left + jnp.asarray(AT_POINTS) @ (nodes - left[1::2])
     fine = fine.at[0].set(used.fine[0])
     return Unknowns(nodes, fine, used.length)
-
-
-def _first_kink(question: Question, events: StepEvents, length, differentiated: bool) -> Scalar:
-    """Where the first kink of r is that a polynomial would miss by more than the tolerance.
-
-    A derivative of r jumps where r kinks, by the kink times that of the event's time, which is
-    of the order of the neurons' own time; and it kinks where r'' jumps. A polynomial misses more of
-    it than of r. Where it is asked for, weaker kinks end a step, and the ends of slides do.
-    """
-    s, tolerance = events.time, question.tolerance
-    scale = 0.03 * question.bound * events.kink * length**2
-    if differentiated:
-        own = 1.0 / (question.bound * jnp.linalg.norm(question.problem.labels))
-        scale = scale * jnp.maximum(own / length, 1.0)
-        tolerance = jnp.maximum(_STRICTER * tolerance, jnp.minimum(tolerance, _STRICTEST))
-    else:
-        scale = jnp.where(events.before == SLIDING, 0.0, scale)
-    strong = _present(events) & (scale * jnp.minimum(s, 1.0 - s) > 0.3 * tolerance)
-    # The step may end a little later, so that the kink stays behind: x (x - s) scale is missed.
-    allowed = 0.1 * tolerance / jnp.where(strong, scale, 1.0)
-    end = (s + jnp.sqrt(s**2 + 4.0 * allowed)) / 2.0
-    return jnp.min(jnp.where(strong, end, 1.0))
-
-
-def _present(events: StepEvents) -> Bool[Array, " places"]:
-    return jnp.arange(events.time.shape[0], dtype=jnp.int32) < events.count
 
 
 def _factorise(kernels, length) -> Factors:
@@ -259,40 +186,6 @@ def _factorise(kernels, length) -> Factors:
     closure = jax.scipy.linalg.lu_factor(blocks.reshape(size, size) + jnp.eye(size))
     mean = jnp.tensordot(jnp.asarray(INTEGRATION[-1]), kernels, axes=1)
     return Factors(closure, mean)
-
-
-def _effect(change, length, bound) -> Scalar:
-    """Of a change of the residual at the nodes, integrated, on a neuron."""
-    integrated = length * jnp.asarray(INTEGRATION) @ change
-    return bound * jnp.max(jnp.linalg.norm(integrated, axis=1))
-
-
-def _trusted(swept: Swept, used: Unknowns, question: Question) -> Scalar:
-    guess = jnp.asarray(_AT_POINTS[1:]) @ used.nodes
-    scale = jnp.linalg.norm(question.problem.labels)
-    off = jnp.linalg.norm(swept.residual - guess, axis=1) / scale
-    good = jnp.cumprod(jnp.where(off < 0.3, 1.0, 0.0))
-    return jnp.max(jnp.where(good > 0.0, jnp.asarray(POINTS[1:]), 0.0))
-
-
-def _error(last: _Iterate, bound) -> Scalar:
-    """What the polynomial misses of the residual off its nodes, integrated.
-
-    To the end against P0, P1, P2, and from the beginning to every node: the end is of a much higher
-    order than the inside, where states are saved and events happen.
-
-    With m missed, the residual of the neurons is off by E, E' = -K E + K m, and they are moved by
-    the integral of E - m: that of m where H K is small, but only m / K where it is large. Hence
-    the factor (I + H K)^{-1}.
-    """
-    swept, length = last.swept, last.used.length
-    left = jnp.concatenate([last.used.fine[:1], swept.residual])
-    missed = left[0::2] - jnp.asarray(BASIS_ELSEWHERE).T @ left[1::2]
-    integrated = jnp.asarray(np.concatenate([MOMENTS, INTERIOR])) @ missed
-    samples = missed.shape[1]
-    damping = jnp.eye(samples) + length * last.factors.mean_kernel
-    moved = jnp.linalg.solve(damping, integrated.T)
-    return bound * length * jnp.max(jnp.linalg.norm(moved, axis=0))
 
 
 @_attempt.def_jvp
@@ -345,9 +238,9 @@ def _anchored(events: StepEvents, tangents: Float[Array, "2 places"]) -> Scalar:
     Of those that are left in a step the others are weak, or at its very beginning.
     tangents: of the events' places in the step, with the problem and with the length.
     """
-    index = jnp.argmax(jnp.where(_present(events), events.kink * events.time, -1.0))
+    index = jnp.argmax(jnp.where(present(events), events.kink * events.time, -1.0))
     own, by_length = tangents[:, index]
-    moves = jnp.any(_present(events)) & (events.time[index] > 0.5) & (by_length != 0.0)
+    moves = jnp.any(present(events)) & (events.time[index] > 0.5) & (by_length != 0.0)
     return jnp.where(moves, -own / jnp.where(moves, by_length, 1.0), 0.0)
 
 

@@ -14,11 +14,12 @@ from .._network import Network
 from .._shapes import Hidden, PerSample, Scalar
 from .._sliding import room_for_sliding
 from .._solution import RESULTS, Switches
-from ._closure import Attempt, Question, Unknowns, attempt
+from ._closure import Attempt, attempt
 from ._collocation import NODES, NUM_NODES, POINTS
 from ._hop import advance
 from ._neurons import Start, arrived, begin, residual_of
 from ._path import lagrange
+from ._question import Question, Unknowns
 from ._step_size import found_within, next_size, until_arrival, until_loss, until_shrunk
 from ._sweep import depart, max_hops
 from ._walk import Course, StepEvents, size_of

@@ -1,0 +1,75 @@
+"""What a sweep tells of its step: how wrong it is, where it must end, how far it can be trusted."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
+
+from .._modes import SLIDING
+from .._shapes import Scalar
+from ._collocation import BASIS_ELSEWHERE, INTEGRATION, INTERIOR, MOMENTS, POINTS
+from ._question import AT_POINTS, Question, Unknowns
+from ._sweep import Swept
+from ._walk import StepEvents
+
+# Which kinks end a step that is differentiated: down to this much of the tolerance, but a kink
+# must stay behind the end of its step by more than rounding.
+_STRICTER, _STRICTEST = 1e-4, 1e-12
+
+
+def first_kink(question: Question, events: StepEvents, length, differentiated: bool) -> Scalar:
+    """Where the first kink of r is that a polynomial would miss by more than the tolerance.
+
+    A derivative of r jumps where r kinks, by the kink times that of the event's time, which is
+    of the order of the neurons' own time; and it kinks where r'' jumps. A polynomial misses more of
+    it than of r. Where it is asked for, weaker kinks end a step, and the ends of slides do.
+    """
+    s, tolerance = events.time, question.tolerance
+    scale = 0.03 * question.bound * events.kink * length**2
+    if differentiated:
+        own = 1.0 / (question.bound * jnp.linalg.norm(question.problem.labels))
+        scale = scale * jnp.maximum(own / length, 1.0)
+        tolerance = jnp.maximum(_STRICTER * tolerance, jnp.minimum(tolerance, _STRICTEST))
+    else:
+        scale = jnp.where(events.before == SLIDING, 0.0, scale)
+    strong = present(events) & (scale * jnp.minimum(s, 1.0 - s) > 0.3 * tolerance)
+    # The step may end a little later, so that the kink stays behind: x (x - s) scale is missed.
+    allowed = 0.1 * tolerance / jnp.where(strong, scale, 1.0)
+    end = (s + jnp.sqrt(s**2 + 4.0 * allowed)) / 2.0
+    return jnp.min(jnp.where(strong, end, 1.0))
+
+
+def present(events: StepEvents) -> Bool[Array, " places"]:
+    return jnp.arange(events.time.shape[0], dtype=jnp.int32) < events.count
+
+
+def effect(change, length, bound) -> Scalar:
+    """Of a change of the residual at the nodes, integrated, on a neuron."""
+    integrated = length * jnp.asarray(INTEGRATION) @ change
+    return bound * jnp.max(jnp.linalg.norm(integrated, axis=1))
+
+
+def trusted(swept: Swept, used: Unknowns, question: Question) -> Scalar:
+    guess = jnp.asarray(AT_POINTS[1:]) @ used.nodes
+    scale = jnp.linalg.norm(question.problem.labels)
+    off = jnp.linalg.norm(swept.residual - guess, axis=1) / scale
+    good = jnp.cumprod(jnp.where(off < 0.3, 1.0, 0.0))
+    return jnp.max(jnp.where(good > 0.0, jnp.asarray(POINTS[1:]), 0.0))
+
+
+def error(question: Question, used: Unknowns, swept: Swept, mean_kernel) -> Scalar:
+    """What the polynomial misses of the residual off its nodes, integrated.
+
+    To the end against P0, P1, P2, and from the beginning to every node: the end is of a much higher
+    order than the inside, where states are saved and events happen.
+
+    With m missed, the residual of the neurons is off by E, E' = -K E + K m, and they are moved by
+    the integral of E - m: that of m where H K is small, but only m / K where it is large. Hence
+    the factor (I + H K)^{-1}.
+    """
+    left = jnp.concatenate([used.fine[:1], swept.residual])
+    missed = left[0::2] - jnp.asarray(BASIS_ELSEWHERE).T @ left[1::2]
+    integrated = jnp.asarray(np.concatenate([MOMENTS, INTERIOR])) @ missed
+    samples = missed.shape[1]
+    damping = jnp.eye(samples) + used.length * mean_kernel
+    moved = jnp.linalg.solve(damping, integrated.T)
+    return question.bound * used.length * jnp.max(jnp.linalg.norm(moved, axis=0))
