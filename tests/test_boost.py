@@ -17,7 +17,14 @@ from problems import (
 )
 
 import reluflow as rf
-from reluflow._boost._collocation import BETWEEN, EXPONENTS, FORWARD_EXPONENTS, GAUSS, NODES
+from reluflow._boost._collocation import (
+    EXPONENTS,
+    FORWARD_EXPONENTS,
+    GAUSS,
+    INTEGRATION,
+    NODES,
+    OTHERS,
+)
 
 flow = functools.partial(rf.flow, integrator=rf.Boost())
 
@@ -76,6 +83,43 @@ def test_events_do_not_cut_steps():
     assert int(sol.stats["num_steps"]) > 0.3 * int(sol.events.count)
 
 
+@pytest.mark.parametrize("size", [20.0, 1000.0, 10_000.0])
+def test_lambda_costs_few_steps(size):
+    """At lambda = 10^-size, with at most twice the steps at 1e-6."""
+    steps = []
+    for exponent in (6.0, size):
+        net, data = two_points(-exponent * np.log(10.0))
+        sol = flow(net, data, 2.6 * exponent * np.log(10.0), rtol=1e-7)
+        assert float(sol.stats["loss_final"]) < 1e-10
+        steps.append(int(sol.stats["num_steps"]))
+    assert steps[1] <= 2 * steps[0], steps
+
+
+def test_collocation_is_l_stable():
+    """r' = -K r over a step with H K = 1e8: what it started with is gone. The control, Lobatto
+    nodes, which keep it, would be INTEGRATION with a first column for the beginning."""
+    matrix = np.eye(len(NODES)) + 1e8 * INTEGRATION
+    assert np.max(np.abs(np.linalg.solve(matrix, np.ones(len(NODES))))) < 1e-6
+    # Trapezium rule, the Lobatto collocation with two nodes: (1 - z/2) / (1 + z/2) -> -1.
+    z = 1e8
+    assert abs((1.0 - z / 2.0) / (1.0 + z / 2.0)) > 0.999
+
+
+def test_at_rest_nothing_chatters():
+    """Far beyond convergence, where residuals are noise to the tolerance of their step."""
+    net, data = five_points()
+    sol = flow(net, data, 20_000.0)
+    assert float(sol.stats["loss_final"]) < 1e-18 and int(sol.events.count) < 400
+
+
+def test_one_dimension():
+    """A neuron shrinks by e^-40 on its stable manifold a = -w, which rounding leaves."""
+    net, data = rf.Network([-5.0], [-1.0], [[1.0]]), rf.Dataset([[1.0]], [1.0])
+    sol, ref = compare(net, data, 40.0, 1e-11)
+    assert int(sol.events.count) == 0
+    assert relative_difference(sol.final, ref.final) < 1e-9
+
+
 @pytest.mark.parametrize(("make", "t1"), [(two_points, 3000.0), (five_points, 700.0)])
 def test_balancedness_over_a_long_run(make, t1):
     """a_j^2 - |w_j|^2 to 1e-10 of the neuron's own square."""
@@ -113,7 +157,7 @@ def test_order_of_the_boosts():
     assert np.allclose(np.sum(EXPONENTS, axis=1).sum(), 1.0)
     moments = [np.sum(FORWARD_EXPONENTS, axis=0) @ (2.0 * GAUSS - 1.0) ** k for k in range(4)]
     np.testing.assert_allclose(moments, [1.0, 0.0, 1.0 / 3.0, 0.0], atol=1e-15)
-    assert np.all(np.diff(np.sort(np.concatenate([NODES, BETWEEN]))) > 0.0)
+    assert np.all(np.diff(np.sort(np.concatenate([NODES, OTHERS]))) > 0.0)
     errors = [_turning_error(parts) for parts in (4, 8, 16)]
     orders = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
     assert np.all(orders > 5.7), orders
@@ -124,6 +168,7 @@ def _turning_error(parts):
     import jax.numpy as jnp
     from scipy.integrate import solve_ivp
 
+    from reluflow._boost._frame import NodeFrame
     from reluflow._boost._path import Reduced, propagate
 
     angle = 2.0 * NODES
@@ -137,11 +182,12 @@ def _turning_error(parts):
 
     exact = solve_ivp(slope, (0.0, 1.0), start, method="DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
     inner = jnp.asarray(force @ force.T)[:, :, None]
+    frame = NodeFrame(jnp.asarray(force)[:, None, :], inner)
     y = start
     for i in range(parts):
         reduced = Reduced(y[:1], jnp.asarray(force @ y[1:])[:, None], jnp.zeros(1))
         ends = [jnp.full((1,), (i + k) / parts) for k in (0, 1)]
-        move = propagate(reduced, inner, *ends, 1.0)
+        move = propagate(reduced, frame, *ends, 1.0)
         factor = np.exp(float(move.growth[0])) * 2.0 ** int(move.exponent[0])
         w = float(move.kept[0]) * y[1:] + np.asarray(move.gained[:, 0]) @ force
         y = factor * np.concatenate([[float(move.end.output[0])], w])
