@@ -1,5 +1,8 @@
 """The suite runs in float64, with strict dtype promotion; hypothesis repeats itself."""
 
+import pathlib
+
+import equinox as eqx
 import jax
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +20,20 @@ settings.load_profile("suite")
 
 # optax itself multiplies counts by rates, and the control of the second replaces our own code.
 NOT_STRICT = ("test_descent", "test_against_descent")
+
+
+# Every compiled program maps some hundred pieces of memory, of which a process of Linux may have
+# 65530: beyond them, compilation aborts.
+_MAPS = pathlib.Path("/proc/self/maps")
+_MOST_MAPS = 30_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_memory_maps():
+    yield
+    if _MAPS.exists() and len(_MAPS.read_text().splitlines()) > _MOST_MAPS:
+        jax.clear_caches()
+        eqx.clear_caches()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,6 +1,7 @@
 """Event times, event order and final weights against scipy's DOP853 with its own event logic."""
 
 import functools
+import itertools
 
 import jax
 import numpy as np
@@ -72,8 +73,15 @@ def reference_events(ref):
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-@pytest.mark.parametrize("integrator", INTEGRATORS)
-@pytest.mark.parametrize("name", PROBLEMS)
+# Where a compilation of rf.Boost is long and another case tests the same.
+_LONG = [("orthonormal", "boost"), ("unbalanced", "boost")]
+CASES = [
+    pytest.param(*case, marks=pytest.mark.slow if case in _LONG else ())
+    for case in itertools.product(PROBLEMS, INTEGRATORS)
+]
+
+
+@pytest.mark.parametrize(("name", "integrator"), CASES)
 def test_events(name, integrator):
     sol, ref = solutions(name, integrator)
     at_least = PROBLEMS[name][2]
@@ -88,8 +96,7 @@ def test_events(name, integrator):
     np.testing.assert_allclose(times, ref.times, rtol=tolerance)
 
 
-@pytest.mark.parametrize("integrator", INTEGRATORS)
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize(("name", "integrator"), CASES)
 def test_final_weights(name, integrator):
     sol, ref = solutions(name, integrator)
     final = oracle_network(ref.final)

@@ -44,6 +44,7 @@ def largest_difference(ours, theirs, times):
     return max(relative_difference(at(ours, i), at(theirs, i)) for i in range(times))
 
 
+@pytest.mark.slow  # compilation
 def test_saved_states_keep_the_tolerance():
     """At 20 times, inside steps and at their ends, with the steps of a run that saves nothing."""
     for make, t1 in ((two_points, 40.0), (five_points, 120.0)):
@@ -71,6 +72,7 @@ def test_long_hops():
     assert relative_difference(sol.final, oracle_network(ref.final)) < 1e-8
 
 
+@pytest.mark.slow  # compilation
 def test_events_do_not_cut_steps():
     """While neurons are tiny, r does not kink: hundreds of events in a handful of steps."""
     data = rf.datasets.orthonormal(jax.random.key(1), 32)
@@ -130,6 +132,7 @@ def test_balancedness_over_a_long_run(make, t1):
     assert np.max(np.abs(a**2 - square) / (a**2 + square)) < 1e-10
 
 
+@pytest.mark.slow  # compilation
 # diffrax fills the buffers of a dense output, also those of modes, with inf.
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
 def test_inside_diffrax():

@@ -18,6 +18,8 @@ def orthonormal():
     return rf.balanced(jax.random.key(0), 10, 6, np.log(1e-3)), data
 
 
+SLOW = pytest.mark.slow  # where it is one more compilation of rf.Boost
+ORTHONORMAL = pytest.param("orthonormal", marks=SLOW)
 PROBLEMS = {
     "two points": (two_points, 40.0),
     "five points": (five_points, 120.0),
@@ -59,7 +61,9 @@ def differences(ours, theirs, count):
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param("two points", marks=SLOW), "five points", ORTHONORMAL]
+)
 def test_against_runs_that_save_there(name, integrator):
     sol, ts = solved(name, integrator), times(name)
     assert bool(sol.result == rf.RESULTS.successful) and int(sol.events.count) > 5
@@ -108,6 +112,7 @@ def test_control_a_cubic_between_the_ends_is_far_off(integrator):
     assert max(errors) > 1e3 * AGREEMENT
 
 
+@SLOW
 def test_a_thousand_times_cost_no_step():
     """Neither asked for beforehand, of rf.Boost, nor afterwards."""
     make, t1 = PROBLEMS["five points"]
@@ -137,7 +142,7 @@ def alone(seed, integrator, **options):
     )
 
 
-@pytest.mark.parametrize("integrator", INTEGRATOR)
+@pytest.mark.parametrize("integrator", [pytest.param("boost", marks=SLOW), "runge-kutta"])
 def test_under_jit_and_vmap(integrator):
     @eqx.filter_jit
     def lanes(keys, data):
@@ -165,7 +170,7 @@ def test_under_jit_and_vmap(integrator):
         sols.evaluate(1.0)
 
 
-@pytest.mark.parametrize("integrator", INTEGRATOR)
+@pytest.mark.parametrize("integrator", [pytest.param("boost", marks=SLOW), "runge-kutta"])
 def test_a_full_buffer_ends_the_run_and_is_right_until_there(integrator):
     whole = alone(0, integrator)
     room = int(whole.stats["num_steps"]) // 2

@@ -99,7 +99,9 @@ def errors(name, kind, rtol):
 
 @pytest.mark.parametrize("rtol", [1e-8, 1e-12])
 @pytest.mark.parametrize("kind", ["log_lambda", "data", "weights"])
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize(
+    "name", ["two points", pytest.param("five points", marks=pytest.mark.slow)]
+)
 def test_against_finite_differences(name, kind, rtol):
     size, direction, times = errors(name, kind, rtol)
     assert max(size, direction) < AGREEMENT

@@ -93,6 +93,7 @@ def search(shape, seeds):
     return bad, used, events
 
 
+@pytest.mark.slow
 def test_ten_problems():
     bad, used, events = search(SHAPES[0], range(LANES))
     assert not bad and used > 0.7 * LANES and events > 2 * LANES, (bad, used, events)
