@@ -17,6 +17,7 @@ from problems import (
 )
 
 import reluflow as rf
+from reluflow import _modes
 from reluflow._boost._collocation import (
     EXPONENTS,
     FORWARD_EXPONENTS,
@@ -24,7 +25,12 @@ from reluflow._boost._collocation import (
     INTEGRATION,
     NODES,
     OTHERS,
+    POINTS,
 )
+from reluflow._boost._neurons import arrived
+from reluflow._boost._sweep import sweep
+from reluflow._boost._walk import Course
+from reluflow._field import Problem
 
 flow = functools.partial(rf.flow, integrator=rf.Boost())
 
@@ -153,6 +159,32 @@ def test_inside_diffrax():
     assert largest_difference(sol.ys, ref.networks, 40) < 1e-7
     assert relative_difference(sol.evaluate(times[12]), at(ref.networks, 12)) < 1e-7
     assert int(sol.stats["num_steps"]) < 60
+
+
+def test_kernels_of_a_sweep():
+    """K at the end of a step, in which some neurons met boundaries and some did not, is that of the
+    networks there (nothing slides); and the residual is theirs."""
+    data = rf.datasets.orthonormal(jax.random.key(1), 8)
+    net = rf.balanced(jax.random.key(0), 40, 8, np.log(0.3))
+    problem = Problem.of(data)
+    integrator = rf.Boost().integrator().prepare(data)
+    never = jax.numpy.array(-1.0)
+    state = integrator.init(problem, net, jax.numpy.zeros(()), (never, never), never)
+    guess = jax.numpy.broadcast_to(state.residual, (len(NODES), data.samples))
+    fine = jax.numpy.broadcast_to(state.residual, (len(POINTS), data.samples))
+    course = Course(problem, state.start.log_scale, guess, fine, jax.numpy.array(4.0))
+    swept = sweep(course, state.start, state.noise, 1000, jax.numpy.array(True))
+    switched = np.unique(swept.end.events.neuron[: int(swept.end.events.count)])
+    assert 5 < len(switched) < 35
+    start, hidden = arrived(problem, state.start, state.hidden, swept.end)
+    end = rf.Network(start.log_scale, start.output, hidden)
+    # Of the units that are active: the sign of one at rest is rounding.
+    active = np.asarray(swept.end.pattern.mode == _modes.ACTIVE)
+    slopes = np.where(active, end.weights()[0][:, None], 0.0)
+    values = np.where(active, np.asarray(end.weights()[1] @ data.x.T), 0.0)
+    kernel = (data.gram() * (slopes.T @ slopes) + values.T @ values) / data.samples
+    np.testing.assert_allclose(swept.kernels[-1], kernel, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(swept.residual[-1], data.y - end(data.x), atol=1e-13)
 
 
 def test_order_of_the_boosts():

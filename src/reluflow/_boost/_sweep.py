@@ -94,11 +94,11 @@ def sweep(
     def some(carry):
         meets, walk, residuals, kernels = carry
         (chosen,) = jnp.nonzero(meets, size=_few(meets.shape[0]), fill_value=meets.shape[0])
-        few, added, kernels = _hopped(
+        few, added, theirs = _hopped(
             course, walk, flight.safe, here, chosen, noise, limit, wants_kernels
         )
         meets = meets.at[chosen].set(False, mode="drop")
-        return meets, walk.with_rows(chosen, few), residuals - added, kernels + kernels
+        return meets, walk.with_rows(chosen, few), residuals - added, kernels + theirs
 
     def running(carry):
         meets, walk, *_ = carry
