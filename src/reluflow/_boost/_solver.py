@@ -45,8 +45,8 @@ class Boost(diffrax.AbstractAdaptiveSolver):
     Given the residual r(t), every neuron is a linear ODE of its own, whose flow is a product of
     Lorentz boosts; the unknown of a step is r, at seven nodes, and it is closed by a quasi-Newton
     iteration with the tangent kernel. Neurons locate their events one by one inside the step,
-    which ends only where a large neuron makes r itself kink. (Not yet as it should be: on a long
-    plateau what is left of a fitted residual is not damped, and costs steps.)
+    which ends only where a large neuron makes r itself kink; the collocation is L-stable, so that
+    a plateau costs no more steps the longer it is.
 
     For `rf.flow(net, data, t1, integrator=rf.Boost())`; and a solver of diffrax, for the state
     `rf.Network`, args = `rf.Dataset` and the term `diffrax.ODETerm(rf.field)`:
