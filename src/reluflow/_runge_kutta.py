@@ -55,7 +55,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         solver: any adaptive solver of diffrax with an error estimate: `diffrax.Dopri8()` (the
             default, best at tight tolerances), `diffrax.Tsit5()`, `diffrax.Kvaerno5()`, ...
         max_sliding: how many units of one neuron may slide at once. By default 0 for orthogonal
-            data (where units come to rest instead), and min(samples, dim, 24) otherwise. More
+            data (where units come to rest instead), and min(samples, dim, 40) otherwise. More
             end with the result `sliding_buffer_full`.
 
     Its cost grows with the number of events: about one attempted step each.
