@@ -11,7 +11,7 @@ except ImportError as error:
         f"The command line needs {error.name}, which is not installed: pip install 'reluflow[cli]'"
     ) from None
 
-from .cli import _output, _report, _run, _settings
+from .cli import _claims, _output, _report, _run, _settings
 from .cli._experiments import EXPERIMENTS, Labels, Name, Shape
 from .cli._settings import Integrator, Settings
 
@@ -86,6 +86,29 @@ def run(
     if written:
         console.print("wrote " + ", ".join(str(path) for path in written), soft_wrap=True)
     if not numbers["result"]["successful"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def claims(
+    claim: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="This one only; may be repeated.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller problems.")] = False,
+    out: Annotated[Path, typer.Option(help="Directory to write to.")] = Path("out/claims"),
+) -> None:
+    """Run the papers' claims one by one, with controls that must fail; write claims.json, .md.
+
+    Ends with code 1 where a control holds although it must not. A claim that fails is a result.
+    """
+    _settings.enable_float64()
+    _settings.check_out(out)
+    console = Console()
+    outcomes = _claims.run(_claims.chosen(claim), quick, console)
+    _claims.show(outcomes, console)
+    written = _claims.write(outcomes, quick, out)
+    console.print("wrote " + ", ".join(map(str, written)), soft_wrap=True)
+    if any(outcome.blind for outcome in outcomes):
         raise typer.Exit(1)
 
 

@@ -1,9 +1,11 @@
 """Writes the files of a run, all of them or none."""
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +19,32 @@ from ._run import Outcome
 
 
 def write(outcome: Outcome, numbers: dict[str, Any]) -> list[Path]:
-    """summary.json, trajectory.npz, loss.png and states.png in the directory of the settings.
-
-    They are made in a directory beside it and moved into place once all are complete; other
-    files that are there already stay.
-    """
-    out = outcome.settings.out.absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    """summary.json, trajectory.npz, loss.png and states.png in the directory of the settings."""
+    with together(outcome.settings.out) as draft:
         (draft / "summary.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n")
         _write_trajectory(outcome, draft / "trajectory.npz")
         _draw_loss(outcome, draft / "loss.png")
         _draw_states(outcome, draft / "states.png")
-        out.mkdir(exist_ok=True)
         names = sorted(path.name for path in draft.iterdir())
-        for name in names:
-            os.replace(draft / name, out / name)
+    return [outcome.settings.out / name for name in names]
+
+
+@contextlib.contextmanager
+def together(out: Path) -> Iterator[Path]:
+    """A directory to write in, whose files are moved into `out` once all are complete.
+
+    Other files that are there already stay; where writing raises, nothing is moved.
+    """
+    out = out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield draft
+        out.mkdir(exist_ok=True)
+        for path in sorted(draft.iterdir()):
+            os.replace(path, out / path.name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return [outcome.settings.out / name for name in names]
 
 
 def _write_trajectory(outcome: Outcome, path: Path) -> None:

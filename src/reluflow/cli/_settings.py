@@ -94,7 +94,7 @@ def check(settings: Settings) -> None:
         given = getattr(settings.shape, option)
         if given is not None and option not in settings.experiment.options:
             raise wrong(f"--{option}", f"{settings.name} has no such choice.")
-    _check_out(settings.out)
+    check_out(settings.out)
 
 
 def _check_scale(scale: str) -> None:
@@ -119,7 +119,8 @@ def _check_descent(settings: Settings) -> None:
         )
 
 
-def _check_out(out: Path) -> None:
+def check_out(out: Path) -> None:
+    """Raises typer.BadParameter where no files can be written to this directory."""
     if out.exists() and not out.is_dir():
         raise wrong("--out", f"must be a directory, but {out} is a file.")
     existing = out.absolute()
