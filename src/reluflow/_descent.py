@@ -11,7 +11,7 @@ import optax
 from ._checks import check_positive_int, is_concrete, require_x64
 from ._dataset import Dataset
 from ._loss import loss
-from ._network import Network
+from ._network import Network, check_single
 from ._solution import RESULTS, Events, Solution
 
 # Below e^-700 a weight is close to the smallest float64, e^-745, and would lose its digits.
@@ -87,11 +87,7 @@ def _check_arguments(net, data, optimiser, steps, save_every) -> _Saves:
             "Argument `optimiser` must be an optax optimiser, `optax.sgd(1e-3)` say, but it is "
             f"{optimiser!r}."
         )
-    if net.hidden.ndim != 2:
-        raise ValueError(
-            "Argument `net` must be a single network, but it has leading axes "
-            f"{net.hidden.shape[:-2]}. Use `jax.vmap` over them."
-        )
+    check_single(net)
     if net.dim != data.dim:
         raise ValueError(
             f"Argument `net` must take inputs of the data's dimension {data.dim}, but its "

@@ -127,3 +127,13 @@ class Network(eqx.Module):
             low, high = np.asarray(self.log_norm()).min(), np.asarray(self.log_norm()).max()
             text += f", ln|w_j| from {low:.4g} to {high:.4g}"
         return text
+
+
+def check_single(net: Network) -> None:
+    """Raises ValueError for a network with leading axes."""
+    if net.hidden.ndim != 2:
+        raise ValueError(
+            "Argument `net` must be a single network, without leading axes, but `hidden` has shape "
+            f"{net.hidden.shape}: take one, `jax.tree.map(lambda leaf: leaf[-1], nets)`, or use "
+            "`jax.vmap` over them."
+        )

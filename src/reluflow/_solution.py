@@ -233,3 +233,14 @@ class Solution(eqx.Module):
             f"{int(np.sum(self.events.count))} events, "
             f"{int(np.sum(self.stats['num_steps']))} attempted steps"
         )
+
+
+def saved(sol: Solution) -> np.ndarray:
+    """Which places of the buffers of a single trajectory hold a save, shape (time,)."""
+    ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
+    if ts.ndim != 1:
+        raise ValueError(
+            f"Argument `sol` must be a single trajectory, but its times have shape {ts.shape}. "
+            "Take one lane: `jax.tree.map(lambda leaf: leaf[i], sol)`."
+        )
+    return np.isfinite(ts) & np.isfinite(losses)

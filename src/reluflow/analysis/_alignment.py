@@ -6,6 +6,7 @@ import numpy as np
 
 from .._dataset import Dataset
 from .._solution import Solution
+from ..theory import D_minus, D_plus
 from ._trajectory import Trajectory
 
 
@@ -38,8 +39,7 @@ def alignment(sol: Solution, data: Dataset) -> Alignment:
         ValueError: several trajectories at once, or saves that are no networks.
     """
     traj = Trajectory.of(sol, data)
-    x, y = np.asarray(data.x), np.asarray(data.y)
-    plus, minus = np.maximum(y, 0.0) @ x / len(y), np.minimum(y, 0.0) @ x / len(y)
+    plus, minus = np.asarray(D_plus(data)), np.asarray(D_minus(data))
     toward = np.sign(traj.output)[..., None] * traj.force
     hidden = traj.hidden
     return Alignment(traj.ts, angle(hidden, toward), angle(hidden, plus), angle(hidden, -minus))

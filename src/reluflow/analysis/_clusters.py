@@ -7,7 +7,7 @@ import scipy.sparse.csgraph
 import scipy.spatial.distance
 from scipy.special import logsumexp
 
-from .._network import Network
+from .._network import Network, check_single
 from ._alignment import unit
 
 
@@ -43,7 +43,7 @@ def clusters(net: Network, tolerance: float = 1e-2) -> list[Cluster]:
     Raises:
         ValueError: leading axes, or a tolerance out of range.
     """
-    single(net)
+    check_single(net)
     if not 0.0 < tolerance < np.pi:
         raise ValueError(f"Argument `tolerance` must lie in (0, pi), but it is {tolerance}.")
     log_size = log_sizes(net)
@@ -82,12 +82,3 @@ def log_sizes(net: Network) -> np.ndarray:
     with np.errstate(divide="ignore"):
         norms = np.log(np.abs(net.output)) + np.log(np.linalg.norm(net.hidden, axis=-1))
     return norms + 2.0 * np.asarray(net.log_scale)
-
-
-def single(net: Network) -> None:
-    """Raises ValueError for a network with leading axes."""
-    if net.hidden.ndim != 2:
-        raise ValueError(
-            "Argument `net` must be a single network, without leading axes, but `hidden` has "
-            f"shape {net.hidden.shape}: take one, `jax.tree.map(lambda leaf: leaf[-1], nets)`."
-        )

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._dataset import Dataset
-from .._network import Network
-from ._clusters import single
+from .._network import Network, check_single
 
 
 class Kink(NamedTuple):
@@ -34,7 +33,7 @@ def kinks(net: Network, data: Dataset, tolerance: float = 1e-6) -> list[Kink]:
     Raises:
         ValueError: leading axes, or inputs that are not of this form.
     """
-    single(net)
+    check_single(net)
     if not is_line(data):
         raise ValueError(
             "Argument `data` must have inputs (u, c), one-dimensional with a constant bias "

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._solution import Solution
+from .._solution import Solution, saved
 
 # The relative rate on a plateau is at least this many times slower than in the drops around it.
 _SLOWER = 10.0
@@ -52,11 +52,7 @@ def plateaus(sol: Solution) -> list[Plateau]:
     The saves must resolve the drops: times are found by cubic interpolation of ln L.
     """
     ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
-    if ts.ndim != 1:
-        raise ValueError(
-            f"Argument `sol` must be a single trajectory, but its times have shape {ts.shape}."
-        )
-    kept = np.isfinite(ts) & np.isfinite(losses)
+    kept = saved(sol)
     # A flow's loss never increases, but for errors, and these are not features.
     ts, losses = ts[kept], np.minimum.accumulate(losses[kept])
     if len(ts):

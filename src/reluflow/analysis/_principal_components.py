@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._network import Network
+from .._network import Network, check_single
 from ._alignment import unit
-from ._clusters import single
 
 
 class PrincipalComponents(NamedTuple):
@@ -36,7 +35,7 @@ def principal_components(net: Network) -> PrincipalComponents:
     Raises:
         ValueError: a network with leading axes.
     """
-    single(net)
+    check_single(net)
     hidden, log_norm = np.asarray(net.hidden), np.asarray(net.log_norm())
     largest = log_norm.max()
     weights = np.zeros(hidden.shape)

@@ -14,7 +14,7 @@ import scipy.linalg
 from .. import _modes
 from .._dataset import Dataset
 from .._network import Network
-from .._solution import Solution
+from .._solution import Solution, saved
 
 
 class Trajectory(NamedTuple):
@@ -80,14 +80,8 @@ class Trajectory(NamedTuple):
 
 
 def saved_times(sol: Solution) -> np.ndarray:
-    """Which places of the buffers hold a save, shape (time,)."""
-    ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
-    if ts.ndim != 1:
-        raise ValueError(
-            f"Argument `sol` must be a single trajectory, but its times have shape {ts.shape}. "
-            "Take one lane: `jax.tree.map(lambda leaf: leaf[i], sol)`."
-        )
-    kept = np.isfinite(ts) & np.isfinite(losses)
+    """Which places of the buffers hold a save, of which there must be one, shape (time,)."""
+    kept = saved(sol)
     if not kept.any():
         raise ValueError("Argument `sol` must have saved times, but it has none.")
     return kept

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._solution import Solution
+from .._solution import saved
 from ..analysis import plateaus
 from ..plot import loss_curve, states
 from ._run import Outcome
@@ -100,8 +100,3 @@ def _stages(outcome: Outcome, ts: np.ndarray) -> tuple[float, ...]:
         middle = 0.5 * (found[1].start + min(found[1].end, ts[-1]))
     # Two thirds of the way to the first drop the neurons are aligned, and still small.
     return (ts[0], 2.0 / 3.0 * first, middle, ts[-1])
-
-
-def saved(solution: Solution) -> np.ndarray:
-    """Which of the saved times the run reached."""
-    return np.isfinite(np.asarray(solution.ts))

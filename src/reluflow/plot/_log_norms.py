@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .._solution import Solution
+from ..analysis._trajectory import saved_times
 from . import _style
 
 
@@ -16,18 +17,13 @@ def log_norms(sol: Solution, ax: Axes | None = None, *, log_lambda: float | None
         log_lambda: draws in the units of the limit lambda -> 0 where given: the exponent
             q_j = ln|w_j| / ln(1/lambda) against the clock s = t / ln(1/lambda).
     """
-    ts = np.asarray(sol.ts)
-    if ts.ndim != 1:
-        raise ValueError(
-            f"Argument `sol` must be a single trajectory, but its times have shape {ts.shape}."
-        )
+    kept = saved_times(sol)
     if log_lambda is not None and not log_lambda < 0.0:
         raise ValueError(
             f"Argument `log_lambda` must be negative, the logarithm of lambda < 1, but it is "
             f"{log_lambda}."
         )
-    kept = np.isfinite(ts)
-    ts, norms = ts[kept], np.asarray(sol.networks.log_norm())[kept]
+    ts, norms = np.asarray(sol.ts)[kept], np.asarray(sol.networks.log_norm())[kept]
     sign = np.sign(np.asarray(sol.networks.output)[kept][0])
     unit = 1.0 if log_lambda is None else -log_lambda
     if ax is None:

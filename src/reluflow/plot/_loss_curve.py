@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .._solution import Solution
+from ..analysis._trajectory import saved_times
 from . import _style
 
 
@@ -30,16 +31,8 @@ def loss_curve(
         decades: how far below the lowest plateau (or the loss at the start) the axis reaches.
             The end of a run falls without bound, and would squeeze the plateaus flat.
     """
-    ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
-    if ts.ndim != 1:
-        raise ValueError(
-            f"Argument `sol` must be a single trajectory, but its times have shape {ts.shape}. "
-            "Take one lane: `jax.tree.map(lambda leaf: leaf[i], sol)`."
-        )
-    shown = np.isfinite(ts) & np.isfinite(losses)
-    ts, losses = ts[shown], losses[shown]
-    if not len(ts):
-        raise ValueError("Argument `sol` must have saved times, but it has none.")
+    shown = saved_times(sol)
+    ts, losses = np.asarray(sol.ts)[shown], np.asarray(sol.losses)[shown]
     fresh = ax is None
     if ax is None:
         ax = _style.new_axes(6.4, 3.8)

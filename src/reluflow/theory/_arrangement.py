@@ -1,8 +1,7 @@
 """The activation patterns that a neuron can have on given inputs."""
 
 import numpy as np
-
-from ._extra import require
+from scipy.optimize import linprog
 
 
 def activation_patterns(x: np.ndarray) -> np.ndarray:
@@ -16,7 +15,6 @@ def activation_patterns(x: np.ndarray) -> np.ndarray:
     reaches, which a linear programme decides: max tau with s_k <w, x_k> / |x_k| >= tau and
     |w_i| <= 1. A cell whose tau is below 1e-9, that is, one so thin, is taken to be empty.
     """
-    linprog = require("scipy.optimize").linprog
     rows = x / np.linalg.norm(x, axis=1, keepdims=True)
     dim = x.shape[1]
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._dataset import Dataset
-from .._network import Network
+from .._network import Network, check_single
 from ._alignment import D_minus, D_plus, S_minus_1, S_plus_1
 from ._jumps import limit_process
 from ._orthogonal import UNIT_LENGTH, masks
@@ -81,11 +81,7 @@ def assumptions(net: Network, data: Dataset) -> Assumptions:
     Equal means equal to rounding. Of the 2026 paper, Assumption 2 demands of the flow that
     inactive units stay inactive: `rf.flow` does so for orthogonal inputs.
     """
-    if net.hidden.ndim != 2:
-        raise ValueError(
-            "Argument `net` must be a single network, without leading axes, but `hidden` has "
-            f"shape {net.hidden.shape}."
-        )
+    check_single(net)
     orthogonal, first = _orthonormal(data)
     balanced = _balanced(net)
     return Assumptions(

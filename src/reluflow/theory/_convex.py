@@ -3,11 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import nnls
 
 from .._dataset import Dataset
 from .._network import Network
 from ._arrangement import activation_patterns
-from ._extra import require
 
 _MOST_SAMPLES, _MOST_DIMENSIONS = 8, 3
 _ZERO = 1e-6  # of the largest: below it, a neuron that the solver returns is its rounding
@@ -85,9 +85,21 @@ def minimal_norm_interpolator(data: Dataset) -> Interpolator:
     )
 
 
+def _cvxpy():
+    """An import of its own: only this function needs it."""
+    try:
+        import cvxpy
+    except ImportError as error:
+        raise ImportError(
+            "This function needs cvxpy, which is not installed. Install the extra: "
+            "pip install 'reluflow[theory]'."
+        ) from error
+    return cvxpy
+
+
 def _solve(x: np.ndarray, y: np.ndarray, patterns: np.ndarray):
     """v (patterns, dim), u (patterns, dim), nu (samples,), as the solver returns them."""
-    cp = require("cvxpy")
+    cp = _cvxpy()
     shape = (len(patterns), x.shape[1])
     v, u = cp.Variable(shape), cp.Variable(shape)
     sides = np.where(patterns, 1.0, -1.0)
@@ -117,7 +129,6 @@ def _steepness(x: np.ndarray, nu: np.ndarray, patterns: np.ndarray) -> float:
     norm of the projection of g onto C = {w : B w >= 0}, B = (2 D - 1) X. By Moreau that is
     min_{mu >= 0} |g + B^T mu|, a non-negative least squares problem.
     """
-    nnls = require("scipy.optimize").nnls
     worst = 0.0
     for pattern in patterns:
         normals = (np.where(pattern, 1.0, -1.0)[:, None] * x).T
