@@ -4,7 +4,7 @@ import abc
 from typing import Generic, TypeVar
 
 import equinox as eqx
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Int, PyTree
 
 from ._dataset import Dataset
 from ._field import Problem
@@ -75,10 +75,12 @@ class AbstractDenseIntegrator(AbstractIntegrator[_State]):
     """
 
     @abc.abstractmethod
-    def networks_at(
-        self, problem: Problem, state: _State, times: Float[Array, " times"]
-    ) -> Network:
-        """The networks at increasing times inside the last accepted step.
+    def step_or_look_back(
+        self, problem: Problem, state: _State, limit, looks: Bool[Array, ""], time
+    ) -> tuple[_State, Report, Network]:
+        """`step`; or, where `looks`, the network at a time inside the last accepted step.
 
-        Times before the step give its beginning, and those after it its end.
+        The state then is the same, and the report one of an attempt that was not accepted. Both in
+        one, since under `jax.vmap` some lanes look back while others go on, and since for an
+        integrator that takes the step again they are one program.
         """

@@ -22,8 +22,6 @@ from ._saving import Saved, Schedule
 from ._shapes import Scalar
 from ._solution import RESULTS, Events, Solution
 
-_CHUNK = 32  # saves in one iteration, at most
-
 
 class Carry(eqx.Module):
     # the flow
@@ -81,9 +79,7 @@ class Run(eqx.Module):
         t0, t1 = self.interval
         waits = self._waits(carry)
         limit = t1 if self._dense else jnp.minimum(t1, carry.saved.next_time(self.schedule))
-        state, report = _unless(
-            waits, lambda: self.integrator.step(self.problem, carry.state, limit), carry
-        )
+        saved, state, report = self._advance(carry, limit, waits)
         events = carry.events.record(report.switches)
         result = RESULTS.where(events.full(), RESULTS.event_buffer_full, report.result)
         report = eqx.tree_at(lambda r: r.result, report, result)
@@ -96,7 +92,7 @@ class Run(eqx.Module):
             num_ambiguous=carry.num_ambiguous + report.ambiguous,
             num_evaluations=carry.num_evaluations + report.evaluations,
             num_sweeps=carry.num_sweeps + report.sweeps,
-            saved=self._save(carry.saved, state, report, num_accepted),
+            saved=self._offer(saved, state, report, num_accepted),
             stored=carry.stored.add(self.integrator, carry.state, state, report),
             events=events,
             meter=self.meter.step(carry.meter, (report.time - t0) / (t1 - t0)),
@@ -119,6 +115,8 @@ class Run(eqx.Module):
         if self.schedule.at_end:  # the state at t1, or wherever the run ended before
             missing = saved.reached < self.schedule.times.shape[0] - 1
             saved = saved.write(self.schedule, time, missing, missing, final, self.data)
+        if self.schedule.every and self._dense:  # it looks back after a step is saved
+            saved = saved.in_order()
         stats = {
             "num_steps": carry.num_steps,
             "num_accepted_steps": carry.num_accepted,
@@ -147,34 +145,25 @@ class Run(eqx.Module):
             return False
         return carry.saved.next_time(self.schedule) <= carry.report.time
 
-    def _save(self, saved: Saved, state, report: Report, num_accepted) -> Saved:
-        now, dense = self.integrator.network(state), self._dense
-        saved = saved.offer(self.schedule, report, num_accepted, not dense, now, self.data)
-        if not (dense and self.schedule.inside):
-            return saved
-        times, due = saved.due(self.schedule, report.time, _CHUNK)
-        nets = jax.lax.cond(
-            jnp.any(due),
-            lambda: self.integrator.networks_at(self.problem, state, times),
-            lambda: jax.tree.map(lambda leaf: jnp.stack([leaf] * _CHUNK), now),
+    def _advance(self, carry: Carry, limit, waits) -> tuple[Saved, Any, Report]:
+        """A step; or, where saves of the last one are still to be written, the next of them."""
+        saved = carry.saved
+        if waits is False:
+            return saved, *self.integrator.step(self.problem, carry.state, limit)
+        time = jnp.where(waits, saved.next_time(self.schedule), carry.report.time)
+        state, report, net = self.integrator.step_or_look_back(
+            self.problem, carry.state, limit, waits, time
         )
-        return saved.write_all(self.schedule, times, due, due, nets, self.data)
+        # A run that has failed still looks back: it has failed for all that.
+        result = RESULTS.where(waits, carry.report.result, report.result)
+        report = eqx.tree_at(lambda r: r.result, report, result)
+        return saved.write(self.schedule, time, waits, waits, net, self.data), state, report
+
+    def _offer(self, saved: Saved, state, report: Report, num_accepted) -> Saved:
+        """Saves where a step has ended at a time asked for, or a counted one has."""
+        now = self.integrator.network(state)
+        return saved.offer(self.schedule, report, num_accepted, not self._dense, now, self.data)
 
 
 def _count(happened) -> jax.Array:
     return jnp.asarray(happened).astype(jnp.asarray(0).dtype)
-
-
-def _unless(waits, advance, carry: Carry):
-    """A step, or, where saves of the last one are still to be written, the last one again."""
-    if waits is False:
-        return advance()
-
-    def hold():
-        nothing = jax.tree.map(jnp.zeros_like, carry.report)
-        nothing = eqx.tree_at(
-            lambda r: (r.time, r.result), nothing, (carry.report.time, carry.report.result)
-        )
-        return carry.state, nothing
-
-    return jax.lax.cond(waits, hold, advance)

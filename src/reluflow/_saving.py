@@ -113,12 +113,11 @@ class Saved(eqx.Module):
             return self
         return self.write(schedule, report.time, planned | counted, planned, net, data)
 
-    def due(self, schedule: Schedule, time: Scalar, chunk: int):
-        """The next times of the schedule, and which of them have passed."""
-        index = self.reached + jnp.arange(chunk)
-        times = schedule.times.at[index].get(mode="fill", fill_value=jnp.inf)
-        due = times <= time
-        return jnp.where(due, times, time), due
+    def in_order(self) -> "Saved":
+        """By time; places that nothing was written to are last."""
+        order = jnp.argsort(self.ts)
+        buffers = jax.tree.map(lambda buffer: buffer[order], self.buffers())
+        return Saved(*buffers, self.count, self.reached)
 
     def write(self, schedule, time, due, planned, net: Network, data: Dataset) -> "Saved":
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (time, due, planned, net))

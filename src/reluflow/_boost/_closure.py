@@ -3,7 +3,7 @@
 The unknown is the residual at the nodes, r; a sweep gives R(r), and the defect is R(r) - r. It is
 closed by a quasi-Newton iteration with the tangent kernels K_i of a sweep,
 
-    r <- r + (I + H K Q)^{-1} (R(r) - r),
+    r <- r + (I + H Q K)^{-1} (R(r) - r),
 
 Q the integration matrix of the nodes. The last sweep's neurons are the result. Where a large
 neuron switches, r has a kink, which no polynomial follows: the step is cut short there.
@@ -77,8 +77,10 @@ class _Iterate(eqx.Module):
 
 @eqx.filter_custom_jvp
 def _attempt(
-    question: Question, *, places: int, ends_at_kinks: bool, differentiated: bool = False
+    question: Question, *, places: int, ends_at_kinks: bool, differentiated: bool
 ) -> Attempt:
+    ends_at_kinks = jnp.array(ends_at_kinks) & ~question.known
+
     def iterate(carry):
         return _iterate(question, carry, places, ends_at_kinks, differentiated)
 
@@ -88,7 +90,8 @@ def _attempt(
     def running(carry: _Iterate):
         slow = (carry.since > 2) & (carry.effect > 0.7 * carry.previous) & ~carry.cut
         going = (carry.effect > enough(carry.used.length)) & jnp.isfinite(carry.effect) & ~slow
-        return (carry.since == 0) | ((going | carry.cut) & (carry.sweeps < _MAX_SWEEPS))
+        going = (going | carry.cut) & (carry.sweeps < _MAX_SWEEPS) & ~question.known
+        return (carry.since == 0) | going
 
     last = jax.lax.while_loop(running, iterate, _first(question, places))
     length = last.used.length
@@ -108,9 +111,7 @@ def _attempt(
 
 def _first(question: Question, places: int) -> _Iterate:
     samples = question.problem.labels.shape[0]
-    guess, size = question.guess, NUM_NODES * samples
-    fine = (jnp.asarray(AT_POINTS) @ guess).at[0].set(question.residual)
-    unknowns = Unknowns(guess, fine, question.length)
+    unknowns, size = question.guess, NUM_NODES * samples
     shapes = eqx.filter_eval_shape(_sweep, question, unknowns, jnp.array(True), places)
     blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     factors = Factors(
@@ -132,14 +133,14 @@ def _sweep(question: Question, unknowns: Unknowns, wants_kernels, places: int) -
 
 
 def _iterate(
-    question: Question, carry: _Iterate, places: int, ends_at_kinks: bool, differentiated: bool
+    question: Question, carry: _Iterate, places: int, ends_at_kinks, differentiated: bool
 ) -> _Iterate:
     """One sweep, and what follows from it for the next."""
     used, bound = carry.unknowns, question.bound
-    swept = _sweep(question, used, carry.since == 0, places)
+    swept = _sweep(question, used, (carry.since == 0) & ~question.known, places)
     kink = first_kink(question, swept.end.events, used.length, differentiated)
     cut = (kink < 1.0) & ends_at_kinks
-    fresh = (carry.since == 0) & ~cut
+    fresh = (carry.since == 0) & ~cut & ~question.known
     factors = run_if(fresh, lambda _: _factorise(swept.kernels, used.length), carry.factors)
     change = _correction(factors, swept, used)
     size = effect(change, used.length, bound)
@@ -149,8 +150,7 @@ def _iterate(
     near = (carry.since > 0) & (kink > 0.5)
     shorter = jnp.where(near, corrected.nodes, used.nodes)
     shorter = jnp.tensordot(lagrange(kink * jnp.asarray(NODES)), shorter, axes=[[0], [0]])
-    fine = (jnp.asarray(AT_POINTS) @ shorter).at[0].set(question.residual)
-    shorter = Unknowns(shorter, fine, kink * used.length)
+    shorter = Unknowns.of_nodes(shorter, question.residual, kink * used.length)
     reach = jnp.where(carry.sweeps == 0, trusted(swept, used, question), carry.trusted)
     return _Iterate(
         unknowns=jax.tree.map(lambda a, b: jnp.where(cut, a, b), shorter, corrected),
@@ -200,26 +200,33 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, differentia
     solved = _attempt(question, places=places, ends_at_kinks=ends_at_kinks, differentiated=True)
     fixed = solved.unknowns
 
-    def once(question: Question, unknowns: Unknowns) -> Unknowns:
+    def once(question: Question, unknowns: Unknowns) -> tuple[Unknowns, Swept]:
         swept = _sweep(question, unknowns, jnp.array(False), places)
         new = _corrected(swept, unknowns, _correction(solved.factors, swept, unknowns))
-        return Unknowns(new.nodes, new.fine.at[0].set(question.residual), unknowns.length)
-
-    def finish(question: Question, unknowns: Unknowns) -> tuple[Swept, Unknowns]:
-        return _sweep(question, unknowns, jnp.array(False), places), unknowns
+        fine = new.fine.at[0].set(question.residual)
+        return Unknowns(new.nodes, fine, unknowns.length), swept
 
     def derivative(direction, length):
+        """Of the last sweep, and of the unknowns that it used."""
         zero = eqx.tree_at(lambda u: u.length, jax.tree.map(jnp.zeros_like, fixed), length)
+        known = question.known
+        start = jax.tree.map(lambda a, b: jnp.where(known, a, b), direction.guess, zero)
 
-        def again(_, tangent):
-            return eqx.filter_jvp(once, (question, fixed), (direction, tangent))[1]
+        def again(_, carry):
+            new, swept = eqx.filter_jvp(once, (question, fixed), (direction, carry[0]))[1]
+            return new, carry[0], swept
 
-        tangent = jax.lax.fori_loop(0, _TANGENT_SWEEPS, again, zero)
-        return eqx.filter_jvp(finish, (question, fixed), (direction, tangent))[1]
+        # In one loop with the last, which is the only one that counts: a sweep is much to compile.
+        shapes = eqx.filter_eval_shape(again, 0, (start, start, None))[2]
+        blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        sweeps = jnp.where(known, 1, 1 + _TANGENT_SWEEPS)
+        _, used, swept = jax.lax.fori_loop(0, sweeps, again, (start, start, blank))
+        return swept, used
 
     direction = _zeros_for_none(question, direction)
     both = jax.tree.map(lambda t: jnp.stack([t, jnp.zeros_like(t)]), direction)
-    lengths = jnp.stack([jnp.where(solved.shortened, 0.0, direction.length), jnp.ones(())])
+    asked = jnp.where(solved.shortened, 0.0, direction.guess.length)
+    lengths = jnp.stack([asked, jnp.ones(())])
     both = jax.vmap(derivative)(both, lengths)
     moves = _anchored(solved.swept.end.events, both[0].end.events.time)
     moves = jnp.where(solved.shortened, moves, 0.0)

@@ -47,18 +47,17 @@ def _lagrange_in_legendre(x: np.ndarray) -> np.ndarray:
     return np.linalg.inv(legendre.legvander(x, len(x) - 1)).T
 
 
-NODE_BASIS = _lagrange_in_legendre(_X)
-POINT_BASIS = _lagrange_in_legendre(2.0 * POINTS - 1.0)
+_NODE_BASIS = _lagrange_in_legendre(_X)
 
 
 def basis_at(s) -> np.ndarray:
     """Values of the Lagrange polynomials of the nodes at s in [0, 1], shape (nodes, *s.shape)."""
     values = legendre.legvander(2.0 * np.asarray(s) - 1.0, NUM_NODES - 1)
-    return np.moveaxis(values @ NODE_BASIS.T, -1, 0)
+    return np.moveaxis(values @ _NODE_BASIS.T, -1, 0)
 
 
 def _integration() -> np.ndarray:
-    columns = [legendre.Legendre(row).integ(lbnd=-1.0)(_X) / 2.0 for row in NODE_BASIS]
+    columns = [legendre.Legendre(row).integ(lbnd=-1.0)(_X) / 2.0 for row in _NODE_BASIS]
     return np.stack(columns, axis=1)
 
 
@@ -80,7 +79,10 @@ def _moments() -> np.ndarray:
 
 def _interior() -> np.ndarray:
     """Row i: its integral from 0 to node i, but the last."""
-    columns = [legendre.Legendre(row).integ(lbnd=-1.0)(_X[:-1]) / 2.0 for row in POINT_BASIS]
+    columns = [
+        legendre.Legendre(row).integ(lbnd=-1.0)(_X[:-1]) / 2.0
+        for row in _lagrange_in_legendre(2.0 * POINTS - 1.0)
+    ]
     return np.stack(columns, axis=1)[:, 0::2]
 
 

@@ -14,10 +14,10 @@ from jaxtyping import Array, Bool, Float, Int
 from .. import _modes
 from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, POINTS, basis_at
 from ._frame import Frame
-from ._meeting import beyond, turning_point
-from ._path import LONGEST_BACK, Move, boosted, standing, total_growth
+from ._meeting import beyond, reached_by, turning_point
+from ._path import LONGEST_BACK, Move, boosted, size_of, standing, total_growth
 from ._release import guards_at_points
-from ._walk import SLACK, Course, Walk, size_of
+from ._walk import SLACK, Course, Walk
 
 _SMALL = 2.0**-200  # a size that leaves room for its square
 
@@ -52,9 +52,7 @@ def fly(course: Course, walk: Walk, noise) -> Flight:
     """From the beginning of the step, where `walk` must be."""
     frame = walk.frame(course)
     moves = _moves(course, walk, frame)
-    reached = moves.kept[:, :, None] * walk.preactivation + frame.spread(moves.gained)
-    if walk.pattern.slots.shape[1] > 0:
-        reached = jnp.where(walk.pattern.mode == _modes.SLIDING, 0.0, reached)
+    reached = reached_by(walk, frame, moves)
     slack = SLACK * size_of(moves.end.output, moves.end.balance)[:, :, None] * course.problem.length
     clear = walk.side() * reached > 4.0 * slack
     armed = walk.armed | (jnp.cumsum(clear, axis=0) > 0)
@@ -69,7 +67,8 @@ def _of_all(nodal: Array, walk: Walk) -> Array:
 
 
 def _moves(course: Course, walk: Walk, frame: Frame) -> Move:
-    """From the beginning to every later point. A neuron is rescaled by the next hop only."""
+    """From the beginning to every later point. A neuron is rescaled later, by its next hop or
+    at the end of the step."""
     mean = frame.weights(_of_all(jnp.asarray(_MEAN), walk))
     square = jnp.sum(mean * jax.vmap(frame.products)(mean), axis=1) * course.length**2
     short = frame.weights(_of_all(course.length * jnp.asarray(_SHORT), walk))

@@ -91,7 +91,7 @@ class NodeFrame(Frame):
 
 
 class SampleFrame(Frame):
-    """B_k = x_k. Sums over few terms, which XLA fuses, rather than products of tiny matrices."""
+    """B_k = x_k. Sums of products rather than products of tiny matrices: see `_small`."""
 
     beta: Float[Array, "nodes samples neurons"]
     gram: Float[Array, "samples samples"]

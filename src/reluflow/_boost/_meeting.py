@@ -34,7 +34,7 @@ def meet(course: Course, walk: Walk, end) -> Met:
     """Moves to the end, or to the first boundary before it."""
     frame = walk.frame(course)
     move = propagate(walk.reduced, frame, walk.time, end, course.length)
-    reached = _after(walk, frame, move)
+    reached = reached_by(walk, frame, move)
     slack = walk.slack(course.problem)
     crossing = _crossed(walk, reached, jnp.where(walk.armed, 0.0, slack)) & ~walk.pending[:, None]
     crosses = jnp.any(crossing, axis=1)
@@ -54,7 +54,7 @@ def meet(course: Course, walk: Walk, end) -> Met:
     def search(_):
         time = locate(course, walk, frame, end, move, sample, fraction, wanted, vanishes)
         moved = propagate(walk.reduced, frame, walk.time, time, course.length)
-        arrived = _after(walk, frame, moved)
+        arrived = reached_by(walk, frame, moved)
         # Beyond rounding: two boundaries met at one instant are settled together.
         passed = _crossed(walk, arrived, slack)
         passed = passed & ((jnp.arange(passed.shape[1]) != sample[:, None]) | vanishes[:, None])
@@ -108,9 +108,9 @@ def beyond(free, height, threshold) -> jax.Array:
     return free & (height < -threshold)
 
 
-def _after(walk: Walk, frame: Frame, move: Move) -> Units:
-    """The preactivations at the end of a move."""
-    moved = move.kept[:, None] * walk.preactivation + frame.spread(move.gained)
+def reached_by(walk: Walk, frame: Frame, move: Move) -> Units:
+    """The preactivations at the end of a move, or of several along a leading axis."""
+    moved = move.kept[..., None] * walk.preactivation + frame.spread(move.gained)
     if walk.pattern.slots.shape[1] > 0:
         moved = jnp.where(walk.pattern.mode == _modes.SLIDING, 0.0, moved)
     return moved

@@ -24,11 +24,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._shapes import PerNeuron
-from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, NODE_BASIS, POINT_BASIS
+from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, NODES, POINTS
 from ._frame import Frame
 from ._small import small_product
 
 LONGEST_BACK = 20.0  # rapidity of a move that may go backwards
+_LARGEST = 300.0  # of a logarithm of weights
 _RANGE = 8  # a neuron is rescaled when its size leaves 2^-8 .. 2^8
 
 
@@ -52,21 +53,23 @@ class Move(eqx.Module):
 
 def lagrange(s: jax.Array) -> jax.Array:
     """The Lagrange polynomials of the nodes at s, shape (nodes, *s.shape)."""
-    return _through(NODE_BASIS, s)
+    return _through(NODES, s)
 
 
 def lagrange_of_points(s: jax.Array) -> jax.Array:
     """The Lagrange polynomials of all points at s, shape (points, *s.shape)."""
-    return _through(POINT_BASIS, s)
+    return _through(POINTS, s)
 
 
-def _through(basis: np.ndarray, s: jax.Array) -> jax.Array:
-    """By the recurrence of the Legendre polynomials."""
-    x = 2.0 * s - 1.0
-    values = [jnp.ones_like(x), x]
-    for p in range(1, basis.shape[0] - 1):
-        values.append(((2 * p + 1) * x * values[-1] - p * values[-2]) / (p + 1))
-    return small_product(basis, jnp.stack(values))
+def _through(points: np.ndarray, s: jax.Array) -> jax.Array:
+    """prod_{j != i} (s - s_j) / (s_i - s_j): one kernel, where a recurrence would be a dozen."""
+    apart = points[:, None] - points + np.eye(len(points))
+    column = (-1, *(1,) * jnp.ndim(s))
+    index = np.arange(len(points)).reshape(column)
+    values = jnp.asarray(1.0 / np.prod(apart, axis=1)).reshape(column)
+    for j, point in enumerate(points):
+        values = values * jnp.where(index == j, 1.0, s - point)
+    return values
 
 
 def standing(start: Reduced) -> Move:
@@ -129,7 +132,7 @@ def _exponents(basis, frame: Frame, time) -> Float[Array, "exponents nodes neuro
 def rescaled(move: Move) -> Move:
     """The same with every neuron of a size near 1, by a power of two: no bit changes."""
     output, balance = move.end.output, move.end.balance
-    size = jnp.sqrt(jnp.maximum(2.0 * output**2 - balance, output**2))
+    size = size_of(output, balance)
     _, found = jnp.frexp(jax.lax.stop_gradient(size))
     shift = jnp.where(jnp.abs(found) > _RANGE, found, 0)
     factor = jnp.ldexp(jnp.ones_like(output), -shift)
@@ -139,3 +142,13 @@ def rescaled(move: Move) -> Move:
 
 def total_growth(growth, exponent):
     return growth + exponent.astype(jnp.float64) * np.log(2.0)
+
+
+def size_of(output: PerNeuron, balance: PerNeuron) -> PerNeuron:
+    """|(a, w)| of each neuron, from a and a^2 - |w|^2."""
+    return jnp.sqrt(jnp.maximum(2.0 * output**2 - balance, output**2))
+
+
+def weight_of(log_scale: jax.Array) -> jax.Array:
+    """The square of a neuron's scale; finite also where a step is far too long."""
+    return jnp.exp(2.0 * jnp.minimum(log_scale, _LARGEST))

@@ -1,10 +1,10 @@
-"""What is asked of a step, and its unknowns: the residual at the nodes."""
+"""The unknowns of a step, the residual at its nodes; and what is asked of it."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._field import Problem
 from .._shapes import PerSample, Scalar
@@ -15,27 +15,6 @@ _EPS = float(np.finfo(np.float64).eps)
 AT_POINTS = basis_at(POINTS).T  # the polynomial at all points, from its values at the nodes
 
 
-class Question(eqx.Module):
-    """What a step is asked: from `start`, of this length, to this tolerance.
-
-    `bound` times the Euclidean norm of an integrated residual bounds its effect on a neuron,
-    relative to its own size, which is what the tolerance is about.
-    """
-
-    problem: Problem
-    start: Start
-    residual: PerSample  # at the beginning
-    guess: Float[Array, "nodes samples"]
-    length: Scalar
-    tolerance: Scalar
-    bound: Scalar
-    noise: Scalar
-
-    def rounding(self) -> Scalar:
-        """The effect per unit of time of rounding in r; no less can be asked for."""
-        return 8.0 * _EPS * self.bound * jnp.linalg.norm(self.problem.labels)
-
-
 class Unknowns(eqx.Module):
     """The residual at the nodes and, more finely, at all points; the length of the step."""
 
@@ -43,8 +22,41 @@ class Unknowns(eqx.Module):
     fine: Float[Array, "points samples"]
     length: Scalar
 
+    @classmethod
+    def of_nodes(cls, nodes, beginning: PerSample, length: Scalar) -> "Unknowns":
+        """Of a polynomial, where no sweep has told more."""
+        return cls(nodes, (jnp.asarray(AT_POINTS) @ nodes).at[0].set(beginning), length)
+
     def noise(self) -> Scalar:
         """How far the two are apart. Neurons move under one and cease to slide by the other: within
         this, a unit that has ceased may at once be driven back, and for ever."""
         apart = self.fine[1:] - jnp.asarray(AT_POINTS[1:]) @ self.nodes
         return jax.lax.stop_gradient(jnp.max(jnp.abs(apart)))
+
+
+class Question(eqx.Module):
+    """What a step is asked: from `start`, of the length of `guess`, to this tolerance.
+
+    `bound` times the Euclidean norm of an integrated residual bounds its effect on a neuron,
+    relative to its own size, which is what the tolerance is about.
+
+    Where `known`, the guess is the answer, of an earlier step, and one sweep under it is wanted.
+    """
+
+    problem: Problem
+    start: Start
+    residual: PerSample  # at the beginning
+    guess: Unknowns
+    tolerance: Scalar
+    bound: Scalar
+    noise: Scalar
+    known: Bool[Array, ""]
+
+    def rounding(self) -> Scalar:
+        """The effect per unit of time of rounding in r; no less can be asked for."""
+        return 8.0 * _EPS * self.bound * jnp.linalg.norm(self.problem.labels)
+
+
+def placed(start: Start) -> int:
+    """How many events of one step there is room for: every unit twice."""
+    return 2 * start.preactivation.size + 64

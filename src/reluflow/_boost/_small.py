@@ -1,6 +1,6 @@
-"""Products with small matrices, as sums that XLA fuses.
+"""Products with small matrices, as sums of products.
 
-On a CPU, its matrix product of a dozen numbers with a few hundred takes a hundred microseconds.
+On a CPU, XLA's matrix product of a dozen numbers with a few hundred takes a hundred microseconds.
 """
 
 import jax

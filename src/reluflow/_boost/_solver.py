@@ -13,7 +13,8 @@ from .._field import Problem
 from .._network import Network
 from .._shapes import Scalar
 from .._sliding import check_max_sliding
-from ._integrator import BoostIntegrator, BoostState, networks_inside
+from ._integrator import BoostIntegrator, BoostState
+from ._passed import network_inside
 
 _RTOL = 1e-8
 
@@ -35,8 +36,7 @@ class BoostInterpolation(diffrax.AbstractLocalInterpolation):
         share = (t0 - self.t0) / jnp.where(self.t1 > self.t0, self.t1 - self.t0, 1.0)
         passed = self.state.passed
         time = passed.begin + jnp.clip(share, 0.0, 1.0) * passed.unknowns.length
-        nets = networks_inside(self.problem, passed, time[None])
-        return jax.tree.map(lambda leaf: leaf[0], nets)
+        return network_inside(self.problem, passed, time)
 
 
 class Boost(diffrax.AbstractAdaptiveSolver):

@@ -7,12 +7,11 @@ from jaxtyping import Array, Bool
 
 from .._branch import run_if
 from .._field import Problem, coefficients, square_loss
-from .._shapes import PerSample, Scalar
+from .._shapes import PerNeuron, PerSample, Scalar, Units
 from ._closure import Attempt
 from ._collocation import NUM_NODES
 from ._neurons import Start
-from ._path import lagrange_of_points
-from ._walk import size_of
+from ._path import lagrange_of_points, size_of
 
 _SHRINKS = 4.0
 _LOSS_FOUND = 1e-10  # the loss is at `stop_loss` within this much of it, at best
@@ -46,9 +45,7 @@ def until_arrival(
     which moves a neuron by about a tenth of `bound` H times that. On a plateau u_j is tiny, and the
     step reaches as far as a logarithm says.
     """
-    samples = residual.shape[0]
-    beta = coefficients(residual, start.pattern) / samples
-    pull = jnp.sqrt(jnp.maximum(jnp.sum(beta * (beta @ problem.gram), axis=1), 0.0))
+    _, pull = _pull(problem, start, residual)
     square = size_of(start.output, start.balance) ** 2
     reach = jnp.log(jnp.maximum(square * jnp.max(problem.length), 1e-300))
     contribution = 2.0 * start.log_scale + reach
@@ -72,6 +69,12 @@ def until_arrival(
     return jnp.min(jnp.where(grows, low / rate, jnp.inf))
 
 
+def _pull(problem: Problem, start: Start, residual: PerSample) -> tuple[Units, PerNeuron]:
+    """beta and |D_j|, of D_j = sum_k beta_jk x_k."""
+    beta = coefficients(residual, start.pattern) / residual.shape[0]
+    return beta, jnp.sqrt(jnp.maximum(jnp.sum(beta * (beta @ problem.gram), axis=1), 0.0))
+
+
 def until_shrunk(problem: Problem, start: Start, residual: PerSample) -> Scalar:
     """The longest step in which no neuron shrinks by more than e^_SHRINKS where d = 1.
 
@@ -81,8 +84,7 @@ def until_shrunk(problem: Problem, start: Start, residual: PerSample) -> Scalar:
     """
     if problem.inputs.shape[1] > 1:
         return jnp.array(jnp.inf)
-    beta = coefficients(residual, start.pattern) / residual.shape[0]
-    pull = jnp.sqrt(jnp.maximum(jnp.sum(beta * (beta @ problem.gram), axis=1), 0.0))
+    beta, pull = _pull(problem, start, residual)
     shrinks = start.output * jnp.sum(beta * start.preactivation, axis=1) < 0.0
     shrinks = shrinks & (pull > 0.0)
     return jnp.min(jnp.where(shrinks, _SHRINKS / jnp.where(shrinks, pull, 1.0), jnp.inf))

@@ -15,8 +15,8 @@ from ._flight import fly, land
 from ._frame import by_samples, node_frame, overlaps
 from ._hop import advance
 from ._neurons import Start
-from ._path import Reduced
-from ._walk import LARGEST, Course, StepEvents, Walk
+from ._path import Reduced, weight_of
+from ._walk import Course, StepEvents, Walk
 
 _INTERVALS = len(POINTS) - 1
 
@@ -78,16 +78,11 @@ def sweep(
     flight = fly(course, walk, noise)
     meets = flight.safe < _INTERVALS
     here = Here(
-        weight(start.log_scale, flight.growth()), flight.moves.end.output, flight.preactivation
+        weight_of(start.log_scale + flight.growth()), flight.moves.end.output, flight.preactivation
     )
     calm = eqx.tree_at(lambda h: h.weight, here, jnp.where(meets, 0.0, here.weight))
-    residuals = problem.labels - jax.vmap(lambda h: predictions(walk.pattern.mode, h))(calm)
-
-    def kernels_of(_):
-        return jax.vmap(lambda h: kernel(problem, walk.pattern, h))(_at_nodes(calm))
-
-    nothing = jnp.zeros((NUM_NODES, *problem.gram.shape))
-    kernels = run_if(wants_kernels, kernels_of, nothing)
+    added, kernels = _given(problem, walk.pattern, calm, wants_kernels)
+    residuals = problem.labels - added
     walk = land(course, walk, flight)
     limit = max_hops(problem, start)
 
@@ -127,7 +122,7 @@ def _hopped(course: Course, walk: Walk, safe, here: Here, chosen, noise, max_hop
     def interval(carry):
         index, few, added, kernels = carry
         few = advance(course, few, jnp.asarray(POINTS)[index + 1], noise, max_hops)
-        scale = weight(course.log_scale, few.total_growth())
+        scale = weight_of(course.log_scale + few.total_growth())
         hopped = Here(scale, few.reduced.output, few.preactivation)
         now = _either(index < safe, jax.tree.map(lambda leaf: leaf[index], flown), hopped)
         now = eqx.tree_at(lambda h: h.weight, now, jnp.where(present, now.weight, 0.0))
@@ -142,29 +137,26 @@ def _hopped(course: Course, walk: Walk, safe, here: Here, chosen, noise, max_hop
     # Before the first of these intervals, they give what the flight tells.
     before = jnp.arange(_INTERVALS)[:, None] < jnp.min(safe)
     flew = eqx.tree_at(lambda h: h.weight, flown, jnp.where(before & present, flown.weight, 0.0))
-    added = jax.vmap(lambda h: predictions(few.pattern.mode, h))(flew)
-    nothing = jnp.zeros((NUM_NODES, *problem.gram.shape))
-    kernels = run_if(
-        wants_kernels,
-        lambda _: jax.vmap(lambda h: kernel(problem, few.pattern, h))(_at_nodes(flew)),
-        nothing,
-    )
+    added, kernels = _given(problem, few.pattern, flew, wants_kernels)
     carry = (jnp.min(safe), few, added, kernels)
     _, few, added, kernels = jax.lax.while_loop(lambda c: c[0] < _INTERVALS, interval, carry)
     return few, added, kernels
 
 
+def _given(problem: Problem, pattern: Pattern, here: Here, wants_kernels):
+    """What neurons on one pattern give to h at all points, and to the kernels at the nodes."""
+    added = jax.vmap(lambda h: predictions(pattern.mode, h))(here)
+    nothing = jnp.zeros((NUM_NODES, *problem.gram.shape))
+
+    def kernels_of(_):
+        at_nodes = jax.tree.map(lambda leaf: leaf[::2], here)
+        return jax.vmap(lambda h: kernel(problem, pattern, h))(at_nodes)
+
+    return added, run_if(wants_kernels, kernels_of, nothing)
+
+
 def _either(first, a: Here, b: Here) -> Here:
     return jax.tree.map(lambda a, b: jnp.where(first.reshape(-1, *(1,) * (a.ndim - 1)), a, b), a, b)
-
-
-def _at_nodes(here: Here) -> Here:
-    return jax.tree.map(lambda leaf: leaf[::2], here)
-
-
-def weight(log_scale: PerNeuron, growth) -> PerNeuron:
-    """The square of a neuron's scale."""
-    return jnp.exp(2.0 * jnp.minimum(log_scale + growth, LARGEST))
 
 
 def predictions(mode, here: Here) -> PerSample:

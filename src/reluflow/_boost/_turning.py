@@ -14,13 +14,13 @@ from .._branch import run_if
 from .._field import Pattern
 from .._shapes import PerNeuron
 from .._solution import RESULTS
-from .._switching import Boundary, settle
+from .._switching import Boundary, Settled, settle
 from .._turning import places
 from ._frame import NodeFrame, node_frame, overlaps
 from ._meeting import Met
 from ._path import lagrange
 from ._release import Release
-from ._walk import Course, Walk, kink_of
+from ._walk import Course, StepEvents, Walk, kink_of
 
 # How many neurons can be settled in one hop by the full complementarity problem.
 _TURNS = 8
@@ -137,7 +137,7 @@ def _turn_simple(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk
 def _turn_full(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
     """The chosen neurons take the pattern that their complementarity problem tells."""
     problem, chosen = course.problem, turning.chosen
-    neurons, samples = walk.preactivation.shape
+    neurons = walk.preactivation.shape[0]
     width = walk.pattern.slots.shape[1]
     present = chosen < neurons
     at = jnp.minimum(chosen, neurons - 1)
@@ -149,20 +149,8 @@ def _turn_full(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
         )  # fmt: skip
 
     settled = jax.vmap(one)(at, turning.boundary)
-    places = turning.boundary.samples
-    changed = (places < samples) & (turning.boundary.before != settled.modes) & present[:, None]
-    shape = changed.shape
-    residual = turning.residual[at[:, None], jnp.minimum(places, samples - 1)]
-    kink = kink_of(course, walk, at[:, None], places, residual)
-    events = walk.events.add(
-        changed.ravel(),
-        jnp.broadcast_to(walk.time[at][:, None], shape).ravel(),
-        jnp.broadcast_to(walk.index[at][:, None], shape).ravel(),
-        places.ravel(),
-        turning.boundary.before.ravel(),
-        settled.modes.ravel(),
-        kink.ravel(),
-    )
+    places, shape = turning.boundary.samples, turning.boundary.samples.shape
+    events = _recorded(course, walk, turning, settled.modes, at, present)
     zeroed = walk.preactivation[at].at[jnp.arange(shape[0])[:, None], places].set(0.0, mode="drop")
     armed = walk.armed[at].at[jnp.arange(shape[0])[:, None], places].set(False, mode="drop")
     pattern = Pattern(
@@ -175,10 +163,6 @@ def _turn_full(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
             walk.nodes.force.at[..., chosen, :].set(new.force, mode="drop"),
             walk.nodes.inner.at[..., chosen].set(new.inner, mode="drop"),
         )
-    found = jnp.all(settled.found | ~present)
-    result = RESULTS.where(found, walk.result, RESULTS.chattering)
-    result = RESULTS.where(jnp.all(settled.fits | ~present), result, RESULTS.sliding_buffer_full)
-    result = RESULTS.where(jnp.all(settled.distinct | ~present), result, RESULTS.parallel_inputs)
     lost = jnp.where(
         met.vanishes[at] & present, jnp.sum(walk.pattern.mode[at] == _modes.SLIDING, axis=1), 0
     )
@@ -202,7 +186,27 @@ def _turn_full(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
             walk.reduced.overlap.at[..., chosen].set(overlap, mode="drop"),
             events,
             walk.ambiguous + ambiguous,
-            result,
+            _result(settled, present, walk.result),
         ),
         is_leaf=lambda leaf: leaf is None,
     )  # fmt: skip
+
+
+def _recorded(course: Course, walk: Walk, turning: Turning, modes, at, present) -> StepEvents:
+    """The events so far, and the changes of mode of the settled neurons `at`."""
+    places, before = turning.boundary.samples, turning.boundary.before
+    samples = walk.preactivation.shape[1]
+    changed = (places < samples) & (before != modes) & present[:, None]
+    residual = turning.residual[at[:, None], jnp.minimum(places, samples - 1)]
+    kink = kink_of(course, walk, at[:, None], places, residual)
+    time, neuron = (jnp.broadcast_to(v[at][:, None], places.shape) for v in (walk.time, walk.index))
+    new = (changed, time, neuron, places, before, modes, kink)
+    return walk.events.add(*(array.ravel() for array in new))
+
+
+def _result(settled: Settled, present, before: RESULTS) -> RESULTS:
+    """Why the settled neurons cannot go on, if they cannot."""
+    found = jnp.all(settled.found | ~present)
+    result = RESULTS.where(found, before, RESULTS.chattering)
+    result = RESULTS.where(jnp.all(settled.fits | ~present), result, RESULTS.sliding_buffer_full)
+    return RESULTS.where(jnp.all(settled.distinct | ~present), result, RESULTS.parallel_inputs)

@@ -16,9 +16,7 @@ from .._shapes import PerNeuron, Scalar, UnitFlags, Units
 from .._solution import RESULTS, appended
 from .._state import SLACK
 from ._frame import Frame, NodeFrame, sample_frame
-from ._path import Reduced, lagrange_of_points, total_growth
-
-LARGEST = 300.0  # of a logarithm of weights: beyond it the step is far too long
+from ._path import Reduced, lagrange_of_points, size_of, total_growth, weight_of
 
 
 class Course(eqx.Module):
@@ -153,11 +151,5 @@ def kink_of(course: Course, walk: Walk, neuron, sample, residual) -> jax.Array:
     samples = course.problem.labels.shape[0]
     k = jnp.minimum(sample, samples - 1)
     log_scale = course.log_scale[neuron] + walk.total_growth()[neuron]
-    weight = jnp.exp(2.0 * jnp.minimum(log_scale, LARGEST))
     pull = jnp.abs(residual) * jnp.diag(course.problem.gram)[k] / samples
-    return weight * walk.reduced.output[neuron] ** 2 * pull
-
-
-def size_of(output: PerNeuron, balance: PerNeuron) -> PerNeuron:
-    """|(a, w)| of each neuron, from a and a^2 - |w|^2."""
-    return jnp.sqrt(jnp.maximum(2.0 * output**2 - balance, output**2))
+    return weight_of(log_scale) * walk.reduced.output[neuron] ** 2 * pull

@@ -1,0 +1,53 @@
+"""The last accepted step: its residual continued beyond its end, and the step taken again."""
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from .._field import Problem
+from .._network import Network
+from .._shapes import Hidden, Scalar
+from ._collocation import NODES, POINTS
+from ._neurons import Start, arrived
+from ._path import lagrange, lagrange_of_points
+from ._question import Unknowns, placed
+from ._sweep import sweep
+from ._walk import Course
+
+
+class Passed(eqx.Module):
+    """The neurons at the beginning of a step, and what they moved under."""
+
+    begin: Scalar
+    start: Start
+    hidden: Hidden
+    unknowns: Unknowns
+    noise: Scalar
+
+    def continued(self, length: Scalar, otherwise):
+        """The residual at the nodes of the next step; `otherwise` where that is too far."""
+        last = self.unknowns.length
+        ratio = length / jnp.where(last > 0.0, last, 1.0)
+        near = (last > 0.0) & (ratio <= 2.0)
+        basis = lagrange(1.0 + jnp.where(near, ratio, 0.0) * jnp.asarray(NODES))
+        continued = jnp.tensordot(basis, self.unknowns.nodes, axes=[[0], [0]])
+        return jnp.where(near, continued, otherwise)
+
+    def until(self, time: Scalar) -> Unknowns:
+        """The same residual, as the unknowns of a step that ends at this time inside the step."""
+        under = self.unknowns
+        length = jnp.where(under.length > 0.0, under.length, 1.0)
+        share = jnp.clip((time - self.begin) / length, 0.0, 1.0)
+        nodes = jnp.tensordot(lagrange(share * jnp.asarray(NODES)), under.nodes, axes=[[0], [0]])
+        points = lagrange_of_points(share * jnp.asarray(POINTS))
+        fine = jnp.tensordot(points, under.fine, axes=[[0], [0]])
+        return Unknowns(nodes, fine, share * under.length)
+
+
+def network_inside(problem: Problem, passed: Passed, time: Scalar) -> Network:
+    """The network at a time inside the step, as exact as its end: its neurons go that way again."""
+    under = passed.until(time)
+    course = Course(problem, passed.start.log_scale, under.nodes, under.fine, under.length)
+    noise = passed.noise + passed.unknowns.noise()
+    swept = sweep(course, passed.start, noise, placed(passed.start), jnp.array(False))
+    start, hidden = arrived(problem, passed.start, passed.hidden, swept.end)
+    return Network(start.log_scale, start.output, hidden)
