@@ -11,9 +11,10 @@ except ImportError as error:
         f"The command line needs {error.name}, which is not installed: pip install 'reluflow[cli]'"
     ) from None
 
+from ._solution import saved
 from .cli import _claims, _output, _report, _run, _settings
-from .cli._experiments import EXPERIMENTS, Labels, Name, Shape
-from .cli._settings import Integrator, Settings
+from .cli._experiments import EXPERIMENTS, Integrator, Labels, Name, Shape
+from .cli._settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,7 +40,10 @@ def run(
     seed: Annotated[int, typer.Option(min=0, help="Of random data and weights.")] = 0,
     t1: Annotated[float | None, typer.Option(help="Flow time at the end.")] = None,
     rtol: Annotated[float, typer.Option(help="Relative tolerance of a step.")] = 1e-8,
-    integrator: Annotated[Integrator, typer.Option(help="Of the flow.")] = Integrator.dopri8,
+    integrator: Annotated[
+        Integrator | None,
+        typer.Option(help="boost; dopri8, which compiles faster, for the small experiments."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Directory to write to; out/EXPERIMENT if not given.")
     ] = None,
@@ -64,7 +68,7 @@ def run(
         seed=seed,
         t1=defaults.t1 if t1 is None else t1,
         rtol=rtol,
-        integrator=integrator,
+        integrator=defaults.integrator if integrator is None else integrator,
         out=Path("out") / experiment.value if out is None else out,
         descent_step=compare_descent,
         shape=Shape(samples, dim, labels),
@@ -81,7 +85,7 @@ def run(
     numbers = _report.summary(outcome)
     # A run that fails on its way has something to show, and says that it failed; one that fails
     # at its start has not.
-    written = _output.write(outcome, numbers) if _output.saved(outcome.flow.solution).any() else []
+    written = _output.write(outcome, numbers) if saved(outcome.flow.solution).any() else []
     _report.show(numbers, console)
     if written:
         console.print("wrote " + ", ".join(str(path) for path in written), soft_wrap=True)

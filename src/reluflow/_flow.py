@@ -15,7 +15,7 @@ from ._dataset import Dataset
 from ._field import Problem
 from ._integrator import AbstractIntegrator
 from ._loop import Run
-from ._network import Network
+from ._network import Network, check_single
 from ._runge_kutta import RungeKutta
 from ._saving import Schedule
 from ._solution import RESULTS, Solution
@@ -26,13 +26,14 @@ _MAX_STORED_STEPS = 4096
 _NO_REVERSE = (
     "rf.flow cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev): its loop "
     "has no bound that memory could be reserved for. Use forward mode, jax.jvp or jax.jacfwd, with "
-    "integrator=rf.Boost()."
+    "integrator=rf.Boost(), the default."
 )
 
 
 _NO_FORWARD = (
     "rf.flow cannot be differentiated with integrator=rf.RungeKutta(): its root finding and step "
-    "size control have no derivative. Use jax.jvp or jax.jacfwd with integrator=rf.Boost()."
+    "size control have no derivative. Use jax.jvp or jax.jacfwd with integrator=rf.Boost(), the "
+    "default."
 )
 
 
@@ -65,7 +66,7 @@ def flow(
         data: inputs (samples, dim) and labels (samples,).
         t1, t0: the end and the beginning, in the paper's time (one gradient descent iteration
             of step eta on L is eta of it).
-        integrator: `rf.RungeKutta()` by default; `rf.Boost()` is the other.
+        integrator: `rf.Boost()` by default; `rf.RungeKutta()` is the other. They check each other.
         rtol: the tolerance of a step, relative to each neuron's own norm: a neuron of size 1e-20
             is as exact as one of size 1.
         atol: an absolute tolerance on the weights, added to it. Zero by default, and anything
@@ -107,7 +108,7 @@ def flow(
     max_events = 4 * net.neurons * data.samples + 256 if max_events is None else max_events
     check_positive_int("max_steps", max_steps)
     check_positive_int("max_events", max_events)
-    integrator = RungeKutta() if integrator is None else integrator
+    integrator = Boost() if integrator is None else integrator
     integrator = integrator.integrator() if isinstance(integrator, Boost) else integrator
     if not isinstance(integrator, AbstractIntegrator):
         raise TypeError(
@@ -151,11 +152,7 @@ def _check_problem(net, data) -> None:
         raise TypeError(
             f"Argument `data` must be an rf.Dataset, but it is a {type(data).__name__}."
         )
-    if net.hidden.ndim != 2:
-        raise ValueError(
-            "Argument `net` must be a single network, without leading axes, but `hidden` has "
-            f"shape {net.hidden.shape}; use jax.vmap for several."
-        )
+    check_single(net)
     if net.dim != data.dim:
         raise ValueError(
             f"Arguments `net` and `data` must have the same input dimension, but they have "

@@ -28,6 +28,16 @@ class Labels(StrEnum):
     positive = "positive"
 
 
+class Integrator(StrEnum):
+    """Names of `--integrator`: rf.Boost, and Runge-Kutta solvers of diffrax with located events."""
+
+    boost = "boost"
+    dopri8 = "dopri8"
+    tsit5 = "tsit5"
+    dopri5 = "dopri5"
+    kvaerno5 = "kvaerno5"
+
+
 class Shape(NamedTuple):
     """What can be asked of a random data set; None where not asked for."""
 
@@ -46,6 +56,8 @@ class Experiment(NamedTuple):
         stages: flow times of the four pictures; None to choose them by the plateaus.
         data: (key, shape) -> data set.
         options: the fields of `Shape` that `data` knows.
+        integrator: rf.Boost, the library's default, unless the problem is so small that to compile
+            it takes longer than everything else.
     """
 
     neurons: int
@@ -54,6 +66,7 @@ class Experiment(NamedTuple):
     stages: tuple[float, ...] | None
     data: Callable[[jax.Array, Shape], Dataset]
     options: tuple[str, ...] = ()
+    integrator: Integrator = Integrator.boost
 
 
 def _orthonormal(key: jax.Array, shape: Shape) -> Dataset:
@@ -68,11 +81,21 @@ def _gaussian_teacher(key: jax.Array, shape: Shape) -> Dataset:
 EXPERIMENTS = {
     # 2022, Fig. 2 and 3: 20000 iterations, pictures at 0, 4000, 8000 and 15000.
     Name.two_points: Experiment(
-        60, "1e-6", 40.0, (0.0, 8.0, 16.0, 30.0), lambda key, shape: datasets.two_points()
+        60,
+        "1e-6",
+        40.0,
+        (0.0, 8.0, 16.0, 30.0),
+        lambda key, shape: datasets.two_points(),
+        integrator=Integrator.dopri8,
     ),
     # 2022, Fig. 4: about 300000 iterations (t = 600).
     Name.five_points: Experiment(
-        60, "1e-4", 700.0, None, lambda key, shape: datasets.five_points()
+        60,
+        "1e-4",
+        700.0,
+        None,
+        lambda key, shape: datasets.five_points(),
+        integrator=Integrator.dopri8,
     ),
     Name.orthonormal: Experiment(
         40, "1e-8", 400.0, None, _orthonormal, ("samples", "dim", "labels")

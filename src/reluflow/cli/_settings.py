@@ -4,7 +4,6 @@ import decimal
 import math
 import os
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import diffrax
@@ -17,18 +16,7 @@ from .._dataset import Dataset
 from .._initialisation import balanced
 from .._network import Network
 from .._runge_kutta import RungeKutta
-from ._experiments import EXPERIMENTS, Experiment, Name, Shape
-
-
-class Integrator(StrEnum):
-    """Names of `--integrator`: rf.Boost, and Runge-Kutta solvers of diffrax with located events."""
-
-    boost = "boost"
-    dopri8 = "dopri8"
-    tsit5 = "tsit5"
-    dopri5 = "dopri5"
-    kvaerno5 = "kvaerno5"
-
+from ._experiments import EXPERIMENTS, Experiment, Integrator, Name, Shape
 
 INTEGRATORS = {
     Integrator.boost: Boost,
