@@ -16,6 +16,8 @@ from ._walk import Course, Walk
 # Along a boost of this rapidity a neuron has turned to its D up to rounding. A longer one, in
 # which something crosses, is cut: where the path is all exponentials, an order of events drowns.
 _LONGEST = 30.0
+# What such a one is cut to: clearly less, or by rounding the cut one is as long again, for ever.
+_SHORTER = 0.9 * _LONGEST
 
 
 class Met(eqx.Module):
@@ -64,7 +66,7 @@ def meet(course: Course, walk: Walk, end) -> Met:
     time, moved, arrived, passed = run_if(jnp.any(wanted), search, whole)
     # Not this time: a shorter hop is tried, to where a neuron seems to have been earlier.
     shorter = jnp.where(
-        cut, middle, walk.time + (end - walk.time) * jnp.where(long, _LONGEST / move.growth, 1.0)
+        cut, middle, walk.time + (end - walk.time) * jnp.where(long, _SHORTER / move.growth, 1.0)
     )
     early = passed | long | cut
     time = jnp.where(cut | long, jax.lax.stop_gradient(shorter), time)
