@@ -60,7 +60,7 @@ class Cost(NamedTuple):
 def flow_lane(key, log_lambda, t1, batched: bool) -> Lane:
     data = rf.datasets.two_points()
     net = rf.balanced(key, NEURONS, data.dim, log_lambda)
-    sol = rf.flow(net, data, t1, rtol=RTOL, throw=False)
+    sol = rf.flow(net, data, t1, integrator=rf.RungeKutta(), rtol=RTOL, throw=False)
     good = sol.result == rf.RESULTS.successful
     return Lane(
         sol.stats["loss_final"], sol.stats["num_steps"], sol.stats["num_field_evaluations"], good

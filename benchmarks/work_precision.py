@@ -127,7 +127,10 @@ def measure(case: Case, quick: bool) -> dict:
                 time.first - time.best, note,
             )
         )  # fmt: skip
-    sol = rf.flow(case.net, case.data, case.t1, rtol=1e-13, saveat=diffrax.SaveAt(ts=case.times))
+    saveat = diffrax.SaveAt(ts=case.times)
+    sol = rf.flow(
+        case.net, case.data, case.t1, integrator=rf.RungeKutta(), rtol=1e-13, saveat=saveat
+    )
     floor = errors(case, Weights(*map(np.asarray, sol.networks.weights())), exact)
     return {
         "name": case.name,

@@ -10,20 +10,21 @@ import pytest
 from problems import five_points, gaussian_data, two_points
 
 import reluflow as rf
+from reluflow._boost import _meeting as meeting
 
 NEURONS = 20
 PROBLEMS = {"two points": (two_points, 40.0, 0), "five points": (five_points, 120.0, 2)}
 AGREEMENT = 1e-6
 
 
-KINDS = ["log_lambda", "data", "weights"]
+KINDS = ["log_lambda", "data", "weights", "inputs"]
 
 
 def moved(name, direction, amount):
     """The problem, changed by so much in one direction: of `KINDS`, with these coefficients."""
     net, data = PROBLEMS[name][0](neurons=NEURONS)
     rng = np.random.default_rng(0)
-    of_scale, of_labels, of_weights = amount * direction
+    of_scale, of_labels, of_weights, of_inputs = amount * direction
     labels = data.y + of_labels * rng.normal(size=data.y.shape)
     # The weights are turned and grown, one by one: a neuron stays balanced.
     angle, growth = of_weights * rng.normal(size=(2, NEURONS))
@@ -31,7 +32,10 @@ def moved(name, direction, amount):
     x, y = net.hidden[:, 0], net.hidden[:, 1]
     hidden = jnp.stack([cos * x - sin * y, sin * x + cos * y], axis=1)
     moved = rf.Network(net.log_scale + of_scale + growth, net.output, hidden)
-    return moved, rf.Dataset(data.x, labels)
+    shift = of_inputs * rng.normal(size=data.y.shape)
+    if name == "two points":  # which are to stay orthogonal
+        return moved, rf.Dataset((1.0 + shift)[:, None] * data.x, labels)
+    return moved, rf.Dataset(data.x.at[:, 0].add(shift), labels)
 
 
 def one_hot(kind):
@@ -98,7 +102,7 @@ def errors(name, kind, rtol):
 
 
 @pytest.mark.parametrize("rtol", [1e-8, 1e-12])
-@pytest.mark.parametrize("kind", ["log_lambda", "data", "weights"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "name", ["two points", pytest.param("five points", marks=pytest.mark.slow)]
 )
@@ -114,6 +118,25 @@ def test_control_another_direction():
     ours = program("two points", "boost")(one_hot("log_lambda"), 1e-8)
     theirs = differences("two points", "data")[0]
     assert np.max(np.abs(ours[0] - theirs[0])) > 0.1
+
+
+@pytest.mark.slow
+def test_control_events_that_do_not_move(monkeypatch):
+    """Without the motion of the event times, the saltation, the derivatives are others."""
+    located = meeting.locate
+
+    def fixed(*arguments):
+        time = located(*arguments)
+        return jax.lax.stop_gradient(time) + 0.0 * time
+
+    monkeypatch.setattr(meeting, "locate", fixed)
+    jax.clear_caches()  # flows that were traced with the one that moves
+    program.cache_clear()
+    size, direction, times = errors("two points", "weights", 1e-8)
+    jax.clear_caches()
+    program.cache_clear()
+    assert times > 0.1
+    assert max(size, direction) > 1e3 * AGREEMENT
 
 
 def start(log_lambda):
