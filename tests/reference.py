@@ -7,25 +7,21 @@ says where to look: the flow is integrated anew to it and polished by Newton, be
 output is of lower order than its step. Then the modes of that neuron are chosen by trying them
 all, and the next step starts.
 
-The coordinates of neuron j, all over exp(log_scale_j), a power of two at O(1) sizes: a_j and
-c_j with w_j = w_j(start of the step) + sum_k c_jk x_k. Preactivations are carried on their own,
-p_j = p_j(start) + c_j Gram, so that they are exactly constant where Gram entries are zero.
+The smooth flow is in `reference_smooth.py`, the choice of modes in `reference_modes.py`.
 """
 
-from itertools import product
 from math import comb
 from typing import NamedTuple
 
 import numpy as np
+from reference_modes import choose_modes
+from reference_smooth import ACTIVE, INACTIVE, RESTING, SLIDING, Flow, Weights
 from scipy.integrate import DOP853
-from scipy.optimize import brentq, lsq_linear
+from scipy.optimize import brentq
 
-INACTIVE, ACTIVE, SLIDING, RESTING = range(4)
 DEGREE = 14  # of the residual along a dense output: 7 from a_j times 7 from p_jk
 NODES = (1 - np.cos(np.pi * np.arange(DEGREE + 1) / DEGREE)) / 2
-SHIFT = 1e-11  # a guard that was just switched fires at -SHIFT until it is clearly off zero
 ROUNDING = 1e-14  # of a preactivation: Newton cannot place its zero more closely
-MARGIN = 1e-12  # by which a choice of modes must satisfy its inequalities to count as certain
 
 
 def _bernstein():
@@ -38,14 +34,6 @@ def _bernstein():
 
 
 BERNSTEIN, LEFT, RIGHT = _bernstein()
-
-
-class Weights(NamedTuple):
-    """Neurons: the real weights are exp(log_scale) a and exp(log_scale) w."""
-
-    a: np.ndarray
-    w: np.ndarray
-    log_scale: np.ndarray
 
 
 class Reference(NamedTuple):
@@ -69,197 +57,6 @@ class Reference(NamedTuple):
     dissipated: float  # integral of |grad L|^2, equals initial_loss - final_loss
     ambiguous: int  # choices of modes that had several solutions (a repulsive boundary)
     steps: int
-
-
-class _Flow:
-    """The smooth flow of fixed modes, from the start of the current step."""
-
-    def __init__(self, x, y, a, w, log_scale):
-        self.x, self.y = np.array(x, float), np.array(y, float)
-        self.a, self.w = np.array(a, float), np.array(w, float)
-        self.log_scale = np.array(log_scale, float)
-        self.n, self.m = len(self.y), len(self.a)
-        gram = self.x @ self.x.T
-        self.length = np.sqrt(np.diag(gram))
-        noise = 4 * self.x.shape[1] * np.finfo(float).eps * np.outer(self.length, self.length)
-        self.gram = np.where(np.abs(gram) > noise, gram, 0.0)
-        self.p = self.w @ self.x.T
-        self.coupled = (self.gram != 0) & ~np.eye(self.n, dtype=bool)
-        square = np.sum(self.w**2, axis=1)
-        self.balanced = np.abs(self.a**2 - square) < 1e-13 * square
-        self.modes = np.where(self.p > 0, ACTIVE, INACTIVE)
-        self.unarmed, self.shift = np.zeros((self.m, self.n), bool), SHIFT * self.length
-        self.dissipated = 0.0
-        self.refresh()
-
-    def refresh(self):
-        """Factorise what depends on the modes alone: for each sliding neuron, n beta = M r.
-
-        D_j = sum_k beta_jk x_k with beta_jk = r_k / n where active, and beta on the sliding
-        units such that their preactivations stand still.
-        """
-        self.active = (self.modes == ACTIVE).astype(float)
-        self.sign = np.where(self.modes == ACTIVE, 1.0, -1.0)
-        self.still = self.modes >= SLIDING
-        self.slide_j, self.slide_k = np.nonzero(self.modes == SLIDING)
-        self.sliders, self.slide_row = np.unique(self.slide_j, return_inverse=True)
-        self.maps = np.zeros((len(self.sliders), self.n, self.n))
-        for row, j in zip(self.maps, self.sliders, strict=True):
-            on, s = self.modes[j] == ACTIVE, self.modes[j] == SLIDING
-            row[on, on] = 1.0
-            row[np.ix_(s, on)] = -np.linalg.solve(self.gram[np.ix_(s, s)], self.gram[s][:, on])
-
-    def start(self):
-        """The state vector (a, c, dissipated) at the start of a step; c = 0 there."""
-        return np.concatenate([self.a, np.zeros(self.m * self.n), [self.dissipated]])
-
-    def look(self, state):
-        """a, p, residual, n beta; `state` may carry leading axes."""
-        a, c = state[..., : self.m], state[..., self.m : -1]
-        p = self.p + c.reshape(*c.shape[:-1], self.m, self.n) @ self.gram
-        scaled = np.exp(2 * self.log_scale) * a
-        residual = self.y - np.einsum("...j,...jk->...k", scaled, p * self.active)
-        beta = self.active * residual[..., None, :]
-        if len(self.sliders):
-            beta[..., self.sliders, :] = np.einsum("jkl,...l->...jk", self.maps, residual)
-        return a, p, residual, beta
-
-    def rates(self, state):
-        """a', c', p' and |grad L|^2."""
-        a, p, _, beta = self.look(state)
-        da = np.sum(beta * p * self.active, axis=1) / self.n
-        dc = a[:, None] * beta / self.n
-        dp = dc @ self.gram
-        square = np.exp(2 * self.log_scale) @ (da**2 + np.sum(dc * dp, axis=1))
-        return da, dc, dp, square
-
-    def field(self, _, state):
-        da, dc, _, square = self.rates(state)
-        return np.concatenate([da, dc.ravel(), [square]])
-
-    def guards(self, state):
-        """What must stay positive: p of a moving unit with its sign, then alpha r and
-        (1 - alpha) r of a sliding one with the sign of r, which is that of -a."""
-        _, p, residual, beta = self.look(state)
-        moving = np.where(self.still, 1.0, self.sign * p + self.shift * self.unarmed)
-        sign = -np.sign(self.a[self.slide_j])
-        low = sign * beta[..., self.slide_j, self.slide_k]
-        high = sign * residual[..., self.slide_k] - low
-        return np.concatenate([moving.reshape(*p.shape[:-2], -1), low, high], axis=-1)
-
-    def guard_rates(self, state):
-        """The time derivatives of `guards`."""
-        a, p, _, _ = self.look(state)
-        da, _, dp, _ = self.rates(state)
-        change = (da[:, None] * p + a[:, None] * dp) * self.active
-        dr = -np.exp(2 * self.log_scale) @ change
-        moving = np.where(self.still, 0.0, self.sign * dp)
-        sign = -np.sign(self.a[self.slide_j])
-        low = sign * np.einsum("ul,l->u", self.maps[self.slide_row, self.slide_k], dr)
-        return np.concatenate([moving.ravel(), low, sign * dr[self.slide_k] - low])
-
-    def weights(self, state):
-        a, c = state[: self.m], state[self.m : -1].reshape(self.m, self.n)
-        return Weights(a.copy(), self.w + c @ self.x, self.log_scale.copy())
-
-    def loss(self, state):
-        return np.mean(self.look(state)[2] ** 2) / 2
-
-    def accept(self, state):
-        """Make `state` the start of the next step: c = 0 again, neurons of size one again.
-
-        Balanced neurons are put back on |a_j| = |w_j|, which the flow keeps: off it, errors of a
-        neuron that shrinks by a factor q would grow by 1 / q^2, and change the sign of a_j.
-        """
-        moving = self.guards(state)[: self.m * self.n].reshape(self.m, self.n)
-        self.unarmed &= moving < 10 * self.shift
-        _, p, _, _ = self.look(state)
-        a, w, _ = self.weights(state)
-        if np.any(np.sign(a[self.sliders]) != np.sign(self.a[self.sliders])):
-            raise RuntimeError("a_j changed its sign while neuron j slides: no unique flow")
-        a = np.where(self.balanced, np.copysign(np.linalg.norm(w, axis=1), a), a)
-        size = np.maximum(np.abs(a), np.linalg.norm(w, axis=1))
-        power = np.round(np.log2(np.where(size > 0, size, 1.0)))
-        self.a, self.w = a * 2.0**-power, w * 2.0 ** -power[:, None]
-        self.p = np.where(self.still, 0.0, p * 2.0 ** -power[:, None])
-        self.log_scale = self.log_scale + power * np.log(2)
-        self.dissipated = state[-1]
-
-
-def _choose_modes(flow, j, boundary, arrived):
-    """Modes of the units `boundary` of neuron j, all at p = 0, and whether it was ambiguous.
-
-    The complementarity problem of Filippov: off where the velocity z < 0, on where z > 0,
-    sliding where z = 0 with alpha in (0, 1). All 3^B choices are tried (more than four units:
-    `_minimal_norm`). Of several solutions, the one in which `arrived` goes on to the other side,
-    or with no unit arrived (a start on the boundary) the one with the least that is on.
-    """
-    residual, before = flow.look(flow.start())[2], flow.modes[j, boundary]
-    on = flow.modes[j] == ACTIVE
-    on[boundary] = False
-
-    def margin(choice):
-        return _margin(flow, flow.a[j], boundary, choice, on, residual)
-
-    def rank(choice):
-        worst = margin(choice)
-        prefer = -sum(choice) if arrived is None else np.any((choice == 1 - before)[crossing])
-        return worst > MARGIN, prefer, worst
-
-    crossing = boundary == arrived
-    if len(boundary) > 4:
-        choice, certain = _minimal_norm(flow, j, boundary, on, residual), 1
-        if margin(choice) < -1e-8:
-            raise RuntimeError("more than four units on a boundary, not all of them attractive")
-    else:
-        options = [np.array(c) for c in product((INACTIVE, ACTIVE, SLIDING), repeat=len(boundary))]
-        ranks = [rank(choice) for choice in options]
-        choice, certain = options[ranks.index(max(ranks))], sum(r[0] for r in ranks)
-    on[boundary[choice != INACTIVE]] = True
-    alone = ~np.any(flow.coupled[boundary] & on, axis=1)
-    return np.where((choice == INACTIVE) & alone, RESTING, choice), certain > 1
-
-
-def _minimal_norm(flow, j, boundary, on, residual):
-    """min |D_j| over alpha in [0, 1]^B, by bounded least squares with active sets.
-
-    It decides for attractive units; others are put on the side that they did not come from.
-    """
-    modes = 1 - np.minimum(flow.modes[j, boundary], 1)
-    attractive = flow.a[j] * residual[boundary] < 0
-    on = on.copy()
-    on[boundary[~attractive & (modes == ACTIVE)]] = True
-    units, size = boundary[attractive], np.sum(np.abs(residual) * flow.length)
-    columns, fixed = (residual[units, None] * flow.x[units]).T, (residual * on) @ flow.x
-    fit = lsq_linear(columns / size, -fixed / size, (0, 1), method="bvls", tol=1e-15)
-    low, high = fit.x < 1e-10, fit.x > 1 - 1e-10
-    modes[attractive] = np.select([low, high], [INACTIVE, ACTIVE], SLIDING)
-    return modes
-
-
-def _margin(flow, a, boundary, choice, on, residual):
-    """The worst of the normalised inequalities of one choice of modes; negative if violated."""
-    n, gram, s = flow.n, flow.gram, boundary[choice == SLIDING]
-    held = on.copy()
-    held[boundary[choice == ACTIVE]] = True
-    beta = np.where(held, residual / n, 0.0)
-    margin = [1.0]
-    if len(s):
-        block = gram[np.ix_(s, s)] / np.outer(flow.length[s], flow.length[s])
-        if np.linalg.cond(block) > 1e12:
-            return -np.inf
-        push = gram[s] @ beta
-        beta[s] = -np.linalg.solve(block, push / flow.length[s]) / flow.length[s]
-        alpha = n * beta[s] / np.where(residual[s] == 0, np.finfo(float).tiny, residual[s])
-        margin += [np.min(alpha), np.min(1 - alpha)]
-        held[s] = True
-    velocity = a * (gram @ beta) / (flow.length * np.sum(np.abs(residual) * flow.length) / n)
-    for k, mode in zip(boundary, choice, strict=True):
-        if mode == INACTIVE:
-            margin.append(-velocity[k] if np.any(flow.coupled[k] & held) else 1.0)
-        elif mode == ACTIVE:
-            margin.append(velocity[k])
-    return min(margin)
 
 
 def _first_root(b, left=0.0, width=1.0):
@@ -356,7 +153,7 @@ class _Integrator:
         """Put new modes on the units `boundary` of neuron j and write the changes down."""
         flow = self.flow
         flow.p[j, boundary] = 0.0
-        after, ambiguous = _choose_modes(flow, j, boundary, arrived)
+        after, ambiguous = choose_modes(flow, j, boundary, arrived)
         self.ambiguous += ambiguous
         for k, mode in zip(boundary, after, strict=True):
             self.record(j, k, mode)
@@ -390,7 +187,7 @@ def reference_flow(x, y, a, w, log_scale, t1, *, ts=(), rtol=1e-12, max_steps=20
         a, w, log_scale: weights (m,), (m, d), (m,) at t = 0; real weights are exp(log_scale) a.
         ts: increasing times in [0, t1] at which to save.
     """
-    flow = _Flow(x, y, a, w, log_scale)
+    flow = Flow(x, y, a, w, log_scale)
     run, ts, saved = _Integrator(flow, rtol), list(ts), []
     first, step = flow.loss(flow.start()), None
     for steps in range(max_steps):  # noqa: B007
