@@ -17,20 +17,6 @@ from problems import (
 )
 
 import reluflow as rf
-from reluflow import _modes
-from reluflow._boost._collocation import (
-    EXPONENTS,
-    FORWARD_EXPONENTS,
-    GAUSS,
-    INTEGRATION,
-    NODES,
-    OTHERS,
-    POINTS,
-)
-from reluflow._boost._neurons import arrived
-from reluflow._boost._sweep import sweep
-from reluflow._boost._walk import Course
-from reluflow._field import Problem
 
 flow = functools.partial(rf.flow, integrator=rf.Boost())
 
@@ -103,16 +89,6 @@ def test_lambda_costs_few_steps(size):
     assert steps[1] <= 2 * steps[0], steps
 
 
-def test_collocation_is_l_stable():
-    """r' = -K r over a step with H K = 1e8: what it started with is gone. The control, Lobatto
-    nodes, which keep it, would be INTEGRATION with a first column for the beginning."""
-    matrix = np.eye(len(NODES)) + 1e8 * INTEGRATION
-    assert np.max(np.abs(np.linalg.solve(matrix, np.ones(len(NODES))))) < 1e-6
-    # Trapezium rule, the Lobatto collocation with two nodes: (1 - z/2) / (1 + z/2) -> -1.
-    z = 1e8
-    assert abs((1.0 - z / 2.0) / (1.0 + z / 2.0)) > 0.999
-
-
 def test_at_rest_nothing_chatters():
     """Far beyond convergence, where residuals are noise to the tolerance of their step: the flow's
     own loss is 0 there, and what is left of ours is (rtol times the labels)^2 at most."""
@@ -161,74 +137,6 @@ def test_inside_diffrax():
     assert largest_difference(sol.ys, ref.networks, 40) < 1e-7
     assert relative_difference(sol.evaluate(times[12]), at(ref.networks, 12)) < 1e-7
     assert int(sol.stats["num_steps"]) < 60
-
-
-def test_kernels_of_a_sweep():
-    """K at the end of a step, in which some neurons met boundaries and some did not, is that of the
-    networks there (nothing slides); and the residual is theirs."""
-    data = rf.datasets.orthonormal(jax.random.key(1), 8)
-    net = rf.balanced(jax.random.key(0), 40, 8, np.log(0.3))
-    problem = Problem.of(data)
-    integrator = rf.Boost().integrator().prepare(data)
-    never = jax.numpy.array(-1.0)
-    state = integrator.init(problem, net, jax.numpy.zeros(()), (never, never), never)
-    guess = jax.numpy.broadcast_to(state.residual, (len(NODES), data.samples))
-    fine = jax.numpy.broadcast_to(state.residual, (len(POINTS), data.samples))
-    course = Course(problem, state.start.log_scale, guess, fine, jax.numpy.array(4.0))
-    swept = sweep(course, state.start, state.noise, 1000, jax.numpy.array(True))
-    switched = np.unique(swept.end.events.neuron[: int(swept.end.events.count)])
-    assert 5 < len(switched) < 35
-    start, hidden = arrived(problem, state.start, state.hidden, swept.end)
-    end = rf.Network(start.log_scale, start.output, hidden)
-    # Of the units that are active: the sign of one at rest is rounding.
-    active = np.asarray(swept.end.pattern.mode == _modes.ACTIVE)
-    slopes = np.where(active, end.weights()[0][:, None], 0.0)
-    values = np.where(active, np.asarray(end.weights()[1] @ data.x.T), 0.0)
-    kernel = (data.gram() * (slopes.T @ slopes) + values.T @ values) / data.samples
-    np.testing.assert_allclose(swept.kernels[-1], kernel, rtol=1e-11, atol=1e-13)
-    np.testing.assert_allclose(swept.residual[-1], data.y - end(data.x), atol=1e-13)
-
-
-def test_order_of_the_boosts():
-    """The scheme is of order 6 where D turns, and the one for long boosts of order 4."""
-    assert np.allclose(np.sum(EXPONENTS, axis=1).sum(), 1.0)
-    moments = [np.sum(FORWARD_EXPONENTS, axis=0) @ (2.0 * GAUSS - 1.0) ** k for k in range(4)]
-    np.testing.assert_allclose(moments, [1.0, 0.0, 1.0 / 3.0, 0.0], atol=1e-15)
-    assert np.all(np.diff(np.sort(np.concatenate([NODES, OTHERS]))) > 0.0)
-    errors = [_turning_error(parts) for parts in (4, 8, 16)]
-    orders = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
-    assert np.all(orders > 5.7), orders
-
-
-def _turning_error(parts):
-    """Of one neuron under a D that turns by two radians, in so many moves, against scipy."""
-    import jax.numpy as jnp
-    from scipy.integrate import solve_ivp
-
-    from reluflow._boost._frame import NodeFrame
-    from reluflow._boost._path import Reduced, propagate
-
-    angle = 2.0 * NODES
-    force = 2.0 * np.stack([np.cos(angle), np.sin(angle), NODES**2], axis=1)
-    start = np.array([1.0, 0.6, -0.8, 0.0])
-
-    def slope(s, y):
-        powers = np.polynomial.polynomial.polyvander(s, 6).ravel()
-        d = powers @ np.linalg.solve(np.polynomial.polynomial.polyvander(NODES, 6), force)
-        return np.concatenate([[d @ y[1:]], y[0] * d])
-
-    exact = solve_ivp(slope, (0.0, 1.0), start, method="DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
-    inner = jnp.asarray(force @ force.T)[:, :, None]
-    frame = NodeFrame(jnp.asarray(force)[:, None, :], inner)
-    y = start
-    for i in range(parts):
-        reduced = Reduced(y[:1], jnp.asarray(force @ y[1:])[:, None], jnp.zeros(1))
-        ends = [jnp.full((1,), (i + k) / parts) for k in (0, 1)]
-        move = propagate(reduced, frame, *ends, 1.0)
-        factor = np.exp(float(move.growth[0])) * 2.0 ** int(move.exponent[0])
-        w = float(move.kept[0]) * y[1:] + np.asarray(move.gained[:, 0]) @ force
-        y = factor * np.concatenate([[float(move.end.output[0])], w])
-    return np.max(np.abs(y - exact)) / np.max(np.abs(exact))
 
 
 @pytest.mark.parametrize("bad", [{"max_sliding": -1}, {"max_sliding": 1.5}, {"rtol": 0.0}])

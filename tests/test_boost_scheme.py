@@ -1,0 +1,119 @@
+"""The scheme of the boost integrator: its collocation, its boosts and the kernels of a sweep."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.polynomial import Polynomial, legendre
+from scipy.integrate import solve_ivp
+
+import reluflow as rf
+from reluflow import _modes
+from reluflow._boost._collocation import (
+    EXPONENTS,
+    FORWARD_EXPONENTS,
+    GAUSS,
+    INTEGRATION,
+    NODES,
+    OTHERS,
+    POINTS,
+)
+from reluflow._boost._frame import NodeFrame
+from reluflow._boost._neurons import arrived
+from reluflow._boost._path import Reduced, propagate
+from reluflow._boost._sweep import sweep
+from reluflow._boost._walk import Course
+from reluflow._field import Problem
+
+
+def end_of_stiff_step(integration, stiffness):
+    """r(1) of r' = -K r, r(0) = 1, by a collocation of step H, `stiffness` = H K.
+
+    `integration`: row i integrates from 0 to the i-th point but the beginning the polynomial
+    through values at all points, of which the beginning is the first.
+    """
+    beginning, others = integration[:, 0], integration[:, 1:]
+    system = np.eye(len(others)) + stiffness * others
+    return np.linalg.solve(system, 1.0 - stiffness * beginning)[-1]
+
+
+def integrals(points, ends):
+    """From 0 to each of the ends, of the Lagrange polynomials of the points."""
+    rows = [Polynomial.fit(points, values, len(points) - 1) for values in np.eye(len(points))]
+    return np.stack([row.integ()(ends) - row.integ()(0.0) for row in rows], axis=1)
+
+
+def test_collocation_is_l_stable():
+    """What a step with H K = 1e8 started with is gone at its end. The control: by as many Lobatto
+    nodes, of which one is the beginning, it is all there."""
+    np.testing.assert_allclose(integrals(NODES, NODES), INTEGRATION, atol=1e-12)
+    radau = np.column_stack([np.zeros(len(NODES)), INTEGRATION])
+    assert abs(end_of_stiff_step(radau, 1e8)) < 1e-6
+    inside = np.sort(legendre.Legendre.basis(len(NODES) - 1).deriv().roots())
+    nodes = (1.0 + np.concatenate([[-1.0], inside, [1.0]])) / 2.0
+    lobatto = integrals(nodes, nodes[1:])
+    assert abs(abs(end_of_stiff_step(lobatto, 1e8)) - 1.0) < 1e-5
+    # Where nothing is stiff, both are right.
+    for integration in (radau, lobatto):
+        np.testing.assert_allclose(end_of_stiff_step(integration, 1.0), np.exp(-1.0), rtol=1e-9)
+
+
+def test_order_of_the_boosts():
+    """The scheme is of order 6 where D turns, and the one for long boosts of order 4."""
+    assert np.allclose(np.sum(EXPONENTS, axis=1).sum(), 1.0)
+    moments = [np.sum(FORWARD_EXPONENTS, axis=0) @ (2.0 * GAUSS - 1.0) ** k for k in range(4)]
+    np.testing.assert_allclose(moments, [1.0, 0.0, 1.0 / 3.0, 0.0], atol=1e-15)
+    assert np.all(np.diff(np.sort(np.concatenate([NODES, OTHERS]))) > 0.0)
+    errors = [_turning_error(parts) for parts in (4, 8, 16)]
+    orders = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
+    assert np.all(orders > 5.7), orders
+
+
+def _turning_error(parts):
+    """Of one neuron under a D that turns by two radians, in so many moves, against scipy."""
+    angle = 2.0 * NODES
+    force = 2.0 * np.stack([np.cos(angle), np.sin(angle), NODES**2], axis=1)
+    start = np.array([1.0, 0.6, -0.8, 0.0])
+
+    def slope(s, y):
+        powers = np.polynomial.polynomial.polyvander(s, 6).ravel()
+        d = powers @ np.linalg.solve(np.polynomial.polynomial.polyvander(NODES, 6), force)
+        return np.concatenate([[d @ y[1:]], y[0] * d])
+
+    exact = solve_ivp(slope, (0.0, 1.0), start, method="DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
+    inner = jnp.asarray(force @ force.T)[:, :, None]
+    frame = NodeFrame(jnp.asarray(force)[:, None, :], inner)
+    y = start
+    for i in range(parts):
+        reduced = Reduced(y[:1], jnp.asarray(force @ y[1:])[:, None], jnp.zeros(1))
+        ends = [jnp.full((1,), (i + k) / parts) for k in (0, 1)]
+        move = propagate(reduced, frame, *ends, 1.0)
+        factor = np.exp(float(move.growth[0])) * 2.0 ** int(move.exponent[0])
+        w = float(move.kept[0]) * y[1:] + np.asarray(move.gained[:, 0]) @ force
+        y = factor * np.concatenate([[float(move.end.output[0])], w])
+    return np.max(np.abs(y - exact)) / np.max(np.abs(exact))
+
+
+def test_kernels_of_a_sweep():
+    """K at the end of a step, in which some neurons met boundaries and some did not, is that of the
+    networks there (nothing slides); and the residual is theirs."""
+    data = rf.datasets.orthonormal(jax.random.key(1), 8)
+    net = rf.balanced(jax.random.key(0), 40, 8, np.log(0.3))
+    problem = Problem.of(data)
+    integrator = rf.Boost().integrator().prepare(data)
+    never = jnp.array(-1.0)
+    state = integrator.init(problem, net, jnp.zeros(()), (never, never), never)
+    guess = jnp.broadcast_to(state.residual, (len(NODES), data.samples))
+    fine = jnp.broadcast_to(state.residual, (len(POINTS), data.samples))
+    course = Course(problem, state.start.log_scale, guess, fine, jnp.array(4.0))
+    swept = sweep(course, state.start, state.noise, 1000, jnp.array(True))
+    switched = np.unique(swept.end.events.neuron[: int(swept.end.events.count)])
+    assert 5 < len(switched) < 35
+    start, hidden = arrived(problem, state.start, state.hidden, swept.end)
+    end = rf.Network(start.log_scale, start.output, hidden)
+    # Of the units that are active: the sign of one at rest is rounding.
+    active = np.asarray(swept.end.pattern.mode == _modes.ACTIVE)
+    slopes = np.where(active, end.weights()[0][:, None], 0.0)
+    values = np.where(active, np.asarray(end.weights()[1] @ data.x.T), 0.0)
+    kernel = (data.gram() * (slopes.T @ slopes) + values.T @ values) / data.samples
+    np.testing.assert_allclose(swept.kernels[-1], kernel, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(swept.residual[-1], data.y - end(data.x), atol=1e-13)
