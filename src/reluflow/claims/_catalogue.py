@@ -1,6 +1,7 @@
 """All claims, in the order of the papers."""
 
 from ._claim import Claim
+from .alignment import CLAIMS as _ALIGNMENT
 from .invariants import CLAIMS as _INVARIANTS
 
-CATALOGUE: tuple[Claim, ...] = (*_INVARIANTS,)
+CATALOGUE: tuple[Claim, ...] = (*_INVARIANTS, *_ALIGNMENT)

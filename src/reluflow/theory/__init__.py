@@ -9,6 +9,8 @@ from ._assumptions import Assumptions as Assumptions
 from ._assumptions import assumptions as assumptions
 from ._convex import Interpolator as Interpolator
 from ._convex import minimal_norm_interpolator as minimal_norm_interpolator
+from ._early import early_directions as early_directions
+from ._early import pattern_directions as pattern_directions
 from ._jumps import limit_process as limit_process
 from ._kernel import KernelFlow as KernelFlow
 from ._kernel import kernel_flow as kernel_flow
