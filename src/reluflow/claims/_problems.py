@@ -91,6 +91,10 @@ def standard_run(seed: int = 0, log_lambda: float = -100.0) -> Solution:
     return run_at(net, data, times(data, log_lambda))
 
 
+def problem(seed: int = 0, log_lambda: float = -100.0) -> tuple[Network, Dataset, Solution]:
+    return *standard(seed, log_lambda), standard_run(seed, log_lambda)
+
+
 def saved(sol: Solution) -> np.ndarray:
     """Which of the saved times the run reached."""
     return np.isfinite(np.asarray(sol.ts))

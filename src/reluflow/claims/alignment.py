@@ -1,5 +1,6 @@
 """The first phase: neurons turn while they are small (2022, eq. 9 and 10, Lemma 2)."""
 
+import jax
 import numpy as np
 
 from .. import theory
@@ -9,16 +10,16 @@ from ..analysis import clusters
 from ..analysis._alignment import angle
 from ._claim import Claim
 from ._finding import Finding
-from ._problems import draws, run_at, standard, standard_run, times
+from ._problems import problem, run_at, standard, times
 from ._roles import Roles
-from ._sweep import resolved, smallest, worst
+from ._sweep import over_draws, resolved
 
 _ANGLE = 1e-6  # radians; what counts as the same direction
 _LARGE = -0.1  # ln(lambda), no small initialisation
 
 
 def _turning(quick: bool) -> list[Finding]:
-    return worst([smallest(lambda l: _early(*_case(seed, l), l)) for seed in draws(quick)])
+    return over_draws(quick, lambda seed, ln: _early(*problem(seed, ln), ln))
 
 
 def _early(net: Network, data: Dataset, sol, log_lambda: float, sign: float = 1.0):
@@ -32,11 +33,7 @@ def _early(net: Network, data: Dataset, sol, log_lambda: float, sign: float = 1.
     toward = theory.pattern_directions(said, data)
     fits = np.any(toward != 0.0, axis=1)
     off = angle(hidden[-1, fits], toward[fits])
-    nets = sol.networks
-    place = early[-1]
-    alive = Network(*(np.asarray(leaf)[place][fits] for leaf in (
-        nets.log_scale, nets.output, nets.hidden
-    )))  # fmt: skip
+    alive = jax.tree.map(lambda leaf: leaf[early[-1]][fits], sol.networks)
     directions = np.unique(toward[fits] / np.linalg.norm(toward[fits], axis=1)[:, None], axis=0)
     return [
         Finding("largest angle of a neuron to eq. 10, up to half of the time of the first drop",
@@ -49,11 +46,11 @@ def _early(net: Network, data: Dataset, sol, log_lambda: float, sign: float = 1.
 
 
 def _lemma_2(quick: bool) -> list[Finding]:
-    found = []
-    for seed in draws(quick):
-        lambdas = resolved(standard(seed)[1], 1.0)
-        found.append(smallest(lambda l: _inequalities(*_case(seed, l), l), lambdas))
-    return worst(found)
+    return over_draws(quick, lambda seed, ln: _inequalities(*problem(seed, ln), ln), _bounds)
+
+
+def _bounds(data: Dataset) -> list[float]:
+    return resolved(data, 1.0)
 
 
 def _inequalities(net: Network, data: Dataset, sol, log_lambda: float) -> list[Finding]:
@@ -81,32 +78,23 @@ def _inequalities(net: Network, data: Dataset, sol, log_lambda: float) -> list[F
     return found
 
 
-def _case(seed: int, log_lambda: float):
-    net, data = standard(seed, log_lambda)
-    return net, data, standard_run(seed, log_lambda)
-
-
 def _large(quick: bool) -> list[Finding]:
     """lambda = e^-0.1: the neurons are not small, and the residual is not the labels."""
-    return _early(*_case(0, _LARGE), _LARGE)
+    return _early(*problem(0, _LARGE), _LARGE)
 
 
 def _other_sign(quick: bool) -> list[Finding]:
     """Eq. 10 with -s_j: neurons of s_j = 1 would turn to -D_j."""
-    return _early(*_case(0, -100.0), -100.0, sign=-1.0)
+    return _early(*problem(0, -100.0), -100.0, sign=-1.0)
 
 
 def _flipped(quick: bool) -> list[Finding]:
     """The neurons of S_{+,1} and S_{-,1}, with the sign of a_j changed before the flow."""
-    log_lambda = min(resolved(standard(0)[1], 1.0))
+    log_lambda = min(_bounds(standard(0)[1]))
     net, data = standard(0, log_lambda)
     wrong = Network(net.log_scale, -net.output, net.hidden)
     sol = run_at(wrong, data, times(data, log_lambda))
     return _inequalities(net, data, sol, log_lambda)
-
-
-def _lemma_2_large(quick: bool) -> list[Finding]:
-    return _inequalities(*_case(0, _LARGE), _LARGE)
 
 
 CLAIMS = (
@@ -124,6 +112,6 @@ CLAIMS = (
         "at t_1 = -eps ln(lambda) / |D_-|, S_{+,1} and S_{-,1} are aligned, and all norms are at "
         "most 2 c lambda^(1 - r eps)",
         _lemma_2,
-        {"a_j has the other sign": _flipped, "lambda is e^-0.1": _lemma_2_large},
+        {"a_j has the other sign": _flipped},
     ),
 )

@@ -30,7 +30,9 @@ def early_directions(net: Network, data: Dataset, ts) -> np.ndarray:
     for j, sign in enumerate(np.sign(output)):
         pull = sign * y / n
         with np.errstate(divide="ignore"):
-            off = np.where(pull < 0.0, start[j] / np.abs(pull) / np.asarray(lengths(data)) ** 2, np.inf)
+            off = np.where(
+                pull < 0.0, start[j] / np.abs(pull) / np.asarray(lengths(data)) ** 2, np.inf
+            )
         off = np.where(start[j] > 0.0, off, -np.inf)
         turned[:, j] = _neuron(ts, hidden[j], x, pull, off)
     return turned
@@ -65,11 +67,11 @@ def _neuron(ts, w, x, pull, off) -> np.ndarray:
 def _until(area: float, kappa: float, size: float, growth: float) -> float:
     """When A has grown by `area`: with E = e^{kappa t}, the larger root of
 
-        (kappa a + g) E^2 - 2 (g + kappa^2 A) E + (g - kappa a) = 0,   a = size, g = a'.
+    (kappa a + g) E^2 - 2 (g + kappa^2 A) E + (g - kappa a) = 0,   a = size, g = a'.
     """
-    leading, middle, last = kappa * size + growth, growth + kappa**2 * area, growth - kappa * size
-    if not np.isfinite(area) or leading <= 0.0:
+    if not np.isfinite(area) or kappa * size + growth <= 0.0:
         return np.inf
+    leading, middle, last = kappa * size + growth, growth + kappa**2 * area, growth - kappa * size
     return float(np.log((middle + np.sqrt(middle**2 - leading * last)) / leading) / kappa)
 
 
