@@ -3,5 +3,6 @@
 from ._claim import Claim
 from .alignment import CLAIMS as _ALIGNMENT
 from .invariants import CLAIMS as _INVARIANTS
+from .phases import CLAIMS as _PHASES
 
-CATALOGUE: tuple[Claim, ...] = (*_INVARIANTS, *_ALIGNMENT)
+CATALOGUE: tuple[Claim, ...] = (*_INVARIANTS, *_ALIGNMENT, *_PHASES)

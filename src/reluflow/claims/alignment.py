@@ -1,6 +1,5 @@
 """The first phase: neurons turn while they are small (2022, eq. 9 and 10, Lemma 2)."""
 
-import jax
 import numpy as np
 
 from .. import theory
@@ -11,7 +10,7 @@ from ..analysis._alignment import angle
 from ._claim import Claim
 from ._finding import Finding
 from ._problems import problem, run_at, standard, times
-from ._roles import Roles
+from ._roles import Roles, at, unaligned
 from ._sweep import over_draws, resolved
 
 _ANGLE = 1e-6  # radians; what counts as the same direction
@@ -33,7 +32,7 @@ def _early(net: Network, data: Dataset, sol, log_lambda: float, sign: float = 1.
     toward = theory.pattern_directions(said, data)
     fits = np.any(toward != 0.0, axis=1)
     off = angle(hidden[-1, fits], toward[fits])
-    alive = jax.tree.map(lambda leaf: leaf[early[-1]][fits], sol.networks)
+    alive = at(sol.networks, (early[-1], fits))
     directions = np.unique(toward[fits] / np.linalg.norm(toward[fits], axis=1)[:, None], axis=0)
     return [
         Finding("largest angle of a neuron to eq. 10, up to half of the time of the first drop",
@@ -58,21 +57,19 @@ def _inequalities(net: Network, data: Dataset, sol, log_lambda: float) -> list[F
     predicted, roles = theory.phases(data, log_lambda), Roles.of(net, data)
     eps = float(predicted.epsilon)
     place = int(np.searchsorted(np.asarray(sol.ts), float(predicted.alignment)))
-    hidden = np.asarray(sol.networks.hidden)[place]
+    then = at(sol.networks, place)
     bound = 2.0 * np.exp(eps * log_lambda)
     found = []
     for name, which, toward in (
         ("S_+,1 to D_+", roles.first, roles.toward_first),
         ("S_-,1 to -D_-", roles.second, roles.toward_second),
     ):
-        # 1 - cos from the angle: it may be below the rounding of a cosine.
-        worst_of = float(np.max(2.0 * np.sin(angle(hidden[which], toward) / 2.0) ** 2))
-        found.append(Finding(f"1 - cos of {name} at t_1, against 2 lambda^eps",
-                             worst_of, "<=", bound))  # fmt: skip
+        what = f"1 - cos of {name} at t_1, against 2 lambda^eps"
+        found.append(Finding(what, unaligned(then, which, toward), "<=", bound))
     c = np.max(np.asarray(net.log_norm())) - log_lambda
     ratio = roles.D_first / roles.D_second
     limit = np.log(2.0) + c + (1.0 - ratio * eps) * log_lambda
-    largest = float(np.max(np.asarray(sol.networks.log_norm())[place]))
+    largest = float(np.max(np.asarray(then.log_norm())))
     found.append(Finding("ln of the largest |w_j| at t_1, against 2 c lambda^(1 - r eps)",
                          largest, "<=", float(limit)))  # fmt: skip
     return found

@@ -16,6 +16,7 @@ from ._kernel import KernelFlow as KernelFlow
 from ._kernel import kernel_flow as kernel_flow
 from ._kernel import neural_tangent_kernel as neural_tangent_kernel
 from ._limit_process import LimitProcess as LimitProcess
+from ._logistic import log_logistic_law as log_logistic_law
 from ._logistic import logistic_law as logistic_law
 from ._minimal_norm import minimal_norm_network as minimal_norm_network
 from ._minimal_norm import minimal_squared_norm as minimal_squared_norm

@@ -11,7 +11,12 @@ from ._orthogonal import require_orthonormal
 
 
 def logistic_law(t, log_u0, data: Dataset, *, sign: int = 1) -> Float[Array, "*times"]:
-    """u(t) with u' = 2 |D| (1 - u / (n |D|)) u, u(0) = e^{log_u0}, and D = D_+ or D_-:
+    """u(t), see `log_logistic_law`; 0 where that is below -745."""
+    return jnp.exp(log_logistic_law(t, log_u0, data, sign=sign))
+
+
+def log_logistic_law(t, log_u0, data: Dataset, *, sign: int = 1) -> Float[Array, "*times"]:
+    """ln u(t) with u' = 2 |D| (1 - u / (n |D|)) u, u(0) = e^{log_u0}, and D = D_+ or D_-:
 
         u = n |D| / (1 + (n |D| / u(0) - 1) e^{-2 |D| t}).
 
@@ -40,4 +45,4 @@ def logistic_law(t, log_u0, data: Dataset, *, sign: int = 1) -> Float[Array, "*t
         )
     # ln(u / (limit - u)) is linear in t.
     logit = below - jnp.log1p(-jnp.exp(below))
-    return jnp.exp(log_limit) * jax.nn.sigmoid(logit + 2.0 * rate * t)
+    return log_limit + jax.nn.log_sigmoid(logit + 2.0 * rate * t)
