@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from .._field import Problem
 from .._network import Network
 from .._shapes import Hidden, Scalar
+from .._solution import RESULTS
 from ._collocation import NODES, POINTS
 from ._neurons import Start, arrived
 from ._path import lagrange, lagrange_of_points
@@ -50,4 +51,6 @@ def network_inside(problem: Problem, passed: Passed, time: Scalar) -> Network:
     noise = passed.noise + passed.unknowns.noise()
     swept = sweep(course, passed.start, noise, placed(passed.start), jnp.array(False))
     start, hidden = arrived(problem, passed.start, passed.hidden, swept.end)
-    return Network(start.log_scale, start.output, hidden)
+    # The step itself was fine: should they not get there this time, nobody else would tell.
+    there = swept.end.result == RESULTS.successful
+    return Network(jnp.where(there, start.log_scale, jnp.nan), start.output, hidden)
