@@ -155,7 +155,8 @@ class Run(eqx.Module):
             self.problem, carry.state, limit, waits, time
         )
         # A run that has failed still looks back: it has failed for all that.
-        result = RESULTS.where(waits, carry.report.result, report.result)
+        failed = carry.report.result != RESULTS.successful
+        result = RESULTS.where(waits & failed, carry.report.result, report.result)
         report = eqx.tree_at(lambda r: r.result, report, result)
         return saved.write(self.schedule, time, waits, waits, net, self.data), state, report
 

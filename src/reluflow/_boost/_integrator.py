@@ -84,9 +84,11 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         asked = self._question(problem, state, limit)
         question = jax.tree.map(lambda a, b: jnp.where(looks, a, b), known, asked)
         state, report, net = self._step(problem, state, question, limit)
-        # What has been reached is not computed again.
+        # What has been reached need not be computed again, nor can that fail.
         now, reached = self.network(state), time >= state.time
-        return state, report, jax.tree.map(lambda a, b: jnp.where(reached, a, b), now, net)
+        net = jax.tree.map(lambda a, b: jnp.where(reached, a, b), now, net)
+        result = RESULTS.where(looks & reached, RESULTS.successful, report.result)
+        return state, eqx.tree_at(lambda r: r.result, report, result), net
 
     def _question(self, problem: Problem, state: BoostState, limit) -> Question:
         """The next step, at most to `limit`."""
@@ -130,7 +132,8 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         # A neuron that cannot go on, with the flow as good as there.
         near = asked * state.bound * jnp.linalg.norm(state.residual) < _NEAR
         stuck = (walk.result != RESULTS.successful) & near & ~keep
-        failed = (stuck | (moved.stalled > _MAX_STALLED)) & ~question.known
+        lost = walk.result != RESULTS.successful  # on a way that they have gone before
+        failed = jnp.where(question.known, lost, stuck | (moved.stalled > _MAX_STALLED))
         result = RESULTS.where(failed, _why(finite, walk.result, room), result)
         ambiguous = jnp.where(keep, walk.ambiguous, 0)
         sweeps = jnp.where(question.known, 0, trial.sweeps)

@@ -51,6 +51,6 @@ def network_inside(problem: Problem, passed: Passed, time: Scalar) -> Network:
     noise = passed.noise + passed.unknowns.noise()
     swept = sweep(course, passed.start, noise, placed(passed.start), jnp.array(False))
     start, hidden = arrived(problem, passed.start, passed.hidden, swept.end)
+    net, result = Network(start.log_scale, start.output, hidden), swept.end.result
     # The step itself was fine: should they not get there this time, nobody else would tell.
-    there = swept.end.result == RESULTS.successful
-    return Network(jnp.where(there, start.log_scale, jnp.nan), start.output, hidden)
+    return result.error_if(net, result != RESULTS.successful)
