@@ -1,6 +1,6 @@
 """The suite runs in float64, with strict dtype promotion; hypothesis repeats itself."""
 
-import pathlib
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -24,8 +24,32 @@ NOT_STRICT = ("test_descent", "test_against_descent")
 
 # Every compiled program maps some hundred pieces of memory, of which a process of Linux may have
 # 65530: beyond them, compilation aborts.
-_MAPS = pathlib.Path("/proc/self/maps")
+_MAPS = Path("/proc/self/maps")
 _MOST_MAPS = 30_000
+
+
+# Most of a test's time is the compilation of its flows. Files that share shapes and arguments, thus
+# compiled programs, go to one worker of xdist; any other file is a group of its own.
+TOGETHER = {
+    "sixty neurons": {"against_reference", "boost", "invariants", "tiny_initialisation"},
+    "six neurons": {"bad_input", "dense_small", "failures", "solvers", "symmetries", "transforms"},
+    "analysis": {
+        f"analysis_{name}" for name in ("invariants", "neurons", "phases", "plot", "saddles")
+    },
+}
+
+
+@pytest.hookimpl(optionalhook=True)  # of xdist
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            name = Path(nodeid.split("::")[0]).stem.removeprefix("test_")
+            return next((group for group, names in TOGETHER.items() if name in names), name)
+
+    config.option.loadscopereorder = False  # in their order the longest are early
+    return Together(config, log)
 
 
 @pytest.fixture(scope="module", autouse=True)

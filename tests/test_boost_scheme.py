@@ -1,5 +1,6 @@
 """The scheme of the boost integrator: its collocation, its boosts and the kernels of a sweep."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,6 +69,9 @@ def test_order_of_the_boosts():
     assert np.all(orders > 5.7), orders
 
 
+PROPAGATE = eqx.filter_jit(propagate)
+
+
 def _turning_error(parts):
     """Of one neuron under a D that turns by two radians, in so many moves, against scipy."""
     angle = 2.0 * NODES
@@ -86,7 +90,7 @@ def _turning_error(parts):
     for i in range(parts):
         reduced = Reduced(y[:1], jnp.asarray(force @ y[1:])[:, None], jnp.zeros(1))
         ends = [jnp.full((1,), (i + k) / parts) for k in (0, 1)]
-        move = propagate(reduced, frame, *ends, 1.0)
+        move = PROPAGATE(reduced, frame, *ends, 1.0)
         factor = np.exp(float(move.growth[0])) * 2.0 ** int(move.exponent[0])
         w = float(move.kept[0]) * y[1:] + np.asarray(move.gained[:, 0]) @ force
         y = factor * np.concatenate([[float(move.end.output[0])], w])
@@ -101,11 +105,11 @@ def test_kernels_of_a_sweep():
     problem = Problem.of(data)
     integrator = rf.Boost().integrator().prepare(data)
     never = jnp.array(-1.0)
-    state = integrator.init(problem, net, jnp.zeros(()), (never, never), never)
+    state = eqx.filter_jit(integrator.init)(problem, net, jnp.zeros(()), (never, never), never)
     guess = jnp.broadcast_to(state.residual, (len(NODES), data.samples))
     fine = jnp.broadcast_to(state.residual, (len(POINTS), data.samples))
     course = Course(problem, state.start.log_scale, guess, fine, jnp.array(4.0))
-    swept = sweep(course, state.start, state.noise, 1000, jnp.array(True))
+    swept = eqx.filter_jit(sweep)(course, state.start, state.noise, 1000, jnp.array(True))
     switched = np.unique(swept.end.events.neuron[: int(swept.end.events.count)])
     assert 5 < len(switched) < 35
     start, hidden = arrived(problem, state.start, state.hidden, swept.end)

@@ -73,7 +73,7 @@ def test_samples_that_no_neuron_sees_stay():
 
 @jax.jit
 def _predictions(net, data, t):
-    return rf.flow(net, data, t, integrator=rf.Boost(), rtol=1e-12).final(data.x)
+    return rf.flow(net, data, t, integrator=rf.RungeKutta(), rtol=1e-12).final(data.x)
 
 
 def _distance(scale, pairs):

@@ -44,12 +44,13 @@ def lazy():
 def on_orthonormal(seed):
     """Six neurons on six orthonormal samples: four standstills for seed 6, three for seed 4."""
     data = rf.datasets.orthonormal(jax.random.key(seed), 6)
-    return _flow(rf.balanced(jax.random.key(seed + 20), 6, 6, -60.0), data, 2000.0), data
+    net = rf.balanced(jax.random.key(seed + 20), 6, 6, -60.0)
+    return _flow(net, data, 2000.0, rf.RungeKutta()), data  # which compiles faster
 
 
 @functools.cache
 def on_gaussian(seed):
-    """Six samples in four dimensions, which slide; by rf.RungeKutta, which compiles faster."""
+    """Six samples in four dimensions, which slide."""
     data = gaussian_samples(seed)
     net = rf.balanced(jax.random.key(seed + 50), 12, 4, -30.0)
     return _flow(net, data, 400.0, rf.RungeKutta()), data
