@@ -27,7 +27,7 @@ RTOL = 1e-12
 
 
 def run(net, data, t1, rtol=RTOL, **options):
-    return rf.flow(net, data, t1, rtol=rtol, **options)
+    return rf.flow(net, data, t1, rtol=rtol, **{"integrator": rf.RungeKutta(), **options})
 
 
 @functools.cache
@@ -42,7 +42,8 @@ def orthonormal_net(log_lambda):
 @functools.cache
 def orthonormal(log_lambda):
     """Past both drops of the loss, at |log lambda| / |D+-| = 4.8 and 5.4 |log lambda|."""
-    return run(orthonormal_net(log_lambda), orthonormal_data(), 6.0 * -log_lambda, rtol=1e-8)
+    net, data = orthonormal_net(log_lambda), orthonormal_data()
+    return run(net, data, 6.0 * -log_lambda, rtol=1e-8, integrator=rf.Boost())
 
 
 @pytest.mark.parametrize("log_lambda", LOG_LAMBDAS)
