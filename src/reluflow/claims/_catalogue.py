@@ -2,8 +2,21 @@
 
 from ._claim import Claim
 from .alignment import CLAIMS as _ALIGNMENT
+from .boundaries import CLAIMS as _BOUNDARIES
+from .convergence import CLAIMS as _CONVERGENCE
 from .invariants import CLAIMS as _INVARIANTS
+from .minimal_norm import CLAIMS as _MINIMAL_NORM
 from .phases import CLAIMS as _PHASES
+from .review import CLAIMS as _REVIEW
 from .saddles import CLAIMS as _SADDLES
 
-CATALOGUE: tuple[Claim, ...] = (*_INVARIANTS, *_ALIGNMENT, *_PHASES, *_SADDLES)
+CATALOGUE: tuple[Claim, ...] = (
+    *_INVARIANTS,
+    *_ALIGNMENT,
+    *_PHASES,
+    *_SADDLES,
+    *_CONVERGENCE,
+    *_MINIMAL_NORM,
+    *_BOUNDARIES,
+    *_REVIEW,
+)
