@@ -47,6 +47,18 @@ def test_the_kernel_is_the_gram_matrix_of_the_gradients():
     assert np.max(np.abs(kernel - inner @ inner.T / 5.0)) > 0.1
 
 
+def test_units_at_rest_are_inactive_whatever_the_sign_of_their_rounding():
+    x = np.linalg.qr(np.asarray(jax.random.normal(jax.random.key(0), (6, 6))))[0]
+    data = rf.Dataset(x, np.ones(6))
+    # Along x_0, so that the others are on the boundary, by rounding on both sides of it.
+    net = rf.Network(np.zeros(1), np.ones(1), x[:1])
+    rounded = np.asarray(net.preactivations(x))[0, 1:]
+    assert np.any(rounded > 0.0), "the case is not the one that was meant"
+    kernel = np.asarray(theory.neural_tangent_kernel(net, data))
+    assert np.all(np.diag(kernel)[1:] < 1e-20)
+    assert kernel[0, 0] > 0.3
+
+
 def test_the_closed_form_solves_its_equation():
     """r' = -K r from h(0), by scipy."""
     net, data = rf.balanced(jax.random.key(0), 7, 3, 0.3), gaussian_data(0, 5, 3)

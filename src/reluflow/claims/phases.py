@@ -58,10 +58,10 @@ def _logistic(data: Dataset, sol: Solution, roles: Roles, log_lambda: float) -> 
     return [
         Finding("largest |ln u_+ - ln u| from t_1 on, u the logistic law from there",
                 float(np.max(np.abs(log_u - np.asarray(law)))), "<=", error),
-        Finding("rate of the logistic equation fitted to u_+, over 2 |D_+|",
-                fit.rate / (2.0 * roles.D_first), "==", 1.0, error),
-        Finding("what it tends to, over n |D_+|",
-                fit.capacity / (data.samples * roles.D_first), "==", 1.0, error),
+        Finding("rate of the logistic equation fitted to u_+, over 2 |D_+|, minus 1",
+                fit.rate / (2.0 * roles.D_first) - 1.0, "==", 0.0, error),
+        Finding("what it tends to, over n |D_+|, minus 1",
+                fit.capacity / (data.samples * roles.D_first) - 1.0, "==", 0.0, error),
     ]  # fmt: skip
 
 

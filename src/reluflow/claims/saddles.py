@@ -59,14 +59,14 @@ def _beside(data: Dataset, sol: Solution, log_lambda: float, saddle, eigenvalues
     return [
         Finding("largest |theta - theta_S| between the two times, against lambda^(eps / 5)",
                 float(np.max(apart)), "<=", float(small)),
-        Finding("|theta_S|^2 over 2 n |D_+|",
-                square / (2.0 * data.samples * roles.D_first), "==", 1.0, _CURVATURE),
+        Finding("|theta_S|^2 over 2 n |D_+|, minus 1",
+                square / (2.0 * data.samples * roles.D_first) - 1.0, "==", 0.0, _CURVATURE),
         Finding("|grad L| at theta_S, relative to |D_+| |theta_S|",
                 saddle.gradient_norm / (roles.D_first * np.sqrt(square)), "<=", _ROUNDING),
-        Finding("smallest eigenvalue of the Hessian at theta_S over |D_-|",
-                float(eigenvalues[0]) / roles.D_second, "==", -1.0, _CURVATURE),
-        Finding("rate at which S_-,1 grows between the two times, over |D_-|",
-                float(grows / roles.D_second), "==", 1.0, float(small)),
+        Finding("smallest eigenvalue of the Hessian at theta_S over -|D_-|, minus 1",
+                float(eigenvalues[0]) / -roles.D_second - 1.0, "==", 0.0, _CURVATURE),
+        Finding("rate at which S_-,1 grows between the two times, over |D_-|, minus 1",
+                float(grows / roles.D_second) - 1.0, "==", 0.0, float(small)),
     ]  # fmt: skip
 
 

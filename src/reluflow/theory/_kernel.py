@@ -8,7 +8,8 @@ from jaxtyping import Array, Float
 from .._checks import as_float64
 from .._dataset import Dataset
 from .._network import Network
-from .._shapes import Gram, Labels
+from .._shapes import Gram, Labels, UnitFlags
+from ._orthogonal import lengths
 
 
 def neural_tangent_kernel(net: Network, data: Dataset) -> Gram:
@@ -19,9 +20,20 @@ def neural_tangent_kernel(net: Network, data: Dataset) -> Gram:
     """
     p = net.preactivations(data.x)
     weight = jnp.exp(net.log_scale)[:, None]
-    slopes = jnp.where(p > 0.0, weight * net.output[:, None], 0.0)
+    slopes = jnp.where(active_units(net, data), weight * net.output[:, None], 0.0)
     values = weight * jax.nn.relu(p)
     return (data.gram() * (slopes.T @ slopes) + values.T @ values) / data.samples
+
+
+def active_units(net: Network, data: Dataset) -> UnitFlags:
+    """<w_j, x_k> > 0, by more than the rounding of this product: 4 d eps |w_j| |x_k|.
+
+    A unit that has come to rest on its boundary is there up to rounding, of either sign, and
+    inactive: it would add a whole a_j^2 |x_k|^2 to the kernel.
+    """
+    noise = 4.0 * data.dim * jnp.finfo(jnp.float64).eps * lengths(data)
+    length = jnp.linalg.norm(net.hidden, axis=-1, keepdims=True)
+    return net.preactivations(data.x) > noise * length
 
 
 class KernelFlow(eqx.Module):

@@ -7,7 +7,7 @@ from .._dataset import Dataset
 from .._network import Network
 from .._shapes import Scalar
 from ._alignment import D_minus, D_plus
-from ._kernel import neural_tangent_kernel
+from ._kernel import active_units, neural_tangent_kernel
 from ._orthogonal import lengths, require_orthogonal
 
 # With J = dh/dtheta (samples, weights) and K = J J^T / n: grad L = -J^T r / n, L = |r|^2 / 2n, so
@@ -40,7 +40,7 @@ def pl_lower_bound(net: Network, data: Dataset) -> Scalar:
     semidefinite; the rest is diagonal. Compare the proof of 2022, Lemma 14.
     """
     require_orthogonal(data, "this lower bound")
-    active = (net.preactivations(data.x) > 0.0).astype(net.hidden.dtype)
+    active = active_units(net, data).astype(net.hidden.dtype)
     squares = jnp.exp(2.0 * net.log_scale) * net.output**2
     return 2.0 / data.samples * jnp.min(lengths(data) ** 2 * (squares @ active))
 
