@@ -12,7 +12,7 @@ from .._solution import Solution
 from ._claim import Claim
 from ._finding import Finding
 from ._problems import draws, problem, run_at, standard, times
-from ._roles import Roles, at, log_squares, without_first
+from ._roles import Roles, at, log_squares, unaligned, without_first
 from ._sweep import LOG_LAMBDAS, over_draws, worst
 
 _SAMPLES = 64  # of the ball of Lemma 5
@@ -88,18 +88,25 @@ def _moderate(data: Dataset) -> list[float]:
 
 
 def _limit(net: Network, data: Dataset, sol: Solution, roles: Roles | None = None):
+    """The loss, and whether the limit is one of the minimisers that Prop. 1 describes."""
     roles = Roles.of(net, data) if roles is None else roles
     n, final = data.samples, sol.final
-    u_first, u_second = (np.exp(log_squares(final, s)) for s in (roles.first, roles.second))
+    u_first, u_second = (
+        float(np.exp(log_squares(final, which))) for which in (roles.first, roles.second)
+    )
     return [
         Finding("L at the end over L at the beginning",
                 float(sol.losses[-1] / sol.losses[0]), "<=", _FITTED),
         Finding("|theta_inf|^2 over the smallest of all interpolators, minus 1",
                 float(analysis.norm_ratio(final, data)) - 1.0, "==", 0.0, _MINIMAL),
         Finding("u_+ at the end over n |D_+|, minus 1",
-                float(u_first) / (n * roles.D_first) - 1.0, "==", 0.0, _MINIMAL),
+                u_first / (n * roles.D_first) - 1.0, "==", 0.0, _MINIMAL),
         Finding("u_- at the end over n |D_-|, minus 1",
-                float(u_second) / (n * roles.D_second) - 1.0, "==", 0.0, _MINIMAL),
+                u_second / (n * roles.D_second) - 1.0, "==", 0.0, _MINIMAL),
+        Finding("1 - cos of S_+,1 to D_+ at the end",
+                unaligned(final, roles.first, roles.toward_first), "<=", _MINIMAL),
+        Finding("1 - cos of S_-,1 to -D_- at the end",
+                unaligned(final, roles.second, roles.toward_second), "<=", _MINIMAL),
     ]  # fmt: skip
 
 

@@ -9,18 +9,15 @@ from .._network import Network
 from ..datasets import orthonormal
 from ._claim import Claim
 from ._finding import Finding
-from ._problems import problem
-from ._roles import Roles, log_squares, unaligned
 from ._sweep import worst
 
 _CONVEX = 1e-6  # relative, of a conic solver
-_FLOW = 1e-8  # of the integration
 _ROUNDING = 1e-12
 
 
 def _proposition_1(quick: bool) -> list[Finding]:
     cases = [_small(seed, dim) for dim in (2, 3) for seed in range(1 if quick else 6)]
-    return worst([_against_convex(data) for data in cases]) + _flow_limit()
+    return worst([_against_convex(data) for data in cases])
 
 
 def _small(seed: int, dim: int) -> Dataset:
@@ -55,25 +52,6 @@ def _against_convex(data: Dataset) -> list[Finding]:
 def _variation(net: Network) -> float:
     a, w = map(np.asarray, net.weights())
     return float(np.sum(np.abs(a) * np.linalg.norm(w, axis=1)))
-
-
-def _flow_limit() -> list[Finding]:
-    """The limit of the flow from lambda = e^-3000 is in the set that Prop. 1 describes."""
-    net, data, sol = problem(0, -3000.0)
-    roles, n = Roles.of(net, data), data.samples
-    found = []
-    for name, which, toward in (
-        ("D_+", roles.first, roles.toward_first), ("-D_-", roles.second, roles.toward_second),
-    ):  # fmt: skip
-        u = float(np.exp(log_squares(sol.final, which)))
-        norm = f"n |{name.lstrip('-')}|"
-        found += [
-            Finding(f"sum of |w_j|^2 over the neurons along {name}, over {norm}, minus 1",
-                    u / (n * float(np.linalg.norm(toward))) - 1.0, "==", 0.0, _FLOW),
-            Finding(f"1 - cos of their angle to {name}",
-                    unaligned(sol.final, which, toward), "<=", _FLOW),
-        ]  # fmt: skip
-    return found
 
 
 def _correlated(quick: bool) -> list[Finding]:
