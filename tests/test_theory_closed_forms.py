@@ -219,3 +219,26 @@ def test_logistic_law_needs():
         theory.logistic_law(1.0, 5.0, orthonormal())
     with pytest.raises(ValueError, match="`sign`"):
         theory.logistic_law(1.0, -5.0, orthonormal(), sign=2)
+
+
+def test_early_directions_solve_their_equation():
+    """By differences in time, between the events and beyond the last; orthogonal, any lengths."""
+    data = rf.datasets.orthonormal(jax.random.key(3), 4)
+    data = rf.Dataset(data.x * np.array([[1.0], [0.5], [2.0], [1.0]]), data.y)
+    net = rf.balanced(jax.random.key(4), 12, 4, -1e4)
+    x, y, sign = np.asarray(data.x), np.asarray(data.y), np.sign(np.asarray(net.output))
+    times, step = np.linspace(0.1, 20.0, 37), 1e-5
+    before, now, after = (theory.early_directions(net, data, times + d) for d in (-step, 0.0, step))
+    np.testing.assert_allclose(np.linalg.norm(now, axis=2), 1.0, rtol=1e-14)
+    pull = np.where(now @ x.T > 1e-12, y, 0.0) @ x / 4.0
+    along = np.sum(pull * now, axis=2, keepdims=True)
+    slope = sign[:, None] * (pull - along * now)
+    np.testing.assert_allclose((after - before) / (2.0 * step), slope, atol=1e-8)
+    assert np.max(np.abs(slope)) > 0.01, "nothing turns: a test of nothing"
+    # In the end along the directions of the patterns, those that have one.
+    toward = theory.pattern_directions(net, data)
+    fits = np.linalg.norm(toward, axis=1) > 0.0
+    assert 0 < fits.sum() < 12
+    late = theory.early_directions(net, data, [1e4])[0]
+    unit = toward[fits] / np.linalg.norm(toward[fits], axis=1, keepdims=True)
+    np.testing.assert_allclose(late[fits], unit, atol=1e-12)

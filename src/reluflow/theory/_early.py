@@ -44,7 +44,7 @@ def pattern_directions(net: Network, data: Dataset) -> np.ndarray:
     What it turns to (2022, after eq. 10): n |D_j| times a unit vector, the same for neurons of the
     same `masks`; 0 for a neuron that can fit none.
     """
-    return np.asarray(masks(net, data) * np.abs(data.y)) @ np.asarray(data.x)
+    return np.asarray(masks(net, data)) * np.abs(np.asarray(data.y)) @ np.asarray(data.x)
 
 
 def _neuron(ts, w, x, pull, off) -> np.ndarray:
