@@ -4,6 +4,7 @@ Claims share shapes on purpose: a program is compiled once a shape, and that is 
 """
 
 import functools
+from collections.abc import Callable
 
 import diffrax
 import jax.numpy as jnp
@@ -30,15 +31,22 @@ def standard(seed: int = 0, log_lambda: float = -100.0) -> tuple[Network, Datase
     The data are the first of their seed for which they do; a network of the same key at another
     lambda has the same directions.
     """
+    return first(lambda net, data: theory.assumptions(net, data).theorem_1, seed, log_lambda)
+
+
+def first(
+    wanted: Callable[[Network, Dataset], bool], seed: int, log_lambda: float
+) -> tuple[Network, Dataset]:
+    """The first draw of the standard shape, with labels of both signs, that is as wanted."""
     for key in jr.split(jr.key(seed), 1000):
         data_key, net_key = jr.split(key)
         data = orthonormal(data_key, SAMPLES)
         net = balanced(net_key, NEURONS, SAMPLES, log_lambda=log_lambda)
-        # Labels of one sign satisfy them too, with nothing to fit second.
+        # Labels of one sign satisfy the assumptions too, with nothing to fit second.
         both = bool(jnp.any(data.y > 0.0) & jnp.any(data.y < 0.0))
-        if both and theory.assumptions(net, data).theorem_1:
+        if both and wanted(net, data):
             return net, data
-    raise RuntimeError("None of 1000 draws satisfies the assumptions: is Assumption 3 hopeless?")
+    raise RuntimeError("None of 1000 draws is as wanted: are the assumptions hopeless?")
 
 
 def draws(quick: bool) -> range:

@@ -1,0 +1,56 @@
+"""Flows that a limit process predicts, saved where it says that something happens."""
+
+import math
+
+import diffrax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import theory
+from .._boost import Boost
+from .._dataset import Dataset
+from .._flow import flow
+from .._network import Network
+from .._solution import Solution
+from ._problems import SAVES
+
+_WINDOW = 15.0  # times 1 / rate: an e-folding of a neuron's norm takes 1 / rate
+_FIT = 25.0  # e-foldings of the residual after the last jump
+
+
+def at(net: Network, log_lambda: float) -> Network:
+    """The same directions at another lambda."""
+    return Network(jnp.full(net.neurons, float(log_lambda)), net.output, net.hidden)
+
+
+def save_times(process: theory.LimitProcess, samples: int, log_lambda: float) -> np.ndarray:
+    """As many as in the standard run: half of them evenly, the others around the jumps.
+
+    A jump takes a time of O(1) and comes O(1) beside its prediction, whatever lambda is: of
+    evenly spaced times, small lambda would leave none in it.
+    """
+    count = int(process.num_jumps)
+    jumps = np.asarray(process.times(log_lambda))[:count]
+    rates = np.asarray(process.plateau_rates)[np.arange(count), np.asarray(process.neuron)[:count]]
+    # After a jump |w|^2 = a^2 = |e|, and a residual that the neuron fits decays at |e| / n.
+    decay = np.min(np.asarray(process.squared_norms)[:count]) / 2.0 / samples
+    end = jumps[-1] + _WINDOW / rates.min() + _FIT / decay
+    even = np.linspace(0.0, end, SAVES // 2 + 1)
+    share = math.ceil((SAVES - SAVES // 2) / count)
+    near = [
+        t + np.linspace(-1.0, 1.0, share) * _WINDOW / v for t, v in zip(jumps, rates, strict=True)
+    ]
+    near = np.concatenate(near)[: SAVES - SAVES // 2]
+    ts = np.sort(np.concatenate([even, np.clip(near, 0.0, end)]))
+    return ts + 1e-9 * end * np.arange(len(ts))  # no two at once
+
+
+def follow(
+    net: Network, data: Dataset, process: theory.LimitProcess, log_lambda: float
+) -> Solution:
+    """The flow from `net` at this lambda, to the end of its last jump. Does not raise."""
+    ts = jnp.asarray(save_times(process, data.samples, log_lambda))
+    return flow(
+        at(net, log_lambda), data, ts[-1], integrator=Boost(), saveat=diffrax.SaveAt(ts=ts),
+        throw=False,
+    )  # fmt: skip
