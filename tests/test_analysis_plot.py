@@ -100,3 +100,20 @@ def test_principal_components(index, tmp_path):
     with pytest.raises(ValueError, match="polar"):
         plot.principal_components(net, Figure().add_subplot())
     assert plot.principal_components(rf.Network.from_weights([0.0], [[0.0, 0.0]])).name == "polar"
+
+
+def test_bands(tmp_path):
+    sizes = np.array([16, 32, 64])
+    values = np.array([[1.0, 3.0], [2.0, np.nan], [np.nan, np.nan]])
+    known = np.ones((3, 1))
+    ax = plot.bands(sizes, {"measured": values, "known": known}, dashed=("known",), xlabel="$n$")
+    line, dashed = ax.lines
+    np.testing.assert_array_equal(line.get_xydata(), [[16.0, 2.0], [32.0, 2.0]])  # no NaN is drawn
+    assert dashed.get_linestyle() == "--" and ax.get_xlabel() == "$n$"
+    edge = ax.collections[0].get_paths()[0].vertices
+    assert {(16.0, 1.0), (16.0, 3.0)} <= {tuple(point) for point in edge.tolist()}
+    assert png_size(ax, tmp_path) > 5000
+    given = Figure().add_subplot()
+    assert plot.bands(sizes, {"known": known}, given) is given
+    with pytest.raises(ValueError, match="`curves` must have the shape"):
+        plot.bands(sizes, {"measured": values.T})

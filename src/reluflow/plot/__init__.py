@@ -14,6 +14,7 @@ except ImportError as error:
         "reluflow.plot needs matplotlib, which is not installed: pip install 'reluflow[cli]'."
     ) from error
 
+from ._bands import bands as bands
 from ._kinks import kinks as kinks
 from ._log_norms import log_norms as log_norms
 from ._loss_curve import loss_curve as loss_curve

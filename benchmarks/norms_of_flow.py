@@ -1,0 +1,262 @@
+"""The squared norm that the flow ends with, against n and against m.
+
+    python benchmarks/norms_of_flow.py [--quick] [--only samples|width]
+
+2026 paper, Fig. 5 and Fig. 6: identity data, y ~ N(0, 1), three starts each. `rf.flow` to loss
+1e-12, with `rf.Boost` from small starts and `rf.RungeKutta` from those of size 1. Writes
+results/norms-of-flow.md, .json and two pictures; see README.md.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from _common import RESULTS, describe, environment, table
+from limit_process import SLOPE, slope, width
+
+import reluflow as rf
+from reluflow import plot, theory
+
+jax.config.update("jax_enable_x64", True)
+
+SAMPLES = (8, 16, 32, 64, 128)
+WIDE_SAMPLES, WIDTHS = 32, (32, 64, 128, 256, 512)
+STARTS = 3
+STOP, LATEST, RTOL = 1e-12, 1e9, 1e-7
+# ln of the root of sum_j |w_j|^2, the same for every m: at the second, the limit process.
+SIZES = {"1e-6": -6.0 * float(np.log(10.0)), "e^-1000": -1000.0}
+MARGIN = 0.03
+
+
+class End(NamedTuple):
+    """Of one flow. limit: what the limit process of this start has; NaN where none applies."""
+
+    squared_norm: float
+    limit: float
+    loss: float
+    time: float
+    steps: int
+    result: str
+    unfittable: int
+
+
+@eqx.filter_jit
+def flow(net: rf.Network, data: rf.Dataset, integrator) -> rf.Solution:
+    """One compilation for a shape and an integrator."""
+    return rf.flow(
+        net, data, LATEST, integrator=integrator, rtol=RTOL, stop_loss=STOP, max_steps=20_000,
+        throw=False,
+    )  # fmt: skip
+
+
+def integrator_for(net: rf.Network):
+    """Inputs that are traced are not known to be orthogonal, hence 0.
+
+    Of size 1, every neuron is a large one: each event ends a step of `rf.Boost`, and a step of it
+    is the dearer of the two.
+    """
+    tiny = float(jnp.max(net.log_norm())) < -2.0
+    return rf.Boost(max_sliding=0) if tiny else rf.RungeKutta(max_sliding=0)
+
+
+def labelled(samples: int) -> rf.Dataset:
+    return rf.Dataset(jnp.eye(samples), jax.random.normal(jax.random.key(samples), (samples,)))
+
+
+def small(size: float) -> Callable[[jax.Array, int, int], rf.Network]:
+    """Random directions, all |w_j| = |a_j| = e^size / sqrt(m)."""
+
+    def start(key, neurons: int, dim: int) -> rf.Network:
+        net = rf.balanced(key, neurons, dim, size - 0.5 * np.log(neurons))
+        length = jnp.linalg.norm(net.hidden, axis=1)
+        return rf.Network(net.log_scale, net.output / length, net.hidden / length[:, None])
+
+    return start
+
+
+def torch_default(key, neurons: int, dim: int) -> rf.Network:
+    """The bounds 1/sqrt(d), 1/sqrt(m) of linear layers in PyTorch, which the paper names."""
+    net = rf.he_uniform(key, neurons, dim)
+    return eqx.tree_at(lambda n: n.log_scale, net, net.log_scale - 0.5 * np.log(6.0))
+
+
+STARTS_SMALL = {f"small, {name}": small(size) for name, size in SIZES.items()}
+STARTS_WIDE = {
+    **STARTS_SMALL,
+    "He, U(+-sqrt(6/d))": rf.he_uniform,
+    "PyTorch's, U(+-1/sqrt(d))": torch_default,
+}
+
+
+def run(start, neurons: int, data: rf.Dataset, seed: int) -> End:
+    net = start(jax.random.key(1000 + seed), neurons, data.dim)
+    sol = flow(net, data, integrator_for(net))
+    limit, unfittable = np.nan, 0
+    if bool(jnp.all(jnp.abs(net.output) >= jnp.linalg.norm(net.hidden, axis=1) * (1 - 1e-12))):
+        process = theory.limit_process(net, data)
+        limit, unfittable = float(process.final_squared_norm), int(process.unfittable.sum())
+    return End(
+        float(sol.final.squared_norm()), limit, float(sol.stats["loss_final"]),
+        float(sol.stats["t_final"]), int(sol.stats["num_steps"]), rf.RESULTS[sol.result] or "end",
+        unfittable,
+    )  # fmt: skip
+
+
+def sweep(starts: dict, cases: list[tuple[int, rf.Dataset]], size_of) -> list[dict]:
+    """A record for each kind of start, case and seed."""
+    records = []
+    for neurons, data in cases:
+        least = float(theory.minimal_squared_norm(data))
+        for name, start in starts.items():
+            for seed in range(STARTS):
+                end = run(start, neurons, data, seed)
+                records.append({
+                    "start": name, "size": size_of(neurons, data), "neurons": neurons,
+                    "seed": seed, "minimum": least, **end._asdict(),
+                })  # fmt: skip
+            mine = [r["squared_norm"] for r in records[-STARTS:]]
+            print(f"  {records[-1]['size']}, {name}: {min(mine):.4f} to {max(mine):.4f}, "
+                  f"minimum {least:.4f}, {records[-1]['steps']} steps", flush=True)  # fmt: skip
+    return records
+
+
+def arrived(record: dict) -> bool:
+    """rf.flow locates the loss to stop at within its tolerance, and says that it is there."""
+    return record["result"] == rf.RESULTS[rf.RESULTS.loss_reached]
+
+
+def values(records: list[dict], name: str, field: str = "squared_norm") -> np.ndarray:
+    """(sizes, seeds); NaN where the flow did not come to its loss."""
+    mine = [r for r in records if r["start"] == name]
+    good = [r[field] if arrived(r) else np.nan for r in mine]
+    return np.array(good).reshape(-1, STARTS)
+
+
+def sizes_of(records: list[dict]) -> list[int]:
+    return sorted({r["size"] for r in records})
+
+
+# The report
+
+
+def rows(records: list[dict]) -> list[list[str]]:
+    lines = []
+    for size in sizes_of(records):
+        for name in dict.fromkeys(r["start"] for r in records):
+            mine = [r for r in records if r["start"] == name and r["size"] == size]
+            norms = np.array([r["squared_norm"] for r in mine if arrived(r)])
+            limits = np.array([r["limit"] for r in mine if arrived(r)])
+            least, some = mine[0]["minimum"], len(norms) > 0
+            apart = np.max(np.abs(norms / limits - 1.0)) if some else np.nan
+            lines.append([
+                f"{size}", f"{mine[0]['neurons']}", name, f"{len(norms)} of {len(mine)}",
+                f"{norms.mean():.4f}" if some else "",
+                f"{norms.min():.4f} to {norms.max():.4f}" if some else "", f"{least:.4f}",
+                f"{norms.mean() / least:.4f}" if some else "",
+                f"{apart:.1e}" if np.isfinite(apart) else "",
+                f"{max(r['time'] for r in mine):.3g}", f"{max(r['steps'] for r in mine)}",
+            ])  # fmt: skip
+    return lines
+
+
+def growth(records: list[dict]) -> list[list[str]]:
+    """Slopes in n of the mean over starts, as the paper plots it."""
+    sizes, lines = sizes_of(records), []
+    minimum = np.array([next(r["minimum"] for r in records if r["size"] == s) for s in sizes])
+    curves = {name: np.nanmean(values(records, name), axis=1) for name in STARTS_SMALL}
+    curves["limit process of the same starts"] = np.nanmean(
+        values(records, list(STARTS_SMALL)[-1], "limit"), axis=1
+    )
+    curves["minimum"] = minimum
+    curves |= {f"{name}, over the minimum": curves[name] / minimum for name in STARTS_SMALL}
+    for name, norms in curves.items():
+        value, error = slope(sizes, norms)
+        met = ""
+        if name in STARTS_SMALL:
+            met = "met" if abs(value - SLOPE) <= MARGIN else "missed"
+        octaves = np.diff(np.log(norms)) / np.diff(np.log(sizes))
+        lines.append([name, f"{value:.3f} +- {error:.3f}", met,
+                      ", ".join(f"{one:.3f}" for one in octaves)])  # fmt: skip
+    return lines
+
+
+def trends(records: list[dict]) -> list[list[str]]:
+    """Fig. 6: which way each curve goes, and where it ends."""
+    lines = []
+    for name in dict.fromkeys(r["start"] for r in records):
+        ratio = np.nanmean(values(records, name), axis=1) / records[0]["minimum"]
+        ratio = ratio[np.isfinite(ratio)]
+        asked = -1.0 if name in STARTS_SMALL else 1.0
+        way = "falls" if asked < 0.0 else "rises"
+        met = "met" if asked * (ratio[-1] - ratio[0]) > 0.0 else "missed"
+        against = int(np.sum(asked * np.diff(ratio) <= 0.0))
+        lines.append([name, f"{ratio[0]:.4f}", f"{ratio[-1]:.4f}", way, met,
+                      f"{against} of {len(ratio) - 1}"])  # fmt: skip
+    return lines
+
+
+def draw(records: list[dict], xlabel: str, path) -> None:
+    sizes = sizes_of(records)
+    names = dict.fromkeys(r["start"] for r in records)
+    curves = {name: values(records, name) for name in names}
+    curves["minimum"] = np.array([[r["minimum"] for r in records if r["size"] == s] for s in sizes])
+    ax = plot.bands(sizes, curves, dashed=("minimum",), xlabel=xlabel)
+    ax.set_ylabel(r"$|\theta|^2$ at the end")
+    ax.figure.savefig(path, dpi=130)
+
+
+HEADER = ["", "m", "start", "to loss 1e-12", "norm^2, mean", "min to max", "minimum", "ratio",
+          "from the limit process", "t, latest", "steps, most"]  # fmt: skip
+
+
+def text(environ: dict, parts: dict[str, list[dict]], markdown: bool) -> str:
+    title, mark = "The squared norm at the end of the flow", "## " if markdown else ""
+    body = [f"# {title}" if markdown else title, describe(environ)]
+    if "samples" in parts:
+        found = parts["samples"]
+        body += [f"{mark}Fig. 5: against n, {STARTS} starts, total size of the start fixed",
+                 table(["n", *HEADER[1:]], rows(found), markdown),
+                 f"{mark}Slope in n on logarithmic axes; target {SLOPE} +- {MARGIN}",
+                 table(["curve", "slope", "", "from each n to the next"], growth(found),
+                       markdown)]  # fmt: skip
+    if "width" in parts:
+        found = parts["width"]
+        columns = ["start", "ratio, first m", "last m", "asked", "", "steps the other way"]
+        body += [f"{mark}Fig. 6: against m, n = {WIDE_SAMPLES}, {STARTS} starts",
+                 table(HEADER[1:], [row[1:] for row in rows(found)], markdown),
+                 table(columns, trends(found), markdown)]  # fmt: skip
+    return "\n\n".join(body) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="n to 32, m to 128")
+    parser.add_argument("--only", choices=["samples", "width", "tables"],
+                        help="measure one part again; or none, only the tables")  # fmt: skip
+    asked = parser.parse_args()
+    environ, name = environment(), "norms-of-flow" + ("-quick" if asked.quick else "")
+    path = RESULTS / f"{name}.json"
+    known = json.loads(path.read_text()) if asked.only and path.exists() else {}
+    parts = known.get("parts", {})
+    environ = known.get("environment", environ) if asked.only == "tables" else environ
+    if asked.only in (None, "samples"):
+        cases = [(width(n), labelled(n)) for n in SAMPLES[: 3 if asked.quick else None]]
+        parts["samples"] = sweep(STARTS_SMALL, cases, lambda neurons, data: data.samples)
+    if asked.only in (None, "width"):
+        cases = [(m, labelled(WIDE_SAMPLES)) for m in WIDTHS[: 3 if asked.quick else None]]
+        parts["width"] = sweep(STARTS_WIDE, cases, lambda neurons, data: neurons)
+    for part, xlabel in (("samples", "samples $n$"), ("width", "neurons $m$")):
+        if part in parts:
+            draw(parts[part], xlabel, RESULTS / f"{name}-{part}.png")
+    print(text(environ, parts, markdown=False))
+    path.with_suffix(".md").write_text(text(environ, parts, markdown=True))
+    path.write_text(json.dumps({"environment": environ, "parts": parts}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
