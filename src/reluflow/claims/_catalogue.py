@@ -6,9 +6,11 @@ from .boundaries import CLAIMS as _BOUNDARIES
 from .convergence import CLAIMS as _CONVERGENCE
 from .invariants import CLAIMS as _INVARIANTS
 from .minimal_norm import CLAIMS as _MINIMAL_NORM
+from .overparameterisation import CLAIMS as _OVERPARAMETERISATION
 from .phases import CLAIMS as _PHASES
 from .review import CLAIMS as _REVIEW
 from .saddles import CLAIMS as _SADDLES
+from .scale import CLAIMS as _SCALE
 
 CATALOGUE: tuple[Claim, ...] = (
     *_INVARIANTS,
@@ -18,5 +20,7 @@ CATALOGUE: tuple[Claim, ...] = (
     *_CONVERGENCE,
     *_MINIMAL_NORM,
     *_BOUNDARIES,
+    *_OVERPARAMETERISATION,
+    *_SCALE,
     *_REVIEW,
 )

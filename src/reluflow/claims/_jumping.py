@@ -48,9 +48,9 @@ def save_times(process: theory.LimitProcess, samples: int, log_lambda: float) ->
 def follow(
     net: Network, data: Dataset, process: theory.LimitProcess, log_lambda: float
 ) -> Solution:
-    """The flow from `net` at this lambda, to the end of its last jump. Does not raise."""
+    """The flow from `net`, which is of this lambda, to the end of its last jump. Does not raise."""
     ts = jnp.asarray(save_times(process, data.samples, log_lambda))
     return flow(
-        at(net, log_lambda), data, ts[-1], integrator=Boost(), saveat=diffrax.SaveAt(ts=ts),
+        net, data, ts[-1], integrator=Boost(), saveat=diffrax.SaveAt(ts=ts),
         throw=False,
     )  # fmt: skip

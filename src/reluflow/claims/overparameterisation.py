@@ -14,7 +14,7 @@ from .._loss import loss
 from .._network import Network
 from ._claim import Claim
 from ._finding import Finding
-from ._jumping import follow
+from ._jumping import at, follow
 from ._problems import first, standard
 from ._over_lambda import over_lambda
 
@@ -53,7 +53,7 @@ def _flows(net: Network, data: Dataset, quick: bool) -> list[Finding]:
     jumps = int(process.num_jumps)
     left, ratio, kinks, visited = {}, {}, {}, {}
     for log_lambda in _LOG_LAMBDAS[-2:-1] if quick else _LOG_LAMBDAS:
-        sol = follow(net, data, process, log_lambda)
+        sol = follow(at(net, log_lambda), data, process, log_lambda)
         left[log_lambda] = float(loss(sol.final, data)) / float(sol.losses[0])
         ratio[log_lambda] = float(analysis.norm_ratio(sol.final, data))
         kinks[log_lambda] = sum(c.share > _SHARE for c in analysis.clusters(sol.final))
