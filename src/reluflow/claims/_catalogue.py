@@ -5,9 +5,11 @@ from .alignment import CLAIMS as _ALIGNMENT
 from .boundaries import CLAIMS as _BOUNDARIES
 from .convergence import CLAIMS as _CONVERGENCE
 from .invariants import CLAIMS as _INVARIANTS
+from .leaky import CLAIMS as _LEAKY
 from .minimal_norm import CLAIMS as _MINIMAL_NORM
 from .overparameterisation import CLAIMS as _OVERPARAMETERISATION
 from .phases import CLAIMS as _PHASES
+from .relaxations import CLAIMS as _RELAXATIONS
 from .review import CLAIMS as _REVIEW
 from .saddles import CLAIMS as _SADDLES
 from .scale import CLAIMS as _SCALE
@@ -22,5 +24,7 @@ CATALOGUE: tuple[Claim, ...] = (
     *_BOUNDARIES,
     *_OVERPARAMETERISATION,
     *_SCALE,
+    *_RELAXATIONS,
+    *_LEAKY,
     *_REVIEW,
 )
