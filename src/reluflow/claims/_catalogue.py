@@ -4,8 +4,11 @@ from ._claim import Claim
 from .alignment import CLAIMS as _ALIGNMENT
 from .boundaries import CLAIMS as _BOUNDARIES
 from .convergence import CLAIMS as _CONVERGENCE
+from .figures_2026 import CLAIMS as _FIGURES_2026
 from .invariants import CLAIMS as _INVARIANTS
+from .jump_process import CLAIMS as _JUMP_PROCESS
 from .leaky import CLAIMS as _LEAKY
+from .mild_overparameterisation import CLAIMS as _MILD_OVERPARAMETERISATION
 from .minimal_norm import CLAIMS as _MINIMAL_NORM
 from .overparameterisation import CLAIMS as _OVERPARAMETERISATION
 from .phases import CLAIMS as _PHASES
@@ -26,5 +29,8 @@ CATALOGUE: tuple[Claim, ...] = (
     *_SCALE,
     *_RELAXATIONS,
     *_LEAKY,
+    *_JUMP_PROCESS,
+    *_MILD_OVERPARAMETERISATION,
+    *_FIGURES_2026,
     *_REVIEW,
 )

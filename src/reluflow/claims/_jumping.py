@@ -16,6 +16,7 @@ from ._problems import SAVES
 
 _WINDOW = 15.0  # times 1 / rate: an e-folding of a neuron's norm takes 1 / rate
 _FIT = 25.0  # e-foldings of the residual after the last jump
+_BEYOND = 1.05  # times the last jump, to see what comes after it
 
 
 def at(net: Network, log_lambda: float) -> Network:
@@ -34,7 +35,7 @@ def save_times(process: theory.LimitProcess, samples: int, log_lambda: float) ->
     rates = np.asarray(process.plateau_rates)[np.arange(count), np.asarray(process.neuron)[:count]]
     # After a jump |w|^2 = a^2 = |e|, and a residual that the neuron fits decays at |e| / n.
     decay = np.min(np.asarray(process.squared_norms)[:count]) / 2.0 / samples
-    end = jumps[-1] + _WINDOW / rates.min() + _FIT / decay
+    end = max(jumps[-1] + _WINDOW / rates.min() + _FIT / decay, _BEYOND * jumps[-1])
     even = np.linspace(0.0, end, SAVES // 2 + 1)
     share = math.ceil((SAVES - SAVES // 2) / count)
     near = [
