@@ -4,6 +4,7 @@ from ._claim import Claim
 from .alignment import CLAIMS as _ALIGNMENT
 from .boundaries import CLAIMS as _BOUNDARIES
 from .convergence import CLAIMS as _CONVERGENCE
+from .figures_2022 import CLAIMS as _FIGURES_2022
 from .figures_2026 import CLAIMS as _FIGURES_2026
 from .invariants import CLAIMS as _INVARIANTS
 from .jump_process import CLAIMS as _JUMP_PROCESS
@@ -29,6 +30,7 @@ CATALOGUE: tuple[Claim, ...] = (
     *_SCALE,
     *_RELAXATIONS,
     *_LEAKY,
+    *_FIGURES_2022,
     *_JUMP_PROCESS,
     *_MILD_OVERPARAMETERISATION,
     *_FIGURES_2026,
