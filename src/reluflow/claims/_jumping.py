@@ -2,17 +2,14 @@
 
 import math
 
-import diffrax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import theory
-from .._boost import Boost
 from .._dataset import Dataset
-from .._flow import flow
 from .._network import Network
 from .._solution import Solution
-from ._problems import SAVES
+from ._problems import SAVES, run_at
 
 _WINDOW = 15.0  # times 1 / rate: an e-folding of a neuron's norm takes 1 / rate
 _FIT = 25.0  # e-foldings of the residual after the last jump
@@ -50,8 +47,4 @@ def follow(
     net: Network, data: Dataset, process: theory.LimitProcess, log_lambda: float
 ) -> Solution:
     """The flow from `net`, which is of this lambda, to the end of its last jump. Does not raise."""
-    ts = jnp.asarray(save_times(process, data.samples, log_lambda))
-    return flow(
-        net, data, ts[-1], integrator=Boost(), saveat=diffrax.SaveAt(ts=ts),
-        throw=False,
-    )  # fmt: skip
+    return run_at(net, data, save_times(process, data.samples, log_lambda))

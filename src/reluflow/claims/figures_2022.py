@@ -108,8 +108,8 @@ def _rich(scale: float, quick: bool) -> list[Finding]:
     where = f"scale {scale:g}, {len(left)} seeds"
     return [
         Finding(f"fewest intermediate saddles, {where}", min(fewest), ">=", 1.0),
-        Finding(f"most groups of neurons, 0.01 rad apart, at the first, {where}", max(groups, default=np.nan), "==",
-                2.0),
+        Finding(f"most groups of neurons, 0.01 rad apart, at the first, {where}",
+                max(groups, default=np.nan), "==", 2.0),
         Finding(f"least angle that one of them still turns while it grows, {where}",
                 min(turned, default=np.nan), ">=", _TURNS),
         Finding(f"final loss over the first, {where}", max(left), "<=", _FITTED),

@@ -7,8 +7,8 @@ from ._claim import Claim
 from ._finding import Finding
 from ._jumping import at
 from ._leaky_flow import LeakyEnd, leaky_flow
-from ._problems import standard, standard_run
 from ._over_lambda import over_lambda
+from ._problems import standard, standard_run
 
 _SLOPE = 0.5
 _LOG_LAMBDAS = (-10.0, -30.0, -100.0, -200.0)  # weights of e^-200 have products that are numbers

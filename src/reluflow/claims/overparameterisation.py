@@ -15,8 +15,8 @@ from .._network import Network
 from ._claim import Claim
 from ._finding import Finding
 from ._jumping import at, follow
-from ._problems import first, standard
 from ._over_lambda import over_lambda
+from ._problems import first, standard
 
 _LOG_LAMBDAS = (-10.0, -30.0, -100.0, -300.0, -1000.0, -10000.0)
 _SHARE = 1e-6  # of the output, below which a direction is none: what an integration leaves

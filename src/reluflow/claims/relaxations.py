@@ -20,8 +20,8 @@ from .._solution import RESULTS, Solution
 from ._claim import Claim
 from ._finding import Finding
 from ._jumping import at, follow, save_times
-from ._problems import NEURONS, SAMPLES, standard
 from ._over_lambda import over_lambda
+from ._problems import NEURONS, SAMPLES, standard
 
 _LOG_LAMBDA = -30.0  # of nearly orthogonal data: an intermediate saddle, a coherence above rounding
 _ZERO = 1e-12  # of the first loss
