@@ -112,7 +112,7 @@ def _exponential(quick: bool) -> Finding:
     2^{-n/2}: its logarithm has the slope ln(2) / 2 in n.
     """
     seeds = 200 if quick else 1000
-    sizes = (8, 10, 12) if quick else (8, 10, 12, 14, 16)
+    sizes = (8, 12) if quick else (8, 10, 12, 14, 16)
     logs = [np.log(_waiting(jr.split(jr.key(n), seeds), 24 * 2 ** (n // 2), n)) for n in sizes]
     means = [float(np.log(np.mean(np.exp(log)))) for log in logs]
     # The spread of the larger waiting time is about 3/4 of its mean.
