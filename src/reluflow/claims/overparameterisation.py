@@ -14,7 +14,7 @@ from .._loss import loss
 from .._network import Network
 from ._claim import Claim
 from ._finding import Finding
-from ._jumping import at, follow
+from ._jumping import at, failed, follow
 from ._over_lambda import over_lambda
 from ._problems import first, standard
 
@@ -54,8 +54,8 @@ def _flows(net: Network, data: Dataset, quick: bool) -> list[Finding]:
     left, ratio, kinks, visited = {}, {}, {}, {}
     for log_lambda in _LOG_LAMBDAS[-2:-1] if quick else _LOG_LAMBDAS:
         sol = follow(at(net, log_lambda), data, process, log_lambda)
-        left[log_lambda] = float(loss(sol.final, data)) / float(sol.losses[0])
-        ratio[log_lambda] = float(analysis.norm_ratio(sol.final, data))
+        left[log_lambda] = float(loss(sol.final, data)) / float(sol.losses[0]) + failed(sol)
+        ratio[log_lambda] = float(analysis.norm_ratio(sol.final, data)) + failed(sol)
         kinks[log_lambda] = sum(c.share > _SHARE for c in analysis.clusters(sol.final))
         passed = analysis.saddles(sol, data)
         visited[log_lambda] = sum(s.stationary and s.reached and s.index > 0 for s in passed)
