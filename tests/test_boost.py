@@ -4,6 +4,7 @@ import functools
 
 import diffrax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from problems import (
@@ -17,6 +18,7 @@ from problems import (
 )
 
 import reluflow as rf
+from reluflow.claims import _jumping, relaxations
 
 flow = functools.partial(rf.flow, integrator=rf.Boost())
 
@@ -143,3 +145,17 @@ def test_inside_diffrax():
 def test_bad_settings(bad):
     with pytest.raises(ValueError, match="must"):
         rf.Boost(**bad)
+
+
+@pytest.mark.slow
+def test_an_output_that_vanishes_where_the_flow_is_saved():
+    """Outputs that pass 0, |a_j| < |w_j|, in 400 looks back; one stopped a rounding before 0."""
+    net, data, process = relaxations._gaussian(0)
+    net, ts = _jumping.at(net, -10.0), _jumping.save_times(process, data.samples, -10.0)
+    saveat = diffrax.SaveAt(ts=jnp.asarray(ts))
+    ours, theirs = (
+        rf.flow(net, data, ts[-1], integrator=kind, rtol=rtol, saveat=saveat)
+        for kind, rtol in ((rf.Boost(), 1e-10), (rf.RungeKutta(), 1e-12))
+    )
+    assert np.max(np.abs(ours.losses - theirs.losses)) < 1e-9
+    assert np.any(np.sign(ours.final.output) != np.sign(net.output))

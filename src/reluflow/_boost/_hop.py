@@ -66,6 +66,9 @@ def _move(course: Course, walk: Walk, met: Met, commit, goal) -> Walk:
 
     clear = walk.side() * met.preactivation > 4.0 * walk.slack(course.problem)
     reduced = jax.tree.map(put, move.end, walk.reduced)
+    # Exactly, or an output that is not yet 0 by rounding would vanish here again, for ever.
+    output = jnp.where(commit & met.vanishes, 0.0, reduced.output)
+    reduced = eqx.tree_at(lambda r: r.output, reduced, output)
     return eqx.tree_at(
         lambda w: (
             w.time, w.target, w.reduced, w.preactivation, w.combination, w.kept, w.growth,
