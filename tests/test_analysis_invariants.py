@@ -67,6 +67,14 @@ def test_balance_is_conserved(log_lambda):
     np.testing.assert_allclose(moved, 1e-4, rtol=1e-2)
 
 
+def test_the_loss_never_increases():
+    """Down to where it is noise: the square of the tolerance of the residual."""
+    losses = np.asarray(on_two_points(-40.0)[0].losses)
+    known = losses[:-1] > 1e-16
+    assert 500 < np.sum(known) < len(losses) - 1
+    assert np.all(np.diff(losses)[known] <= 1e-8 * losses[:-1][known])
+
+
 def test_balance_of_neurons_that_grew():
     """(a, w) -> boosted keeps b; that b is 1 of 1 at the start, and little of what it became."""
     sol, _ = on_two_points(-40.0)

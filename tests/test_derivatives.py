@@ -156,7 +156,10 @@ def test_runge_kutta_refuses():
             differentiate(make)(-3.0)
 
 
-@pytest.mark.parametrize("differentiate", [jax.grad, jax.jacrev])
+# jax.jacrev is refused by the same rule, after as long a trace.
+@pytest.mark.parametrize(
+    "differentiate", [jax.grad, pytest.param(jax.jacrev, marks=pytest.mark.slow)]
+)
 def test_reverse_mode_is_refused(differentiate):
     make = functools.partial(size_at_the_end, integrator=rf.Boost(max_sliding=3))
     with pytest.raises(Exception, match=r"reverse mode .* Use forward mode"):

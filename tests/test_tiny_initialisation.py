@@ -20,6 +20,7 @@ from problems import (
 from scipy.integrate import solve_ivp
 
 import reluflow as rf
+from reluflow._field import Problem
 from reluflow._modes import ACTIVE, INACTIVE, RESTING
 
 LOG_LAMBDAS = [np.log(1e-20), np.log(1e-300), -1000.0, -10000.0]
@@ -119,18 +120,23 @@ def test_no_inactive_unit_is_ever_activated(log_lambda):
     assert len({event[1:3] for event in events}) == len(events) >= 40
 
 
+@functools.cache
+def prepared():
+    """`init` and `step` of an integrator, compiled once."""
+    integrator = rf.RungeKutta().prepare(orthonormal_data())
+    return jax.jit(integrator.init), jax.jit(integrator.step)
+
+
 @pytest.mark.parametrize("log_lambda", LOG_LAMBDAS)
 def test_inactive_preactivations_are_constant_to_the_bit(log_lambda):
     """But for powers of two, by which neurons are rescaled."""
-    from reluflow._field import Problem
-
+    log_lambda = np.float64(log_lambda)  # one type of number: one compilation
     net, data = orthonormal_net(log_lambda), orthonormal_data()
-    integrator = rf.RungeKutta().prepare(data)
+    init, step = prepared()
     problem = Problem.of(data)
     tolerances = (jnp.asarray(1e-6), jnp.asarray(0.0))
-    state = integrator.init(problem, net, jnp.asarray(0.0), tolerances, jnp.asarray(-1.0))
+    state = init(problem, net, jnp.asarray(0.0), tolerances, jnp.asarray(-1.0))
     start = np.ldexp(np.asarray(state.preactivation), np.asarray(state.exponent)[:, None])
-    step = jax.jit(integrator.step)
     for _ in range(400):
         state, _ = step(problem, state, jnp.asarray(-6.0 * log_lambda))
     inactive = (np.asarray(state.pattern.mode) == INACTIVE) & (start < 0.0)
