@@ -22,3 +22,5 @@ from ._principal_components import PrincipalComponents as PrincipalComponents
 from ._principal_components import principal_components as principal_components
 from ._saddles import Saddle as Saddle
 from ._saddles import saddles as saddles
+from ._unfitted import Unfitted as Unfitted
+from ._unfitted import unfitted as unfitted
