@@ -91,5 +91,5 @@ def test_bad_arguments():
         limit_process(net, data, initial_exponents=[-1.0])
     with pytest.raises(ValueError, match="`initial_exponents` must be negative"):
         limit_process(net, data, initial_exponents=np.zeros(NEURONS))
-    with pytest.raises(ValueError, match=r"use jax\.vmap"):
+    with pytest.raises(ValueError, match=r"use `jax\.vmap`"):
         limit_process(jax.tree.map(lambda leaf: leaf[None], net), data)
