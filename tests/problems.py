@@ -81,6 +81,12 @@ def relative_difference(one, other):
     return float(np.max(np.sqrt((a - b) ** 2 + np.sum((w - v) ** 2, axis=1)) / size))
 
 
+def balance(net, end):
+    """a_j^2 - |w_j|^2 of `net`, over the squared norm that the neuron has at the end."""
+    (a, w), (b, v) = (scaled_weights(each, np.asarray(end.log_scale)) for each in (net, end))
+    return (a**2 - np.sum(w**2, axis=1)) / (b**2 + np.sum(v**2, axis=1))
+
+
 def event_list(sol):
     """[(time, neuron, sample, before, after)] of a solution."""
     events, count = sol.events, int(sol.events.count)

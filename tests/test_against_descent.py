@@ -62,6 +62,17 @@ def test_first_order_in_the_step(name):
     assert losses[0] > 0.95 * float(rf.loss(net, data)) and losses[-1] < 0.8 * losses[0]
 
 
+def test_control_another_flow_is_not_the_limit():
+    """Off by 1e-3 in the start: the distance no longer falls with the step."""
+    name = "five points"
+    make, ts = TIMES[name]
+    net, data = make()
+    other = rf.Network(net.log_scale + 1e-3, net.output, net.hidden)
+    flow = flow_at(other, data, name)
+    coarse, fine = (distances(descent(name, eta), ts, flow) for eta in (ETA, ETA / 4.0))
+    assert np.all(np.abs(coarse / fine - 4.0) > 1.0)
+
+
 def without_sliding(gram, residual, sign, mode, boundary, max_sliding):
     """`settle`, but a unit that should slide rests with alpha = 0."""
     settled = _SETTLE(gram, residual, sign, mode, boundary, max_sliding)
@@ -79,7 +90,10 @@ _SETTLE = _turning.settle
 
 
 def test_control_without_sliding_it_fails(monkeypatch):
-    """A flow that cannot slide is not the limit of the descent, or does not get there."""
+    """A flow that cannot slide is not the limit of the descent, or does not get there.
+
+    Last but for the slow one: it forgets all that was compiled.
+    """
     make, ts = TIMES["five points"]
     net, data = make()
     monkeypatch.setattr(_turning, "settle", without_sliding)
@@ -92,17 +106,6 @@ def test_control_without_sliding_it_fails(monkeypatch):
     # Pushed back onto its boundary from either side, it gets nowhere, and says so.
     assert bool(wrong.result == rf.RESULTS.chattering)
     assert float(wrong.stats["t_final"]) < 1.0
-
-
-def test_control_another_flow_is_not_the_limit():
-    """Off by 1e-3 in the start: the distance no longer falls with the step."""
-    name = "five points"
-    make, ts = TIMES[name]
-    net, data = make()
-    other = rf.Network(net.log_scale + 1e-3, net.output, net.hidden)
-    flow = flow_at(other, data, name)
-    coarse, fine = (distances(descent(name, eta), ts, flow) for eta in (ETA, ETA / 4.0))
-    assert np.all(np.abs(coarse / fine - 4.0) > 1.0)
 
 
 @pytest.mark.slow
