@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .._dataset import Dataset
-from .._network import Network
-from ._clusters import log_sizes, single
+from .._network import Network, check_single
+from ._clusters import log_sizes
 
 # A unit whose preactivation is below this share of |w_j| |x_k| stands on its boundary: what sums
 # of some hundred products leave of a zero.
@@ -57,7 +57,7 @@ def unfitted(net: Network, data: Dataset, part: float = 0.99) -> list[Unfitted]:
     Raises:
         ValueError: leading axes, or a part out of range.
     """
-    single(net)
+    check_single(net)
     if not 0.0 < part <= 1.0:
         raise ValueError(f"Argument `part` must lie in (0, 1], but it is {part}.")
     x, y = np.asarray(data.x), np.asarray(data.y)
