@@ -52,7 +52,10 @@ def unbalanced(key: jax.Array, neurons: int, dim: int, log_lambda) -> Network:
 
 
 def he_uniform(key: jax.Array, neurons: int, dim: int) -> Network:
-    """w ~ U(+-sqrt(6 / d)) per entry and a ~ U(+-sqrt(6 / m)) (He et al. 2015; 2026, Fig. 6)."""
+    """w ~ U(+-sqrt(6 / d)) per entry and a ~ U(+-sqrt(6 / m)) (He et al. 2015; 2026, Fig. 6).
+
+    PyTorch's default for linear layers, U(+-1 / sqrt(fan_in)), is smaller by sqrt(6).
+    """
     require_x64()
     check_positive_int("neurons", neurons)
     check_positive_int("dim", dim)

@@ -48,7 +48,10 @@ class Boost(diffrax.AbstractAdaptiveSolver):
     which ends only where a large neuron makes r itself kink; the collocation is L-stable, so that
     a plateau costs no more steps the longer it is.
 
-    For `rf.flow(net, data, t1, integrator=rf.Boost())`; and a solver of diffrax, for the state
+    It is made for small starts. Where all neurons are large every switch ends a step, as it does of
+    `rf.RungeKutta`, whose steps are cheaper.
+
+    For `rf.flow(net, data, t1)`, of which it is the default; and a solver of diffrax, for the state
     `rf.Network`, args = `rf.Dataset` and the term `diffrax.ODETerm(rf.field)`:
 
         diffrax.diffeqsolve(
