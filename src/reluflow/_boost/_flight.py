@@ -13,10 +13,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
 from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, POINTS, basis_at
-from ._frame import Frame
+from ._classes import moves_by_class
+from ._frame import Frame, SampleFrame
 from ._meeting import beyond, reached_by, turning_point
 from ._path import LONGEST_BACK, Move, boosted, size_of, standing, total_growth
 from ._release import guards_at_points
+from ._small import total
 from ._walk import SLACK, Course, Walk
 
 _SMALL = 2.0**-200  # a size that leaves room for its square
@@ -55,32 +57,50 @@ def fly(course: Course, walk: Walk, noise) -> Flight:
     reached = reached_by(walk, frame, moves)
     slack = SLACK * size_of(moves.end.output, moves.end.balance)[:, :, None] * course.problem.length
     clear = walk.side() * reached > 4.0 * slack
-    armed = walk.armed | (jnp.cumsum(clear, axis=0) > 0)
+    armed = walk.armed | _so_far(clear)
     disturbed = _disturbed(course, walk, frame, moves, reached, armed, slack, noise)
-    safe = jnp.sum(jnp.cumsum(disturbed, axis=0) == 0, axis=0)
+    safe = jnp.where(jnp.any(disturbed, axis=0), jnp.argmax(disturbed, axis=0), len(disturbed))
     return Flight(moves, reached, armed, safe)
 
 
-def _of_all(nodal: Array, walk: Walk) -> Array:
+def _so_far(happens):
+    """Whether it has happened by then, along the first axis."""
+    first = jnp.where(jnp.any(happens, axis=0), jnp.argmax(happens, axis=0), len(happens))
+    return jnp.arange(len(happens)).reshape(-1, *(1,) * first.ndim) >= first
+
+
+def _of_all(nodal) -> Array:
     """Coefficients of the D_i that are the same for all neurons."""
-    return jnp.broadcast_to(nodal[..., None], (*nodal.shape, walk.time.shape[0]))
+    return jnp.asarray(nodal)[..., None]
 
 
 def _moves(course: Course, walk: Walk, frame: Frame) -> Move:
     """From the beginning to every later point. A neuron is rescaled later, by its next hop or
     at the end of the step."""
-    mean = frame.weights(_of_all(jnp.asarray(_MEAN), walk))
-    square = jnp.sum(mean * jax.vmap(frame.products)(mean), axis=1) * course.length**2
-    short = frame.weights(_of_all(course.length * jnp.asarray(_SHORT), walk))
-    long = frame.weights(_of_all(course.length * jnp.asarray(_LONG), walk))
+    if isinstance(frame, SampleFrame):
+        # The intervals of each class stand side by side, as if they were neurons.
+        along = [np.moveaxis(nodal, 0, -1) for nodal in (_MEAN, _SHORT, _LONG)]
 
-    def interval(move: Move, constants):
-        short, long, far = constants
-        move = boosted(move, frame, jnp.where(far, long, short), walk.reduced.balance)
+        def weights(some: SampleFrame, classes: int):
+            return _boosts(course, some, *(np.repeat(nodal, classes, axis=-1) for nodal in along))
+
+        return moves_by_class(frame, walk.pattern, walk.reduced, weights, len(_SPANS))
+
+    def interval(move: Move, weights):
+        move = boosted(move, frame, weights, walk.reduced.balance)
         return move, move
 
-    constants = (short, long, square > LONGEST_BACK**2)
-    return jax.lax.scan(interval, standing(walk.reduced), constants)[1]
+    weights = _boosts(course, frame, *map(_of_all, (_MEAN, _SHORT, _LONG)))
+    return jax.lax.scan(interval, standing(walk.reduced), weights)[1]
+
+
+def _boosts(course: Course, frame: Frame, mean, short, long) -> Float[Array, "... boosts vectors _"]:
+    """The coefficients of the boosts, from those of the D_i for a step of length 1."""
+    mean = frame.weights(jnp.asarray(mean))
+    square = total(mean * frame.products(mean), -2) * course.length**2
+    far = (square > LONGEST_BACK**2)[..., None, None, :]
+    short, long = frame.weights(jnp.asarray(short)), frame.weights(jnp.asarray(long))
+    return course.length * jnp.where(far, long, short)
 
 
 def _disturbed(
@@ -99,7 +119,7 @@ def _disturbed(
     kept = jnp.exp(before(jnp.zeros_like(growth[0]), growth) - growth)
     armed = before(walk.armed, armed)
     crossing = beyond(free, side * reached, jnp.where(armed, 0.0, slack))
-    velocity = frame.velocity(_of_all(jnp.asarray(_AT_POINTS).T, walk))
+    velocity = frame.velocity(_of_all(_AT_POINTS.T))
     scale = course.length * jnp.asarray(_SPANS)[:, None]
     slope0 = side * (scale * kept * previous)[:, :, None] * velocity[:-1]
     slope1 = side * (scale * output)[:, :, None] * velocity[1:]

@@ -18,6 +18,7 @@ from .. import _modes
 from .._field import Pattern, coefficients
 from .._shapes import PerNeuron, UnitFlags, Units
 from ._collocation import NUM_NODES
+from ._small import total
 
 if TYPE_CHECKING:
     from ._walk import Course
@@ -28,7 +29,7 @@ class Frame(eqx.Module):
 
     @abc.abstractmethod
     def weights(self, nodal: Array) -> Array:
-        """b of sum_i nodal_i D_i; nodal of shape (..., nodes, neurons)."""
+        """b of sum_i nodal_i D_i; nodal of shape (..., nodes, neurons), or 1 for all of them."""
 
     @abc.abstractmethod
     def products(self, b: Array) -> Array:
@@ -55,7 +56,7 @@ class Frame(eqx.Module):
 
     def along(self, basis: Array, overlap: Array) -> PerNeuron:
         """<D(s), w> from the <B_i, w>: the velocity of the output."""
-        return jnp.sum(self.weights(basis) * overlap, axis=-2)
+        return total(self.weights(basis) * overlap, -2)
 
 
 class NodeFrame(Frame):
@@ -65,16 +66,16 @@ class NodeFrame(Frame):
     inner: Float[Array, "nodes nodes neurons"]
 
     def weights(self, nodal):
-        return nodal
+        return jnp.broadcast_to(nodal, (*nodal.shape[:-1], self.inner.shape[-1]))
 
     def products(self, b):
-        return jnp.sum(self.inner * b[..., :, None, :], axis=-3)
+        return total(self.inner * b[..., :, None, :], -3)
 
     def spread(self, b):
         return jnp.einsum("...ij,ijk->...jk", b, self.force)
 
     def spread_at(self, b, sample):
-        return jnp.sum(b * self.force[:, jnp.arange(sample.shape[0]), sample], axis=-2)
+        return total(b * self.force[:, jnp.arange(sample.shape[0]), sample], -2)
 
     def combination(self, course, pattern, b):
         passed = jnp.einsum("ij,ik->jk", b, course.residual) / course.residual.shape[1]
@@ -91,24 +92,28 @@ class NodeFrame(Frame):
 
 
 class SampleFrame(Frame):
-    """B_k = x_k. Sums of products rather than products of tiny matrices: see `_small`."""
+    """B_k = x_k."""
 
     beta: Float[Array, "nodes samples neurons"]
     gram: Float[Array, "samples samples"]
     sliding: UnitFlags
 
+    def rows(self, at) -> "SampleFrame":
+        """Of some of the neurons."""
+        return SampleFrame(self.beta[..., at], self.gram, self.sliding[at])
+
     def weights(self, nodal):
-        return jnp.sum(nodal[..., :, None, :] * self.beta, axis=-3)
+        return total(nodal[..., :, None, :] * self.beta, -3)
 
     def products(self, b):
-        return jnp.sum(self.gram[:, :, None] * b[..., None, :, :], axis=-2)
+        return total(self.gram[:, :, None] * b[..., None, :, :], -2)
 
     def spread(self, b):
         return jnp.where(self.sliding, 0.0, jnp.swapaxes(self.products(b), -1, -2))
 
     def spread_at(self, b, sample):
         sliding = self.sliding[jnp.arange(sample.shape[0]), sample]
-        return jnp.where(sliding, 0.0, jnp.sum(b * self.gram[:, sample], axis=-2))
+        return jnp.where(sliding, 0.0, total(b * self.gram[:, sample], -2))
 
     def combination(self, course, pattern, b):
         return b.T

@@ -17,6 +17,9 @@ and a product of five boosts is a scheme of order 6 for one that varies (see `_c
 Each conserves a^2 - |w|^2 exactly. All is over e^{rho}, which goes to the logarithm of the size.
 """
 
+import functools
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -26,7 +29,7 @@ from jaxtyping import Array, Float, Int
 from .._shapes import PerNeuron
 from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, NODES, POINTS
 from ._frame import Frame
-from ._small import small_product
+from ._small import small_product, total
 
 LONGEST_BACK = 20.0  # rapidity of a move that may go backwards
 _LARGEST = 300.0  # of a logarithm of weights
@@ -88,30 +91,60 @@ def propagate(start: Reduced, frame: Frame, begin, end, length) -> Move:
 
 
 def boosted(move: Move, frame: Frame, weights, balance: PerNeuron) -> Move:
-    """On by boosts along sum_i b_i B_i, the b in order; balance is that of the beginning."""
-    vectors = weights.shape[1]
+    """On by boosts along sum_i b_i B_i, the b in order; balance is that of the beginning.
 
-    # In few and wide operations: overlap, gained and kept are one array. (What does not depend on
-    # the state could be had for all boosts at once; that was slower, alone and under vmap.)
+    Several vectors (a, w) of each neuron may go the same way: what belongs to them has one axis
+    more, before that of the neurons.
+    """
+    several = move.end.output.ndim > 1
+
+    def of_each(b):
+        return b[:, None] if several else b
+
     def boost(carry, b):
-        output, both, growth = carry
+        end, kept, gained, growth = carry
         pull = frame.products(b)
-        square, along = jnp.sum(b * pull, axis=0), jnp.sum(b * both[:vectors], axis=0)
-        moving = square > 0.0
-        rho = jnp.where(moving, jnp.sqrt(jnp.where(moving, square, 1.0)), 0.0)
-        decay = jnp.exp(-rho)
-        half = jnp.where(rho > 0.0, -jnp.expm1(-rho) / jnp.where(rho > 0.0, rho, 1.0), 1.0)
-        sinh, cosh_less = half * (1.0 + decay) / 2.0, half**2 / 2.0
-        gain = output * sinh + along * cosh_less
-        output = output * (1.0 + decay**2) / 2.0 + along * sinh
-        changes = jnp.concatenate([pull, b, jnp.zeros_like(b[:1])])
-        return (output, decay * both + gain * changes, growth + rho), None
+        turn = _turn(total(b * pull, 0))
+        along = total(of_each(b) * end.overlap, 0)
+        gain = end.output * turn.sinh + along * turn.cosh_less
+        output = end.output * turn.cosh + along * turn.sinh
+        overlap = turn.decay * end.overlap + gain * of_each(pull)
+        gained = turn.decay * gained + gain * of_each(b)
+        end = Reduced(output, overlap, end.balance)
+        return (end, turn.decay * kept, gained, growth + turn.rapidity), None
 
-    both = jnp.concatenate([move.end.overlap, move.gained, move.kept[None]])
-    carry = (move.end.output, both, move.growth)
-    (output, both, growth), _ = jax.lax.scan(boost, carry, weights)
-    overlap, gained, kept = both[:vectors], both[vectors:-1], both[-1]
-    return Move(Reduced(output, overlap, balance * kept**2), kept, gained, growth, move.exponent)
+    carry = (move.end, move.kept, move.gained, move.growth)
+    (end, kept, gained, growth), _ = jax.lax.scan(boost, carry, weights)
+    end = Reduced(end.output, end.overlap, balance * kept**2)
+    return Move(end, kept, gained, growth, move.exponent)
+
+
+class _Turn(eqx.Module):
+    """Of a boost of this rapidity rho, over e^rho: cosh rho, sinh(rho) / rho,
+    (cosh(rho) - 1) / rho^2, and 1."""
+
+    rapidity: jax.Array
+    cosh: jax.Array
+    sinh: jax.Array
+    cosh_less: jax.Array
+    decay: jax.Array
+
+
+# sinh(y) / y = sum_k y^2k / (2k + 1)!; what is left out is below rounding for y <= 1/4.
+_SINH_OVER = tuple(1.0 / math.factorial(2 * k + 1) for k in range(7))
+_SHORT = 0.5
+
+
+def _turn(square) -> _Turn:
+    """From rho^2. All follow from (1 - e^-rho) / rho, by its series where that would cancel."""
+    moving = square > 0.0
+    rho = jnp.where(moving, jnp.sqrt(jnp.where(moving, square, 1.0)), 0.0)
+    root = jnp.exp(-rho / 2.0)
+    decay = root**2
+    series = functools.reduce(lambda sum, c: sum * (square / 4.0) + c, reversed(_SINH_OVER))
+    short = rho < _SHORT
+    half = jnp.where(short, root * series, (1.0 - decay) / jnp.where(short, 1.0, rho))
+    return _Turn(rho, (1.0 + decay**2) / 2.0, half * (1.0 + decay) / 2.0, half**2 / 2.0, decay)
 
 
 def _exponents(basis, frame: Frame, time) -> Float[Array, "exponents nodes neurons"]:
@@ -122,7 +155,7 @@ def _exponents(basis, frame: Frame, time) -> Float[Array, "exponents nodes neuro
     where D hardly varies; there the scheme of order 4 is as good, whose two boosts go forwards.
     """
     mean = frame.weights(jnp.mean(basis, axis=1))
-    square = jnp.sum(mean * frame.products(mean), axis=0) * time**2
+    square = total(mean * frame.products(mean), 0) * time**2
     at_gauss = jnp.swapaxes(basis, 0, 1)
     short = small_product(EXPONENTS, at_gauss)
     long = small_product(FORWARD_EXPONENTS, at_gauss)

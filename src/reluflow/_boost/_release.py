@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._shapes import PerNeuron
 from ._collocation import POINTS
 from ._path import lagrange, lagrange_of_points
+from ._small import total
 from ._walk import Course, Walk
 
 
@@ -81,7 +82,7 @@ def _polynomial_root(points, low, high, wanted) -> PerNeuron:
     def step(carry):
         low, high, count = carry
         middle = (low + high) / 2.0
-        above = jnp.sum(lagrange_of_points(middle) * points, axis=0) > 0.0
+        above = total(lagrange_of_points(middle) * points, 0) > 0.0
         return jnp.where(above, middle, low), jnp.where(above, high, middle), count + 1
 
     def running(carry):
@@ -92,7 +93,7 @@ def _polynomial_root(points, low, high, wanted) -> PerNeuron:
     # For the derivative, a Newton step: of a root, it has the right one.
     root = jax.lax.stop_gradient((low + high) / 2.0)
     basis, slope = jax.jvp(lagrange_of_points, (root,), (jnp.ones_like(root),))
-    slope = jax.lax.stop_gradient(jnp.sum(slope * points, axis=0))
-    step_back = jnp.sum(basis * points, axis=0) / jnp.where(slope < 0.0, slope, -jnp.inf)
+    slope = jax.lax.stop_gradient(total(slope * points, 0))
+    step_back = total(basis * points, 0) / jnp.where(slope < 0.0, slope, -jnp.inf)
     polished = root - step_back
     return jnp.where(jnp.abs(step_back) < 1e-9, polished, root)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from .._shapes import PerNeuron
 from ._frame import Frame
 from ._path import Move, lagrange, propagate
+from ._small import total
 from ._walk import Course, Walk
 
 
@@ -68,13 +69,13 @@ def _guess(walk: Walk, frame: Frame, end, move: Move, fraction) -> PerNeuron:
     # The mean of D acts by <D, w>, from the q at the middle; per unit of rapidity.
     basis = lagrange((walk.time + end) / 2.0)
     b = frame.weights(basis)
-    along = jnp.sum(b * walk.reduced.overlap, axis=0)
-    square = jnp.sum(b * frame.products(b), axis=0)
+    along = total(b * walk.reduced.overlap, 0)
+    square = total(b * frame.products(b), 0)
     speed = jnp.sqrt(jnp.where(square > 0.0, square, 1.0))
     a, b = walk.reduced.output, along / speed
     grow = jnp.exp(jnp.minimum(rho, 50.0))
-    total = a * (grow - 1.0 / grow) / 2.0 + b * (grow + 1.0 / grow - 2.0) / 2.0
-    f = fraction * total
+    whole = a * (grow - 1.0 / grow) / 2.0 + b * (grow + 1.0 / grow - 2.0) / 2.0
+    f = fraction * whole
     root = jnp.sign(a) * jnp.sqrt(jnp.maximum(f**2 + 2.0 * b * f + a**2, 0.0))
     up, down = a + b, (b + f) - root
     use_up = jnp.abs(up) >= jnp.abs(down)

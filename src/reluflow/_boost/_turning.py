@@ -20,6 +20,7 @@ from ._frame import NodeFrame, node_frame, overlaps
 from ._meeting import Met
 from ._path import lagrange
 from ._release import Release
+from ._small import total
 from ._walk import Course, StepEvents, Walk, kink_of
 
 # How many neurons can be settled in one hop by the full complementarity problem.
@@ -53,7 +54,7 @@ def decide(course: Course, walk: Walk, met: Met, released: Release, release, eve
     old = walk.pattern.mode[rows, k]
     diagonal = jnp.diag(problem.gram)[k]
     # Of the same polynomial as the force: where nothing else pulls, the two cancel exactly.
-    pull = jnp.sum(basis * course.residual[:, k], axis=0) * diagonal / samples
+    pull = total(basis * course.residual[:, k], 0) * diagonal / samples
     now = sign * frame.velocity_at(basis, k)
     other = now + sign * jnp.where(old == _modes.ACTIVE, -pull, pull)
     noise = 1e-12 * jnp.abs(pull)

@@ -1,0 +1,127 @@
+"""Neurons on the same pattern move by the same linear map.
+
+In the coordinates of a `SampleFrame` a neuron is (a, p_1, ..., p_n), and over an interval
+
+    a' = A (a, p),      gained' = C (a, p),      p' = kappa p + G gained',      over e^gamma,
+
+where A, C, kappa and gamma belong to its pattern. Of few samples there are few patterns, however
+many neurons: the maps are made once for each pattern, all intervals at once, by the boosts of
+the unit vectors; the neurons then only apply them, one interval after the other.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from .._field import Pattern
+from .._shapes import PerNeuron
+from ._frame import SampleFrame
+from ._path import Move, Reduced, boosted
+from ._small import total
+
+_BLOCK = 8  # patterns whose maps are made at once
+
+
+class Maps(eqx.Module):
+    """From the beginning of the step to every later point, of each class; columns are (a, p)."""
+
+    output: Float[Array, "points columns classes"]
+    gained: Float[Array, "points samples columns classes"]
+    growth: Float[Array, "points classes"]
+
+
+class Classes(eqx.Module):
+    """of: the class of each neuron; representative: a neuron of each; then their number."""
+
+    of: Int[Array, " neurons"]
+    representative: Int[Array, " neurons"]
+    count: Int[Array, ""]
+
+    @classmethod
+    def by_pattern(cls, pattern: Pattern) -> "Classes":
+        """Modes are told from each other by two bits each: few samples have few patterns."""
+        neurons, samples = pattern.mode.shape
+        digits = 4 ** jnp.arange(samples, dtype=jnp.int32)
+        key = total(pattern.mode.astype(jnp.int32) * digits, 1)
+        first = jnp.argmax(key[:, None] == key, axis=1)
+        is_first = first == jnp.arange(neurons)
+        number = jnp.cumsum(is_first, dtype=jnp.int32) - 1
+        (representative,) = jnp.nonzero(is_first, size=neurons, fill_value=neurons - 1)
+        return cls(number[first], representative, number[-1] + 1)
+
+
+def moves_by_class(
+    frame: SampleFrame, pattern: Pattern, start: Reduced, weights, intervals: int
+) -> Move:
+    """From the beginning of the step to every later point, with a leading axis.
+
+    weights(frame, classes): the coefficients of the boosts, (boosts, samples, intervals classes),
+        of a frame that has each of so many classes once for each interval.
+    """
+    classes = Classes.by_pattern(pattern)
+    neurons, samples = pattern.mode.shape
+    size = min(_BLOCK, neurons, 4**samples)
+
+    def made(chosen) -> Maps:
+        some = frame.rows(jnp.tile(chosen, intervals))
+        return _composed(frame, _maps(some, weights(some, size), size))
+
+    def block(carry):
+        begin, maps = carry
+        number = begin + jnp.arange(size, dtype=jnp.int32)
+        new = made(classes.representative[jnp.minimum(number, neurons - 1)])
+        put = jax.tree.map(lambda all, few: all.at[..., number].set(few, mode="drop"), maps, new)
+        return begin + size, put
+
+    shapes = jax.eval_shape(made, classes.representative[:size])
+    blank = jax.tree.map(lambda leaf: jnp.zeros((*leaf.shape[:-1], neurons)), shapes)
+    begin = jnp.array(0, jnp.int32)
+    _, maps = jax.lax.while_loop(lambda c: c[0] < classes.count, block, (begin, blank))
+    maps = jax.tree.map(lambda leaf: leaf[..., classes.of], maps)
+    # They are now of each neuron.
+    here = jnp.concatenate([start.output[None], start.overlap])
+    kept = jnp.exp(-maps.growth)
+    gained = total(maps.gained * here, 2)
+    overlap = kept[:, None] * start.overlap + frame.products(gained)
+    end = Reduced(total(maps.output * here, 1), overlap, start.balance * kept**2)
+    return Move(end, kept, gained, maps.growth, jnp.zeros(kept.shape, jnp.int32))
+
+
+def _maps(frame: SampleFrame, weights, classes: int) -> Maps:
+    """Over each interval alone, by the boosts of the unit vectors."""
+    samples, places = weights.shape[1:]
+    unit = jnp.eye(1 + samples)[:, :, None] + jnp.zeros(places)
+    none, nowhere = jnp.zeros(places), jnp.zeros(places, jnp.int32)
+    start = Move(Reduced(unit[0], unit[1:], none), none + 1.0, 0.0 * unit[1:], none, nowhere)
+    moved = boosted(start, frame, weights, none)
+    shape = (samples, 1 + samples, places // classes, classes)
+    return Maps(
+        output=jnp.moveaxis(moved.end.output.reshape(shape[1:]), 0, 1),
+        gained=jnp.moveaxis(moved.gained.reshape(shape), 2, 0),
+        growth=moved.growth.reshape(shape[2:]),
+    )
+
+
+def _composed(frame: SampleFrame, maps: Maps) -> Maps:
+    """One after the other. A map gives (a, c) from (a, p), and p is kappa p_0 + G c."""
+    samples = frame.gram.shape[0]
+    each = jnp.concatenate([maps.output[:, None], maps.gained], axis=1)
+    each_kept = jnp.exp(-maps.growth)
+    metric = jnp.eye(1 + samples).at[1:, 1:].set(frame.gram)[:, :, None, None]
+    unit = jnp.eye(1 + samples)[:, :, None]
+    of_hidden = (jnp.arange(1 + samples) > 0)[:, None, None]
+    begin = (jnp.where(of_hidden, 0.0, unit), jnp.ones_like(each_kept[0]), unit)
+    begin = jax.tree.map(lambda leaf: leaf + jnp.zeros_like(each_kept[0]), begin)
+
+    def further(carry, interval):
+        so_far, kept, here = carry
+        each, each_kept = interval
+        made = total(each[:, :, None] * here, 1)
+        so_far = made + jnp.where(of_hidden, each_kept * so_far, 0.0)
+        kept = kept * each_kept
+        here = total(metric * so_far, 1) + jnp.where(of_hidden, kept * unit, 0.0)
+        return (so_far, kept, here), so_far
+
+    _, found = jax.lax.scan(further, begin, (each, each_kept))
+    return Maps(found[:, 0], found[:, 1:], jnp.cumsum(maps.growth, axis=0))
