@@ -108,9 +108,10 @@ def test_kernels_of_a_sweep():
     state = eqx.filter_jit(integrator.init)(problem, net, jnp.zeros(()), (never, never), never)
     guess = jnp.broadcast_to(state.residual, (len(NODES), data.samples))
     fine = jnp.broadcast_to(state.residual, (len(POINTS), data.samples))
-    course = Course(problem, state.start.log_scale, guess, fine, jnp.array(4.0))
-    swept = eqx.filter_jit(sweep)(course, state.start, state.noise, 1000, jnp.array(True))
-    switched = np.unique(swept.end.events.neuron[: int(swept.end.events.count)])
+    course = Course.of_step(problem, state.start.log_scale, guess, fine, jnp.array(4.0))
+    swept = eqx.filter_jit(sweep)(problem, course, state.start, state.noise, 1000, jnp.array(True))
+    events = swept.record.events
+    switched = np.unique(events.neuron[: int(events.count)])
     assert 5 < len(switched) < 35
     start, hidden = arrived(problem, state.start, state.hidden, swept.end)
     end = rf.Network(start.log_scale, start.output, hidden)

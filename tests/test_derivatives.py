@@ -10,7 +10,7 @@ import pytest
 from problems import five_points, gaussian_data, two_points
 
 import reluflow as rf
-from reluflow._boost import _meeting as meeting
+from reluflow._boost import _hop as hopping
 
 NEURONS = 20
 PROBLEMS = {"two points": (two_points, 40.0, 0), "five points": (five_points, 120.0, 2)}
@@ -123,13 +123,14 @@ def test_control_another_direction():
 @pytest.mark.slow
 def test_control_events_that_do_not_move(monkeypatch):
     """Without the motion of the event times, the saltation, the derivatives are others."""
-    located = meeting.locate
+    searched = hopping.searched
 
     def fixed(*arguments):
-        time = located(*arguments)
-        return jax.lax.stop_gradient(time) + 0.0 * time
+        search = searched(*arguments)
+        still = jax.lax.stop_gradient(search.trial) + 0.0 * search.trial
+        return eqx.tree_at(lambda s: s.trial, search, still)
 
-    monkeypatch.setattr(meeting, "locate", fixed)
+    monkeypatch.setattr(hopping, "searched", fixed)
     jax.clear_caches()  # flows that were traced with the one that moves
     program.cache_clear()
     size, direction, times = errors("two points", "weights", 1e-8)

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._field import Pattern
-from .._shapes import PerNeuron
 from ._frame import SampleFrame
 from ._path import Move, Reduced, boosted
 from ._small import total

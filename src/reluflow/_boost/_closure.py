@@ -22,11 +22,11 @@ from ._collocation import (
     NODES,
     NUM_NODES,
 )
-from ._judgement import effect, error, first_kink, present, trusted
+from ._judgement import effect, error, first_kink, trusted
 from ._path import lagrange
 from ._question import AT_POINTS, Question, Unknowns
+from ._record import StepEvents
 from ._sweep import Swept, sweep
-from ._walk import Course, StepEvents
 
 _MAX_SWEEPS = 12
 _TANGENT_SWEEPS = 12
@@ -123,13 +123,13 @@ def _first(question: Question, places: int) -> _Iterate:
     )
 
 
-def _sweep(question: Question, unknowns: Unknowns, wants_kernels, places: int) -> Swept:
-    start = question.start
-    course = Course(
-        question.problem, start.log_scale, unknowns.nodes, unknowns.fine, unknowns.length
-    )
+def _sweep(
+    question: Question, unknowns: Unknowns, wants_kernels, places: int, pooled: bool = True
+) -> Swept:
+    start, problem = question.start, question.problem
+    course = unknowns.course(problem, start.log_scale)
     noise = question.noise + unknowns.noise()
-    return sweep(course, start, noise, places, wants_kernels)
+    return sweep(problem, course, start, noise, places, wants_kernels, pooled)
 
 
 def _iterate(
@@ -138,13 +138,13 @@ def _iterate(
     """One sweep, and what follows from it for the next."""
     used, bound = carry.unknowns, question.bound
     swept = _sweep(question, used, (carry.since == 0) & ~question.known, places)
-    kink = first_kink(question, swept.end.events, used.length, differentiated)
+    kink = first_kink(question, swept.record.events, used.length, differentiated)
     cut = (kink < 1.0) & ends_at_kinks
     fresh = (carry.since == 0) & ~cut & ~question.known
     factors = run_if(fresh, lambda _: _factorise(swept.kernels, used.length), carry.factors)
     change = _correction(factors, swept, used)
     size = effect(change, used.length, bound)
-    size = jnp.where(swept.end.result == RESULTS.successful, size, jnp.inf)
+    size = jnp.where(swept.result == RESULTS.successful, size, jnp.inf)
     corrected = _corrected(swept, used, change)
     # Only a first kink near the end leaves the correction worth keeping.
     near = (carry.since > 0) & (kink > 0.5)
@@ -201,7 +201,7 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, differentia
     fixed = solved.unknowns
 
     def once(question: Question, unknowns: Unknowns) -> tuple[Unknowns, Swept]:
-        swept = _sweep(question, unknowns, jnp.array(False), places)
+        swept = _sweep(question, unknowns, jnp.array(False), places, pooled=False)
         new = _corrected(swept, unknowns, _correction(solved.factors, swept, unknowns))
         fine = new.fine.at[0].set(question.residual)
         return Unknowns(new.nodes, fine, unknowns.length), swept
@@ -228,7 +228,7 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, differentia
     asked = jnp.where(solved.shortened, 0.0, direction.guess.length)
     lengths = jnp.stack([asked, jnp.ones(())])
     both = jax.vmap(derivative)(both, lengths)
-    moves = _anchored(solved.swept.end.events, both[0].end.events.time)
+    moves = _anchored(solved.swept.record.events, both[0].record.events.time)
     moves = jnp.where(solved.shortened, moves, 0.0)
     swept_tangent, unknowns_tangent = jax.tree.map(lambda t: t[0] + moves * t[1], both)
     none = jax.tree.map(lambda leaf: None, solved)
@@ -245,9 +245,9 @@ def _anchored(events: StepEvents, tangents: Float[Array, "2 places"]) -> Scalar:
     Of those that are left in a step the others are weak, or at its very beginning.
     tangents: of the events' places in the step, with the problem and with the length.
     """
-    index = jnp.argmax(jnp.where(present(events), events.kink * events.time, -1.0))
+    index = jnp.argmax(jnp.where(events.present(), events.kink * events.time, -1.0))
     own, by_length = tangents[:, index]
-    moves = jnp.any(present(events)) & (events.time[index] > 0.5) & (by_length != 0.0)
+    moves = jnp.any(events.present()) & (events.time[index] > 0.5) & (by_length != 0.0)
     return jnp.where(moves, -own / jnp.where(moves, by_length, 1.0), 0.0)
 
 

@@ -12,14 +12,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
-from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, POINTS, basis_at
+from .._state import SLACK
 from ._classes import moves_by_class
+from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, POINTS, basis_at
 from ._frame import Frame, SampleFrame
 from ._meeting import beyond, reached_by, turning_point
 from ._path import LONGEST_BACK, Move, boosted, size_of, standing, total_growth
 from ._release import guards_at_points
 from ._small import total
-from ._walk import SLACK, Course, Walk
+from ._walk import Course, Walk
 
 _SMALL = 2.0**-200  # a size that leaves room for its square
 
@@ -55,7 +56,7 @@ def fly(course: Course, walk: Walk, noise) -> Flight:
     frame = walk.frame(course)
     moves = _moves(course, walk, frame)
     reached = reached_by(walk, frame, moves)
-    slack = SLACK * size_of(moves.end.output, moves.end.balance)[:, :, None] * course.problem.length
+    slack = SLACK * size_of(moves.end.output, moves.end.balance)[:, :, None] * course.norms
     clear = walk.side() * reached > 4.0 * slack
     armed = walk.armed | _so_far(clear)
     disturbed = _disturbed(course, walk, frame, moves, reached, armed, slack, noise)
@@ -94,7 +95,7 @@ def _moves(course: Course, walk: Walk, frame: Frame) -> Move:
     return jax.lax.scan(interval, standing(walk.reduced), weights)[1]
 
 
-def _boosts(course: Course, frame: Frame, mean, short, long) -> Float[Array, "... boosts vectors _"]:
+def _boosts(course: Course, frame: Frame, mean, short, long) -> Float[Array, "... vectors _"]:
     """The coefficients of the boosts, from those of the D_i for a step of length 1."""
     mean = frame.weights(jnp.asarray(mean))
     square = total(mean * frame.products(mean), -2) * course.length**2
@@ -157,4 +158,6 @@ def land(course: Course, walk: Walk, flight: Flight) -> Walk:
     moved = flight.safe > 0
     walk = eqx.tree_at(fields, walk, jax.tree.map(put, new, fields(walk)))
     reduced = jax.tree.map(lambda n, o: jnp.where(moved, n, o), move.end, walk.reduced)
-    return eqx.tree_at(lambda w: w.reduced, walk, reduced)
+    goal = flight.safe.astype(jnp.int32) + 1
+    target = jnp.asarray(POINTS)[jnp.minimum(goal, len(POINTS) - 1)]
+    return eqx.tree_at(lambda w: (w.reduced, w.goal, w.target), walk, (reduced, goal, target))

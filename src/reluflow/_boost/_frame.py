@@ -78,13 +78,13 @@ class NodeFrame(Frame):
         return total(b * self.force[:, jnp.arange(sample.shape[0]), sample], -2)
 
     def combination(self, course, pattern, b):
-        passed = jnp.einsum("ij,ik->jk", b, course.residual) / course.residual.shape[1]
+        passed = total(b[:, :, None] * course.residual, 0) / course.samples
         return coefficients(passed, pattern)
 
     def switched(self, course: "Course", change: PerNeuron, sample) -> "NodeFrame":
         """After one unit of each neuron has changed its alpha by `change`: updates of rank one."""
-        gram = course.problem.gram
-        beta = change * course.residual[:, sample] / course.residual.shape[1]
+        gram = course.gram
+        beta = change * course.nodal(sample) / course.samples
         cross = beta[:, None] * self.force[:, jnp.arange(sample.shape[0]), sample][None]
         square = beta[:, None] * beta[None] * jnp.diag(gram)[sample]
         inner = self.inner + cross + jnp.swapaxes(cross, 0, 1) + square
@@ -119,25 +119,22 @@ class SampleFrame(Frame):
         return b.T
 
 
-def by_samples(course: "Course") -> bool:
-    """Whether there are few enough samples for a `SampleFrame`."""
-    return course.problem.labels.shape[0] <= NUM_NODES
-
-
 def betas(course: "Course", pattern: Pattern) -> Float[Array, "nodes neurons samples"]:
-    beta = jax.vmap(lambda residual: coefficients(residual, pattern))(course.residual)
-    return beta / pattern.mode.shape[1]
+    def at(residual):  # one for all neurons or one for each
+        return coefficients(residual[0] if course.length.shape[0] == 1 else residual, pattern)
+
+    return jax.vmap(at)(course.residual) / course.samples
 
 
 def sample_frame(course: "Course", pattern: Pattern) -> SampleFrame:
     beta = jnp.swapaxes(betas(course, pattern), 1, 2)
-    return SampleFrame(beta, course.problem.gram, pattern.mode == _modes.SLIDING)
+    return SampleFrame(beta, course.gram, pattern.mode == _modes.SLIDING)
 
 
 def node_frame(course: "Course", pattern: Pattern) -> NodeFrame:
     """Of some neurons, on this pattern."""
     beta = betas(course, pattern)
-    force = beta @ course.problem.gram
+    force = beta @ course.gram
     if pattern.slots.shape[1] > 0:  # zero up to rounding: made exact
         force = jnp.where(pattern.mode == _modes.SLIDING, 0.0, force)
     return NodeFrame(force, jnp.einsum("ijk,ljk->ilj", beta, force))
@@ -145,6 +142,6 @@ def node_frame(course: "Course", pattern: Pattern) -> NodeFrame:
 
 def overlaps(course: "Course", pattern: Pattern, preactivation: Units) -> Float[Array, "vectors _"]:
     """<B_i, w> of neurons with these preactivations."""
-    if by_samples(course):
+    if course.samples <= NUM_NODES:
         return preactivation.T
     return jnp.sum(betas(course, pattern) * preactivation, axis=2)

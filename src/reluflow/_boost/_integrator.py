@@ -20,8 +20,8 @@ from ._neurons import Start, arrived, begin, residual_of
 from ._passed import Passed, network_inside
 from ._path import size_of
 from ._question import Question, Unknowns, placed
+from ._record import StepEvents
 from ._step_size import found_within, next_size, until_arrival, until_loss, until_shrunk
-from ._walk import StepEvents
 
 _NEAR = 1e-8  # of a neuron's own time
 _MAX_STALLED = 48  # rejections in a row
@@ -106,11 +106,11 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         """The state after the attempt, and the neurons at its end, of whatever use that is."""
         places = placed(state.start)
         trial = attempt(question, places)
-        walk = trial.swept.end
+        walk, events, walked = trial.swept.end, trial.swept.record.events, trial.swept.result
         hidden = jnp.where(question.known, state.passed.hidden, state.hidden)
         start, hidden = arrived(problem, question.start, hidden, walk)
         finite = jnp.isfinite(trial.defect) & jnp.isfinite(trial.error)
-        room = walk.events.count <= places
+        room = events.count <= places
         asked, tolerance = question.guess.length, question.tolerance
         keep = trial.converged & (trial.error <= tolerance) & finite & room & ~question.known
         wish = next_size(trial, asked, tolerance, keep)
@@ -125,17 +125,17 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         )  # fmt: skip
         wish = jnp.where(question.known, state.wish, wish)
         moved = eqx.tree_at(lambda s: s.wish, moved, wish)
-        switches = _switches(walk.events, state.time, trial.unknowns.length, keep)
+        switches = _switches(events, state.time, trial.unknowns.length, keep)
         reached = state.stop_loss * (1.0 + found)
         stopped = keep & (square_loss(moved.residual) <= reached) & (state.stop_loss >= 0.0)
         result = RESULTS.where(stopped, RESULTS.loss_reached, RESULTS.successful)
         # A neuron that cannot go on, with the flow as good as there.
         near = asked * state.bound * jnp.linalg.norm(state.residual) < _NEAR
-        stuck = (walk.result != RESULTS.successful) & near & ~keep
-        lost = walk.result != RESULTS.successful  # on a way that they have gone before
+        stuck = (walked != RESULTS.successful) & near & ~keep
+        lost = walked != RESULTS.successful  # on a way that they have gone before
         failed = jnp.where(question.known, lost, stuck | (moved.stalled > _MAX_STALLED))
-        result = RESULTS.where(failed, _why(finite, walk.result, room), result)
-        ambiguous = jnp.where(keep, walk.ambiguous, 0)
+        result = RESULTS.where(failed, _why(finite, walked, room), result)
+        ambiguous = jnp.where(keep, trial.swept.record.ambiguous, 0)
         sweeps = jnp.where(question.known, 0, trial.sweeps)
         report = Report(moved.time, keep, result, switches, ambiguous, jnp.array(-1), sweeps)
         return moved, report, Network(start.log_scale, start.output, hidden)
@@ -144,7 +144,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         """A step of exactly this length, and the error that a controller may judge it by."""
         question = _of_length(problem, state, length, state.rtol)
         trial = attempt(question, placed(state.start), ends_at_kinks=False)
-        good = trial.converged & (trial.swept.end.result == RESULTS.successful)
+        good = trial.converged & (trial.swept.result == RESULTS.successful)
         error = jnp.where(good & jnp.isfinite(trial.error), trial.error, jnp.inf)
         start, hidden = arrived(problem, state.start, state.hidden, trial.swept.end)
         return _moved(problem, state, trial, start, hidden, jnp.array(False), state.time), error
@@ -212,10 +212,9 @@ def _switches(events: StepEvents, begin: Scalar, length: Scalar, keep) -> Switch
 
     def ordered(_):
         order = jnp.argsort(events.time)
-        present = jnp.arange(events.time.shape[0], dtype=jnp.int32) < events.count
         return Switches(
             begin + length * events.time[order], events.neuron[order], events.sample[order],
-            events.before[order], events.after[order], present,
+            events.before[order], events.after[order], events.present(),
         )  # fmt: skip
 
     none = Switches.none(events.time.shape[0])

@@ -2,14 +2,13 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
 
 from .._modes import SLIDING
 from .._shapes import Scalar
 from ._collocation import BASIS_ELSEWHERE, INTEGRATION, INTERIOR, MOMENTS, POINTS
 from ._question import AT_POINTS, Question, Unknowns
+from ._record import StepEvents
 from ._sweep import Swept
-from ._walk import StepEvents
 
 # Which kinks end a step that is differentiated: down to this much of the tolerance, but a kink
 # must stay behind the end of its step by more than rounding.
@@ -31,15 +30,11 @@ def first_kink(question: Question, events: StepEvents, length, differentiated: b
         tolerance = jnp.maximum(_STRICTER * tolerance, jnp.minimum(tolerance, _STRICTEST))
     else:
         scale = jnp.where(events.before == SLIDING, 0.0, scale)
-    strong = present(events) & (scale * jnp.minimum(s, 1.0 - s) > 0.3 * tolerance)
+    strong = events.present() & (scale * jnp.minimum(s, 1.0 - s) > 0.3 * tolerance)
     # The step may end a little later, so that the kink stays behind: x (x - s) scale is missed.
     allowed = 0.1 * tolerance / jnp.where(strong, scale, 1.0)
     end = (s + jnp.sqrt(s**2 + 4.0 * allowed)) / 2.0
     return jnp.min(jnp.where(strong, end, 1.0))
-
-
-def present(events: StepEvents) -> Bool[Array, " places"]:
-    return jnp.arange(events.time.shape[0], dtype=jnp.int32) < events.count
 
 
 def effect(change, length, bound) -> Scalar:

@@ -1,4 +1,4 @@
-"""How far a neuron gets in a hop: to its end, or to the first boundary before that."""
+"""What lies between a neuron and where it looked: boundaries that it would cross."""
 
 import equinox as eqx
 import jax
@@ -6,12 +6,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from .. import _modes
-from .._branch import run_if
 from .._shapes import PerNeuron, UnitFlags, Units
 from ._frame import Frame
-from ._path import Move, lagrange, propagate
-from ._root import locate
-from ._walk import Course, Walk
+from ._path import Move, lagrange
+from ._root import guess
+from ._walk import SEARCHING, Course, Search, Walk
 
 # Along a boost of this rapidity a neuron has turned to its D up to rounding. A longer one, in
 # which something crosses, is cut: where the path is all exponentials, an order of events drowns.
@@ -20,24 +19,37 @@ _LONGEST = 30.0
 _SHORTER = 0.9 * _LONGEST
 
 
-class Met(eqx.Module):
-    """How far each neuron gets, and what it meets there."""
+class Tried(eqx.Module):
+    """Where a hop has looked: the time, the move there, the preactivations there."""
 
     end: PerNeuron
     move: Move
     preactivation: Units
-    sample: Int[Array, " neurons"]  # whose boundary it meets first
-    meets: Bool[Array, " neurons"]
-    vanishes: Bool[Array, " neurons"]  # its output
-    early: Bool[Array, " neurons"]  # it has passed another boundary before
+
+    @classmethod
+    def of(cls, walk: Walk, frame: Frame, end: PerNeuron, move: Move) -> "Tried":
+        return cls(end, move, reached_by(walk, frame, move))
 
 
-def meet(course: Course, walk: Walk, end) -> Met:
-    """Moves to the end, or to the first boundary before it."""
-    frame = walk.frame(course)
-    move = propagate(walk.reduced, frame, walk.time, end, course.length)
-    reached = reached_by(walk, frame, move)
-    slack = walk.slack(course.problem)
+class Met(eqx.Module):
+    """early: not even a search can begin before `shorter` has been tried."""
+
+    early: Bool[Array, " neurons"]
+    shorter: PerNeuron
+    finds: Bool[Array, " neurons"]  # an event, to be searched
+    sample: Int[Array, " neurons"]  # whose boundary is crossed first, it seems
+    vanishing: Bool[Array, " neurons"]  # or the output
+    guess: PerNeuron
+
+    def begin(self, walk: Walk, tried: Tried) -> Search:
+        stage = jnp.full(self.sample.shape, SEARCHING, jnp.int32)
+        return Search(stage, self.sample, self.vanishing, walk.time, tried.end, self.guess)
+
+
+def meet(course: Course, walk: Walk, frame: Frame, tried: Tried) -> Met:
+    """What a neuron that seeks its next point finds."""
+    end, move, reached = tried.end, tried.move, tried.preactivation
+    slack = walk.slack(course.norms)
     crossing = _crossed(walk, reached, jnp.where(walk.armed, 0.0, slack)) & ~walk.pending[:, None]
     crosses = jnp.any(crossing, axis=1)
     cut, middle = _hidden(course, walk, frame, end, move, reached, crossing, slack)
@@ -47,30 +59,29 @@ def meet(course: Course, walk: Walk, end) -> Met:
     height, depth = jnp.maximum(side * begin, 0.0), side * reached
     fraction = height / jnp.where(crossing, height - depth, 1.0)
     fraction = jnp.where(crossing, fraction, jnp.inf)
-    sample = jnp.argmin(fraction, axis=1)
-    fraction = jnp.min(fraction, axis=1)
-    vanishes = (walk.reduced.output * move.end.output < 0.0) & ~long & ~cut
-    meets = crosses & ~long & ~cut & ~vanishes
-    wanted = meets | vanishes
-
-    def search(_):
-        time = locate(course, walk, frame, end, move, sample, fraction, wanted, vanishes)
-        moved = propagate(walk.reduced, frame, walk.time, time, course.length)
-        arrived = reached_by(walk, frame, moved)
-        # Beyond rounding: two boundaries met at one instant are settled together.
-        passed = _crossed(walk, arrived, slack)
-        passed = passed & ((jnp.arange(passed.shape[1]) != sample[:, None]) | vanishes[:, None])
-        return time, moved, arrived, jnp.any(passed, axis=1) & wanted
-
-    whole = (end, move, reached, jnp.zeros_like(wanted))
-    time, moved, arrived, passed = run_if(jnp.any(wanted), search, whole)
-    # Not this time: a shorter hop is tried, to where a neuron seems to have been earlier.
-    shorter = jnp.where(
-        cut, middle, walk.time + (end - walk.time) * jnp.where(long, _SHORTER / move.growth, 1.0)
+    early = long | cut
+    vanishes = (walk.reduced.output * move.end.output < 0.0) & ~early
+    shorter = walk.time + (end - walk.time) * jnp.where(long, _SHORTER / move.growth, 1.0)
+    first = guess(walk, frame, end, move, jnp.min(fraction, axis=1))
+    return Met(
+        early=early,
+        shorter=jax.lax.stop_gradient(jnp.where(cut, middle, shorter)),
+        finds=(crosses | vanishes) & ~early,
+        sample=jnp.argmin(fraction, axis=1),
+        vanishing=vanishes,
+        guess=jax.lax.stop_gradient(jnp.where(vanishes, (walk.time + end) / 2.0, first)),
     )
-    early = passed | long | cut
-    time = jnp.where(cut | long, jax.lax.stop_gradient(shorter), time)
-    return Met(time, moved, arrived, sample, meets, vanishes, early)
+
+
+def passes_another(course: Course, walk: Walk, tried: Tried) -> Bool[Array, " neurons"]:
+    """Whether another boundary was crossed before the one that was searched.
+
+    Beyond rounding: two boundaries met at one instant are settled together.
+    """
+    passed = _crossed(walk, tried.preactivation, walk.slack(course.norms))
+    search = walk.search
+    other = jnp.arange(passed.shape[1]) != search.sample[:, None]
+    return jnp.any(passed & (other | search.vanishing[:, None]), axis=1)
 
 
 def _hidden(course: Course, walk: Walk, frame: Frame, end, move, reached, crossing, slack):

@@ -42,7 +42,7 @@ def begin(problem: Problem, net: Network, max_sliding: int) -> tuple[Start, Hidd
 def arrived(problem: Problem, start: Start, hidden: Hidden, walk: Walk) -> tuple[Start, Hidden]:
     """The neurons where a walk has taken them, each of size about 1 again."""
     hidden = walk.kept[:, None] * hidden + walk.combination @ problem.inputs
-    slack = walk.slack(problem)
+    slack = walk.slack(problem.length)
     preactivation = tied(problem, hidden, walk.preactivation, slack, walk.armed, walk.pattern.mode)
     balance = start.balance * walk.kept**2
     output = balanced_output(walk.reduced.output, hidden, balance)

@@ -12,7 +12,6 @@ from ._neurons import Start, arrived
 from ._path import lagrange, lagrange_of_points
 from ._question import Unknowns, placed
 from ._sweep import sweep
-from ._walk import Course
 
 
 class Passed(eqx.Module):
@@ -47,10 +46,10 @@ class Passed(eqx.Module):
 def network_inside(problem: Problem, passed: Passed, time: Scalar) -> Network:
     """The network at a time inside the step, as exact as its end: its neurons go that way again."""
     under = passed.until(time)
-    course = Course(problem, passed.start.log_scale, under.nodes, under.fine, under.length)
+    course = under.course(problem, passed.start.log_scale)
     noise = passed.noise + passed.unknowns.noise()
-    swept = sweep(course, passed.start, noise, placed(passed.start), jnp.array(False))
+    swept = sweep(problem, course, passed.start, noise, placed(passed.start), jnp.array(False))
     start, hidden = arrived(problem, passed.start, passed.hidden, swept.end)
-    net, result = Network(start.log_scale, start.output, hidden), swept.end.result
+    net, result = Network(start.log_scale, start.output, hidden), swept.result
     # The step itself was fine: should they not get there this time, nobody else would tell.
     return result.error_if(net, result != RESULTS.successful)

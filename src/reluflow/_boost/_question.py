@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._field import Problem
-from .._shapes import PerSample, Scalar
+from .._shapes import PerNeuron, PerSample, Scalar
 from ._collocation import POINTS, basis_at
 from ._neurons import Start
+from ._walk import Course
 
 _EPS = float(np.finfo(np.float64).eps)
 AT_POINTS = basis_at(POINTS).T  # the polynomial at all points, from its values at the nodes
@@ -26,6 +27,10 @@ class Unknowns(eqx.Module):
     def of_nodes(cls, nodes, beginning: PerSample, length: Scalar) -> "Unknowns":
         """Of a polynomial, where no sweep has told more."""
         return cls(nodes, (jnp.asarray(AT_POINTS) @ nodes).at[0].set(beginning), length)
+
+    def course(self, problem: Problem, log_scale: PerNeuron) -> Course:
+        """Of neurons that begin with this size."""
+        return Course.of_step(problem, log_scale, self.nodes, self.fine, self.length)
 
     def noise(self) -> Scalar:
         """How far the two are apart. Neurons move under one and cease to slide by the other: within

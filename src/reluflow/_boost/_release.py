@@ -19,7 +19,7 @@ class Release(eqx.Module):
     high: Bool[Array, " neurons"]
 
 
-def release(course: Course, walk: Walk, noise) -> Release:
+def release(course: Course, walk: Walk, noise: PerNeuron) -> Release:
     """The first slot of each neuron whose alpha leaves (0, 1) before the target."""
     neurons, width = walk.pattern.slots.shape
     if width == 0:
@@ -27,17 +27,17 @@ def release(course: Course, walk: Walk, noise) -> Release:
         return Release(walk.target, nothing, jnp.zeros((neurons,), jnp.int32), nothing)
     first = _slot_guards(course, walk, walk.time)
     last = _slot_guards(course, walk, walk.target)
-    fired = last < -noise
+    fired = last < -noise[:, None]
     fires = jnp.any(fired, axis=1)
     fraction = jnp.maximum(first, 0.0) / jnp.where(fired, jnp.maximum(first, 0.0) - last, 1.0)
     index = jnp.argmin(jnp.where(fired, fraction, jnp.inf), axis=1)
     slot, high = index % width, index >= width
     rows = jnp.arange(neurons)
-    samples = course.problem.labels.shape[0]
     response = walk.pattern.response[rows, slot]
-    unit = walk.pattern.slots[rows, slot]
-    held = -jnp.einsum("jk,ik->ij", response, course.fine)
-    whole = course.fine[:, jnp.minimum(unit, samples - 1)]
+    unit = jnp.minimum(walk.pattern.slots[rows, slot], course.samples - 1)
+    held = -jnp.sum(response * course.fine, axis=2)
+    fine = jnp.broadcast_to(course.fine, (len(POINTS), *response.shape))
+    whole = fine[:, rows, unit]
     toward = -_sign(course, walk)
     points = toward * jnp.where(high, whole - held, held)
     time = _polynomial_root(points, walk.time, walk.target, fires)
@@ -59,7 +59,7 @@ def guards_at_points(course: Course, walk: Walk) -> Float[Array, "points neurons
 def _guards_of(course: Course, walk: Walk, residual) -> Float[Array, "neurons guards"]:
     """From a residual, of each neuron or of all."""
     slots = walk.pattern.slots
-    residual = jnp.broadcast_to(residual, (slots.shape[0], residual.shape[-1]))
+    residual = jnp.broadcast_to(residual, (slots.shape[0], course.samples))
     toward = -_sign(course, walk)[:, None]
     low = toward * -jnp.einsum("jsk,jk->js", walk.pattern.response, residual)
     rows = jnp.arange(slots.shape[0])[:, None]

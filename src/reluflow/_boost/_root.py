@@ -1,69 +1,62 @@
-"""When, on its way, a neuron meets a boundary, or its output vanishes."""
+"""The search for an event: where a preactivation, or the output, is zero."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .._shapes import PerNeuron
 from ._frame import Frame
-from ._path import Move, lagrange, propagate
+from ._path import Move, lagrange
 from ._small import total
-from ._walk import Course, Walk
+from ._walk import LANDING, Course, Search, Walk
+
+# A Newton step this short, in units of the step, leaves an error of the order of its square: the
+# place it leads to is as good as any.
+_CLOSE = 1e-9
 
 
-def locate(
-    course: Course, walk: Walk, frame: Frame, end, move: Move, sample, fraction, wanted, outputs
-) -> PerNeuron:
-    """The time in (walk.time, end) at which a neuron's unit, or its output, is at its zero.
-
-    The first guess is exact for a constant D, along which f = a sinh(rho)/|D| + <D, w>
-    (cosh(rho) - 1)/|D|^2 is all that moves a preactivation: a quadratic equation for e^rho.
-    Newton's method, kept in the bracket, does the rest.
-    """
-    rows = jnp.arange(sample.shape[0])
-    start = walk.reduced
-    here = walk.preactivation[rows, sample]
-    lower_sign = jnp.sign(jnp.where(outputs, start.output, walk.side()[rows, sample]))
-
-    def value_at(s):
-        moved = propagate(start, frame, walk.time, s, course.length)
-        basis = lagrange(s)
-        unit = moved.kept * here + frame.spread_at(moved.gained, sample)
-        unit_slope = moved.end.output * frame.velocity_at(basis, sample)
-        slope = frame.along(basis, moved.end.overlap)
-        value = jnp.where(outputs, moved.end.output, unit)
-        return value, course.length * jnp.where(outputs, slope, unit_slope)
-
-    def newton(carry):
-        s, low, high, count, _ = carry
-        value, slope = value_at(s)
-        inside = value * lower_sign > 0.0
-        low, high = jnp.where(inside, s, low), jnp.where(inside, high, s)
-        good = slope * lower_sign < 0.0
-        step = jnp.where(good, -value / jnp.where(good, slope, 1.0), 0.0)
-        new = s + step
-        fine = good & (new >= low) & (new <= high)
-        new = jnp.where(fine, new, (low + high) / 2.0)
-        moving = wanted & (jnp.abs(new - s) > 4e-16 * jnp.maximum(s, high - walk.time))
-        return jnp.where(wanted, new, s), low, high, count + 1, jnp.any(moving)
-
-    guess = _guess(walk, frame, end, move, fraction)
-    guess = jnp.where(outputs, (walk.time + end) / 2.0, guess)
-    s, *_ = jax.lax.while_loop(
-        lambda carry: carry[-1] & (carry[-2] < 60),
-        newton,
-        (jnp.where(wanted, guess, end), walk.time, end, 0, jnp.array(True)),
+def searched(course: Course, walk: Walk, frame: Frame, tried, searches) -> Search:
+    """One step of Newton's method, kept in the bracket, of the neurons that search."""
+    search, s = walk.search, jax.lax.stop_gradient(tried.end)
+    rows = jnp.arange(s.shape[0])
+    unit = tried.preactivation[rows, search.sample]
+    output = tried.move.end.output
+    basis = lagrange(s)
+    unit_slope = output * frame.velocity_at(basis, search.sample)
+    slope = jnp.where(search.vanishing, frame.along(basis, tried.move.end.overlap), unit_slope)
+    value = jnp.where(search.vanishing, output, unit)
+    side = walk.side()[rows, search.sample]
+    start = jnp.sign(jnp.where(search.vanishing, walk.reduced.output, side))
+    slope = jax.lax.stop_gradient(course.length * slope)
+    inside = value * start > 0.0
+    low = jnp.where(searches & inside, s, search.low)
+    high = jnp.where(searches & ~inside, s, search.high)
+    falls = slope * start < 0.0
+    # Its derivative is that of the root.
+    newton = s - value / jnp.where(falls, slope, 1.0)
+    falls = falls & (newton >= low) & (newton <= high)
+    new = jnp.where(falls, newton, jax.lax.stop_gradient((low + high) / 2.0))
+    lands = falls & (jnp.abs(new - s) <= _CLOSE)
+    lands = searches & (lands | (high - low <= 4e-16))
+    trial = jnp.where(lands, new, jax.lax.stop_gradient(new))
+    return eqx.tree_at(
+        lambda s: (s.stage, s.low, s.high, s.trial),
+        search,
+        (
+            jnp.where(lands, LANDING, search.stage),
+            jax.lax.stop_gradient(low),
+            jax.lax.stop_gradient(high),
+            jnp.where(searches, trial, search.trial),
+        ),
     )
-    # Once more, for the derivative: of a root it is that of the last Newton step.
-    s = jax.lax.stop_gradient(s)
-    value, slope = value_at(s)
-    slope = jax.lax.stop_gradient(slope)
-    polished = s - value / jnp.where(slope * lower_sign < 0.0, slope, jnp.inf)
-    within = (polished >= walk.time) & (polished <= end)
-    return jnp.where(wanted & within, polished, s)
 
 
-def _guess(walk: Walk, frame: Frame, end, move: Move, fraction) -> PerNeuron:
-    """Where f is this fraction of its value at the end, for D constant at its mean."""
+def guess(walk: Walk, frame: Frame, end, move: Move, fraction) -> PerNeuron:
+    """When a preactivation has made this fraction of its way, for D constant at its mean.
+
+    Then f = a sinh(rho) / |D| + <D, w> (cosh(rho) - 1) / |D|^2 is all that moves it: a quadratic
+    equation for e^rho.
+    """
     rho = move.growth
     span = end - walk.time
     # The mean of D acts by <D, w>, from the q at the middle; per unit of rapidity.

@@ -13,15 +13,13 @@ from .. import _modes
 from .._branch import run_if
 from .._field import Pattern
 from .._shapes import PerNeuron
-from .._solution import RESULTS
-from .._switching import Boundary, Settled, settle
+from .._switching import Boundary, settle
 from .._turning import places
-from ._frame import NodeFrame, node_frame, overlaps
-from ._meeting import Met
+from ._frame import node_frame, overlaps
 from ._path import lagrange
+from ._record import Record, kink_of
 from ._release import Release
-from ._small import total
-from ._walk import Course, StepEvents, Walk, kink_of
+from ._walk import Course, Walk
 
 # How many neurons can be settled in one hop by the full complementarity problem.
 _TURNS = 8
@@ -34,27 +32,27 @@ class Turning(eqx.Module):
     mode: Int[Array, " neurons"]  # of that unit
     full: Bool[Array, " neurons"]  # by the complementarity problem
     waits: Bool[Array, " neurons"]  # for the next hop: too many at once
+    vanishes: Bool[Array, " neurons"]  # with its output
     chosen: Int[Array, " turns"]  # the neurons that are settled
     boundary: Boundary  # of each
     sign: PerNeuron
     residual: Float[Array, "neurons samples"]
 
 
-def decide(course: Course, walk: Walk, met: Met, released: Release, release, event) -> Turning:
-    problem, samples = course.problem, walk.preactivation.shape[1]
+def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles) -> Turning:
+    """leaves: those that settle since a unit ceases to slide."""
     rows = jnp.arange(walk.time.shape[0])
-    basis = lagrange(met.end)
-    residual = course.residual_at(met.end)
-    frame = walk.frame(course)
-    slope = frame.along(basis, met.move.end.overlap)
-    outputless = met.vanishes | (met.move.end.output == 0.0)
-    sign = jnp.sign(jnp.where(outputless, slope, met.move.end.output))
+    basis = lagrange(tried.end)
+    frame, end = walk.frame(course), tried.move.end
+    vanishes = walk.search.vanishing & ~leaves & ~walk.pending
+    meets = ~vanishes & ~leaves & ~walk.pending
+    slope = frame.along(basis, end.overlap)
+    sign = jnp.sign(jnp.where(vanishes | (end.output == 0.0), slope, end.output))
     # The unit alone: its velocity as it is, and on the other side.
-    k = met.sample
+    k = walk.search.sample
     old = walk.pattern.mode[rows, k]
-    diagonal = jnp.diag(problem.gram)[k]
     # Of the same polynomial as the force: where nothing else pulls, the two cancel exactly.
-    pull = total(basis * course.residual[:, k], 0) * diagonal / samples
+    pull = course.residual_of(basis, k) * jnp.diag(course.gram)[k] / course.samples
     now = sign * frame.velocity_at(basis, k)
     other = now + sign * jnp.where(old == _modes.ACTIVE, -pull, pull)
     noise = 1e-12 * jnp.abs(pull)
@@ -65,47 +63,67 @@ def decide(course: Course, walk: Walk, met: Met, released: Release, release, eve
     mode = jnp.where(rests, _modes.RESTING, mode)
     # Others at the same instant.
     slides = walk.pattern.mode == _modes.SLIDING
-    side, speed = walk.side(), sign[:, None] * frame.velocity(basis)
-    near = side * met.preactivation <= walk.slack(problem)
-    ties = near & (~walk.armed | (side * speed < 0.0)) & ~slides
-    ties = ties & (walk.pattern.mode != _modes.RESTING) & (jnp.arange(samples) != k[:, None])
-    alone = met.meets & ~jnp.any(slides | ties, axis=1) & ~walk.pending
-    simple = event & alone & (passes | rests)
-    full = event & ~simple
+    itself = meets[:, None] & (jnp.arange(course.samples) == k[:, None])
+    ties = _ties(course, walk, tried, sign[:, None] * frame.velocity(basis)) & ~itself
+    alone = meets & ~jnp.any(slides | ties, axis=1)
+    simple = settles & alone & (passes | rests)
+    full = settles & ~simple
     (chosen,) = jnp.nonzero(full, size=min(_TURNS, rows.shape[0]), fill_value=rows.shape[0])
     served = jnp.zeros_like(full).at[chosen].set(True, mode="drop")
-    here = (met.meets[:, None] & (jnp.arange(samples) == k[:, None])) | ties
-    arrives = jnp.where(walk.pending[:, None], walk.preactivation == 0.0, here) & ~slides
-    off = release & ~released.high
-    unit = walk.pattern.slots[rows, released.slot] if walk.pattern.slots.shape[1] else k
-    this = release[:, None] & (jnp.arange(samples) == unit[:, None].astype(k.dtype))
-    held = jnp.where(this, jnp.where(off, _modes.INACTIVE, _modes.ACTIVE)[:, None], _modes.SLIDING)
-    held = jnp.where(met.vanishes[:, None], _modes.INACTIVE, held)
-    came = jnp.where(walk.pattern.mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
-    status = jnp.where(slides, held, came)
+    arrives = jnp.where(walk.pending[:, None], walk.preactivation == 0.0, itself | ties) & ~slides
+    status = _status(walk, released, leaves, vanishes)
     gather = jnp.minimum(chosen, rows.shape[0] - 1)
-    width = walk.pattern.slots.shape[1]
-    capacity = places(samples, width)
+    capacity = places(course.samples, walk.pattern.slots.shape[1])
     boundary = jax.vmap(lambda on, m, s: Boundary.gather(on, m, s, capacity))(
         (slides | arrives)[gather], walk.pattern.mode[gather].astype(jnp.int32), status[gather]
     )
-    return Turning(simple, mode, full & served, full & ~served, chosen, boundary, sign, residual)
-
-
-def turn(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
-    walk = run_if(
-        jnp.any(turning.simple), lambda walk: _turn_simple(course, walk, met, turning), walk
+    residual = course.residual_at(tried.end)
+    return Turning(
+        simple, mode, full & served, full & ~served, vanishes, chosen, boundary, sign, residual
     )
-    return run_if(jnp.any(turning.full), lambda walk: _turn_full(course, walk, met, turning), walk)
 
 
-def _turn_simple(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
+def _ties(course: Course, walk: Walk, tried, speed):
+    """Units that are on their boundaries at this instant, and on their way across."""
+    side, mode = walk.side(), walk.pattern.mode
+    near = side * tried.preactivation <= walk.slack(course.norms)
+    ties = near & (~walk.armed | (side * speed < 0.0))
+    moving = (mode != _modes.SLIDING) & (mode != _modes.RESTING)
+    return ties & moving
+
+
+def _status(walk: Walk, released: Release, leaves, vanishes):
+    """From which alpha of its units the search of the complementarity problem begins."""
+    rows, samples = jnp.arange(walk.time.shape[0]), walk.preactivation.shape[1]
+    slots = walk.pattern.slots
+    slides = walk.pattern.mode == _modes.SLIDING
+    unit = slots[rows, released.slot] if slots.shape[1] else jnp.zeros_like(rows)
+    this = leaves[:, None] & (jnp.arange(samples) == unit[:, None].astype(rows.dtype))
+    off = leaves & ~released.high
+    held = jnp.where(this, jnp.where(off, _modes.INACTIVE, _modes.ACTIVE)[:, None], _modes.SLIDING)
+    held = jnp.where(vanishes[:, None], _modes.INACTIVE, held)
+    came = jnp.where(walk.pattern.mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
+    return jnp.where(slides, held, came)
+
+
+def turn(course: Course, walk: Walk, record: Record, lane, turning: Turning):
+    """The neurons on their next patterns, and the record of it."""
+    walk, record = run_if(
+        jnp.any(turning.simple), lambda both: _turn_simple(course, *both, lane, turning),
+        (walk, record),
+    )  # fmt: skip
+    return run_if(
+        jnp.any(turning.full), lambda both: _turn_full(course, *both, lane, turning),
+        (walk, record),
+    )  # fmt: skip
+
+
+def _turn_simple(course: Course, walk: Walk, record: Record, lane, turning: Turning):
     """One unit of each neuron is switched: an update of rank one of what the residual is to it."""
-    problem, k = course.problem, met.sample
-    samples = problem.labels.shape[0]
+    k = walk.search.sample
     rows = jnp.arange(k.shape[0])
     old = walk.pattern.mode[rows, k]
-    here = turning.simple[:, None] & (jnp.arange(samples) == k[:, None])
+    here = turning.simple[:, None] & (jnp.arange(course.samples) == k[:, None])
     change = jnp.where(turning.mode == _modes.ACTIVE, 1.0, 0.0)
     change = change - jnp.where(old == _modes.ACTIVE, 1.0, 0.0)
     nodes, overlap = walk.nodes, walk.reduced.overlap
@@ -117,97 +135,80 @@ def _turn_simple(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk
         nodes = eqx.tree_at(lambda n: n.force, nodes, jnp.where(rests, 0.0, nodes.force))
     mode = jnp.where(here, turning.mode[:, None].astype(walk.pattern.mode.dtype), walk.pattern.mode)
     kink = kink_of(course, walk, rows, k, turning.residual[rows, k])
-    events = walk.events.add(turning.simple, walk.time, walk.index, k, old, turning.mode, kink)
-    return eqx.tree_at(
-        lambda w: (
-            w.pattern.mode, w.preactivation, w.armed, w.nodes, w.reduced.overlap, w.events,
-        ),
+    events = record.events.add(
+        lane, turning.simple, walk.time, walk.index, k, old, turning.mode, kink
+    )
+    walk = eqx.tree_at(
+        lambda w: (w.pattern.mode, w.preactivation, w.armed, w.nodes, w.reduced.overlap),
         walk,
-        (
-            mode,
-            jnp.where(here, 0.0, walk.preactivation),
-            walk.armed & ~here,
-            nodes,
-            overlap,
-            events,
-        ),
+        (mode, jnp.where(here, 0.0, walk.preactivation), walk.armed & ~here, nodes, overlap),
         is_leaf=lambda leaf: leaf is None,
-    )  # fmt: skip
+    )
+    return walk, eqx.tree_at(lambda r: r.events, record, events)
 
 
-def _turn_full(course: Course, walk: Walk, met: Met, turning: Turning) -> Walk:
+def _turn_full(course: Course, walk: Walk, record: Record, lane, turning: Turning):
     """The chosen neurons take the pattern that their complementarity problem tells."""
-    problem, chosen = course.problem, turning.chosen
-    neurons = walk.preactivation.shape[0]
+    chosen, neurons = turning.chosen, walk.time.shape[0]
+    present, at = chosen < neurons, jnp.minimum(chosen, neurons - 1)
     width = walk.pattern.slots.shape[1]
-    present = chosen < neurons
-    at = jnp.minimum(chosen, neurons - 1)
 
     def one(j, boundary):
         return settle(
-            problem.gram, turning.residual[j], turning.sign[j],
+            course.gram, turning.residual[j], turning.sign[j],
             walk.pattern.mode[j].astype(jnp.int32), boundary, width,
         )  # fmt: skip
 
     settled = jax.vmap(one)(at, turning.boundary)
-    places, shape = turning.boundary.samples, turning.boundary.samples.shape
-    events = _recorded(course, walk, turning, settled.modes, at, present)
-    zeroed = walk.preactivation[at].at[jnp.arange(shape[0])[:, None], places].set(0.0, mode="drop")
-    armed = walk.armed[at].at[jnp.arange(shape[0])[:, None], places].set(False, mode="drop")
+    places = turning.boundary.samples
+    lost = jnp.where(turning.vanishes[at], jnp.sum(walk.pattern.mode[at] == _modes.SLIDING, 1), 0)
+    events = _with_changes(course, walk, record, lane, turning, settled.modes, at, present)
+    lane = jnp.where(present, lane[at], record.ambiguous.shape[0])
+
+    def reported(flags, bad):
+        return flags.at[lane].max(bad, mode="drop")
+
+    record = Record(
+        events=events,
+        ambiguous=record.ambiguous.at[lane].add(
+            jnp.maximum(settled.ambiguous, lost).astype(record.ambiguous.dtype), mode="drop"
+        ),
+        chatters=reported(record.chatters, ~settled.found),
+        overflows=reported(record.overflows, ~settled.fits),
+        parallel=reported(record.parallel, ~settled.distinct),
+    )
+    few = walk.rows(at)
+    units = (jnp.arange(places.shape[0])[:, None], places)
     pattern = Pattern(
         settled.mode.astype(jnp.int8), settled.slots.astype(jnp.int32), settled.response
     )
-    overlap, nodes = overlaps(course, pattern, zeroed), None
-    if walk.nodes is not None:
-        new = node_frame(course, pattern)
-        nodes = NodeFrame(
-            walk.nodes.force.at[..., chosen, :].set(new.force, mode="drop"),
-            walk.nodes.inner.at[..., chosen].set(new.inner, mode="drop"),
-        )
-    lost = jnp.where(
-        met.vanishes[at] & present, jnp.sum(walk.pattern.mode[at] == _modes.SLIDING, axis=1), 0
-    )
-    ambiguous = jnp.sum(jnp.where(present, jnp.maximum(settled.ambiguous, lost), 0))
-
-    def put(array, rows):
-        return array.at[chosen].set(rows, mode="drop")
-
-    return eqx.tree_at(
-        lambda w: (
-            w.pattern, w.preactivation, w.armed, w.pending, w.nodes, w.reduced.overlap,
-            w.events, w.ambiguous, w.result,
-        ),
-        walk,
-        (
-            jax.tree.map(put, walk.pattern, pattern),
-            put(walk.preactivation, zeroed),
-            put(walk.armed, armed),
-            put(walk.pending, False),
-            nodes,
-            walk.reduced.overlap.at[..., chosen].set(overlap, mode="drop"),
-            events,
-            walk.ambiguous + ambiguous,
-            _result(settled, present, walk.result),
-        ),
-        is_leaf=lambda leaf: leaf is None,
+    zeroed = few.preactivation.at[units].set(0.0, mode="drop")
+    course = course.rows(at)
+    new = (
+        pattern, zeroed, few.armed.at[units].set(False, mode="drop"), jnp.zeros_like(few.pending),
+        overlaps(course, pattern, zeroed),
+        None if walk.nodes is None else node_frame(course, pattern),
     )  # fmt: skip
+    few = eqx.tree_at(
+        lambda w: (
+            w.pattern, w.preactivation, w.armed, w.pending, w.reduced.overlap, w.nodes
+        ),
+        few, new, is_leaf=lambda leaf: leaf is None,
+    )  # fmt: skip
+    return walk.with_rows(chosen, few), record
 
 
-def _recorded(course: Course, walk: Walk, turning: Turning, modes, at, present) -> StepEvents:
+def _with_changes(course: Course, walk: Walk, record: Record, lane, turning, modes, at, present):
     """The events so far, and the changes of mode of the settled neurons `at`."""
     places, before = turning.boundary.samples, turning.boundary.before
-    samples = walk.preactivation.shape[1]
-    changed = (places < samples) & (before != modes) & present[:, None]
-    residual = turning.residual[at[:, None], jnp.minimum(places, samples - 1)]
+    changed = (places < course.samples) & (before != modes) & present[:, None]
+    residual = turning.residual[at[:, None], jnp.minimum(places, course.samples - 1)]
     kink = kink_of(course, walk, at[:, None], places, residual)
-    time, neuron = (jnp.broadcast_to(v[at][:, None], places.shape) for v in (walk.time, walk.index))
-    new = (changed, time, neuron, places, before, modes, kink)
-    return walk.events.add(*(array.ravel() for array in new))
 
+    def of_each(values):
+        return jnp.broadcast_to(values[at][:, None], places.shape)
 
-def _result(settled: Settled, present, before: RESULTS) -> RESULTS:
-    """Why the settled neurons cannot go on, if they cannot."""
-    found = jnp.all(settled.found | ~present)
-    result = RESULTS.where(found, before, RESULTS.chattering)
-    result = RESULTS.where(jnp.all(settled.fits | ~present), result, RESULTS.sliding_buffer_full)
-    return RESULTS.where(jnp.all(settled.distinct | ~present), result, RESULTS.parallel_inputs)
+    new = (
+        of_each(lane), changed, of_each(walk.time), of_each(walk.index), places, before, modes, kink
+    )  # fmt: skip
+    return record.events.add(*(array.ravel() for array in new))

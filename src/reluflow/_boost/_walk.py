@@ -1,8 +1,8 @@
 """Every neuron on its way through a step: each at its own time, with its own events.
 
 A hop takes all neurons at once, each from where it is towards the next point of the step; a
-neuron that meets a boundary on the way goes only as far as that and turns there. Its next hop
-begins at its event. Neurons do not wait for each other, and none of them ends the step.
+neuron that meets a boundary on the way looks for the place, hop by hop, goes only as far as that
+and turns there. Neurons do not wait for each other, and none of them ends the step.
 """
 
 import equinox as eqx
@@ -12,63 +12,82 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
 from .._field import Pattern, Problem
-from .._shapes import PerNeuron, Scalar, UnitFlags, Units
-from .._solution import RESULTS, appended
+from .._shapes import Gram, PerNeuron, PerSample, UnitFlags, Units
 from .._state import SLACK
-from ._frame import Frame, NodeFrame, sample_frame
-from ._path import Reduced, lagrange_of_points, size_of, total_growth, weight_of
+from ._collocation import NUM_NODES
+from ._frame import Frame, NodeFrame, node_frame, overlaps, sample_frame
+from ._path import Reduced, lagrange_of_points, size_of, total_growth
+from ._small import total
+
+# What a neuron's next hop is for: to get to its next point; to look for an event before that; to
+# go as far as the event found.
+SEEKING, SEARCHING, LANDING = 0, 1, 2
 
 
 class Course(eqx.Module):
-    """What the neurons move under: the residual at the nodes of a step of this length.
+    """What neurons move under: the residual at the nodes of a step of this length.
+
+    The axes called one have length 1, where all neurons are in the same step, or one place for
+    each of them.
 
     `fine` is the residual at all points that the neurons left in the sweep before. It is of higher
     order than the polynomial through the nodes, whose integral is exact rather than its values,
     and tells when a unit ceases to slide.
     """
 
-    problem: Problem
-    log_scale: PerNeuron  # at its beginning
-    residual: Float[Array, "nodes samples"]
-    fine: Float[Array, "points samples"]
-    length: Scalar
+    gram: Gram
+    norms: PerSample  # |x_k|
+    log_scale: PerNeuron  # at the beginning of the step
+    residual: Float[Array, "nodes one samples"]
+    fine: Float[Array, "points one samples"]
+    length: Float[Array, " one"]
+
+    @classmethod
+    def of_step(cls, problem: Problem, log_scale: PerNeuron, nodes, fine, length) -> "Course":
+        """Of all neurons in one step; nodes and fine of shape (points, samples)."""
+        one = (nodes[:, None], fine[:, None], jnp.reshape(length, 1))
+        return cls(problem.gram, problem.length, log_scale, *one)
+
+    @property
+    def samples(self) -> int:
+        return self.gram.shape[0]
+
+    def rows(self, at) -> "Course":
+        """Of some of the neurons."""
+        fields = (self.residual, self.fine, self.length)
+        if self.length.shape[0] > 1:
+            fields = (self.residual[:, at], self.fine[:, at], self.length[at])
+        return Course(self.gram, self.norms, self.log_scale[at], *fields)
 
     def residual_at(self, s: PerNeuron) -> Units:
         """r at a time of each neuron."""
-        return jnp.tensordot(lagrange_of_points(s), self.fine, axes=[[0], [0]])
+        return total(lagrange_of_points(s)[:, :, None] * self.fine, 0)
+
+    def residual_of(self, basis, sample: Int[Array, " neurons"]) -> PerNeuron:
+        """The polynomial through the nodes at one sample of each neuron."""
+        return total(basis * self.nodal(sample), 0)
+
+    def nodal(self, sample: Int[Array, " neurons"]) -> Float[Array, "nodes neurons"]:
+        """The residual at the nodes, of one sample of each neuron."""
+        if self.length.shape[0] == 1:
+            return self.residual[:, 0, sample]
+        return self.residual[:, jnp.arange(sample.shape[0]), sample]
 
 
-class StepEvents(eqx.Module):
-    """The events of one step, in no order; those of time inf are none.
+class Search(eqx.Module):
+    """The work on an event, which lies between `low` and `high`."""
 
-    kink: by how much r' jumps, to the accuracy of a bound; where a unit ends to slide, which it
-        does at alpha = 0 or 1, r' is continuous and it is r'' that jumps.
-    """
-
-    time: Float[Array, " places"]
-    neuron: Int[Array, " places"]
-    sample: Int[Array, " places"]
-    before: Int[Array, " places"]
-    after: Int[Array, " places"]
-    kink: Float[Array, " places"]
-    count: Int[Array, ""]
+    stage: Int[Array, " neurons"]
+    sample: Int[Array, " neurons"]  # whose boundary it is
+    vanishing: Bool[Array, " neurons"]  # or, in place of it, the zero of the output
+    low: PerNeuron
+    high: PerNeuron
+    trial: PerNeuron  # where the next hop looks
 
     @classmethod
-    def empty(cls, places: int) -> "StepEvents":
-        unit = jnp.full((places,), -1, jnp.int32)
-        mode = jnp.full((places,), -1, jnp.int8)
-        return cls(
-            jnp.full((places,), jnp.inf), unit, unit, mode, mode, jnp.zeros((places,)),
-            jnp.array(0, jnp.int32),
-        )  # fmt: skip
-
-    def add(self, changed, time, neuron, sample, before, after, kink) -> "StepEvents":
-        new = (
-            time, neuron.astype(jnp.int32), sample.astype(jnp.int32), before.astype(jnp.int8),
-            after.astype(jnp.int8), kink,
-        )  # fmt: skip
-        buffers = (self.time, self.neuron, self.sample, self.before, self.after, self.kink)
-        return StepEvents(*appended(buffers, self.count, changed, new))
+    def none(cls, zero: PerNeuron) -> "Search":
+        sample = jnp.zeros(zero.shape, jnp.array(0).dtype)
+        return cls(sample.astype(jnp.int32), sample, jnp.zeros(zero.shape, bool), zero, zero, zero)
 
 
 class Walk(eqx.Module):
@@ -76,7 +95,10 @@ class Walk(eqx.Module):
 
     index: Int[Array, " neurons"]  # which neurons of the network these are
     time: PerNeuron  # in [0, 1]
+    goal: Int[Array, " neurons"]  # which point is next
     target: PerNeuron  # the next hop ends here at the latest
+    search: Search
+    hops: Int[Array, " neurons"]  # since its last point
     reduced: Reduced
     preactivation: Units
     combination: Units
@@ -88,68 +110,62 @@ class Walk(eqx.Module):
     armed: UnitFlags
     pending: Bool[Array, " neurons"]
     nodes: NodeFrame | None  # what the residual is to it there, unless that is cheap to have
-    # the record
-    events: StepEvents
-    hops: Int[Array, ""]
-    ambiguous: Int[Array, ""]
-    result: RESULTS
+
+    @classmethod
+    def depart(cls, course: Course, start) -> "Walk":
+        """At the beginning of the step, from a `Start`."""
+        pattern, zero = start.pattern, jnp.zeros_like(start.output)
+        return cls(
+            index=jnp.arange(zero.shape[0], dtype=jnp.int32),
+            time=zero,
+            goal=jnp.ones(zero.shape, jnp.int32),
+            target=zero,
+            search=Search.none(zero),
+            hops=jnp.zeros(zero.shape, jnp.int32),
+            reduced=Reduced(
+                start.output, overlaps(course, pattern, start.preactivation), start.balance
+            ),
+            preactivation=start.preactivation,
+            combination=jnp.zeros_like(start.preactivation),
+            kept=zero + 1.0,
+            growth=zero,
+            exponent=jnp.zeros(zero.shape, jnp.int32),
+            pattern=pattern,
+            armed=start.armed,
+            pending=start.pending,
+            nodes=None if course.samples <= NUM_NODES else node_frame(course, pattern),
+        )
 
     def rows(self, at) -> "Walk":
         """Some of the neurons."""
-        return _over_neurons(lambda leaf, axis: jnp.take(leaf, at, axis=axis), self, self)
+        return self.over_neurons(lambda leaf, axis: jnp.take(leaf, at, axis=axis))
 
     def with_rows(self, chosen, few: "Walk") -> "Walk":
-        """With some of the neurons, and the record, from `few`; those beyond the last are left."""
+        """With some of the neurons from `few`; those beyond the last are left."""
 
-        def put(leaf, new, axis):
+        def put(leaf, axis, new):
             where = (slice(None),) * axis + (chosen,)
             return leaf.at[where].set(new, mode="drop")
 
-        return _over_neurons(put, few, self, few)
+        return self.over_neurons(put, few)
+
+    def over_neurons(self, function, *others: "Walk") -> "Walk":
+        """function(leaf, axis of the neurons, *leaves of the others)."""
+        axes = jax.tree.map(lambda _: 0, self)
+        axes = eqx.tree_at(lambda w: w.reduced.overlap, axes, 1)
+        if self.nodes is not None:
+            axes = eqx.tree_at(lambda w: (w.nodes.force, w.nodes.inner), axes, (1, 2))
+        return jax.tree.map(function, self, axes, *others)
 
     def frame(self, course: Course) -> Frame:
         return sample_frame(course, self.pattern) if self.nodes is None else self.nodes
 
-    def slack(self, problem: Problem) -> Units:
-        return SLACK * size_of(self.reduced.output, self.reduced.balance)[:, None] * problem.length
+    def slack(self, norms: PerSample) -> Units:
+        """How far from its boundary a unit has to be before its sign is more than rounding."""
+        return SLACK * size_of(self.reduced.output, self.reduced.balance)[:, None] * norms
 
     def side(self) -> Units:
         return jnp.where(self.pattern.mode == _modes.ACTIVE, 1.0, -1.0)
 
     def total_growth(self) -> PerNeuron:
         return total_growth(self.growth, self.exponent)
-
-
-def _over_neurons(function, record: Walk, *walks: Walk) -> Walk:
-    """function(*leaves, axis of the neurons) of what belongs to neurons; the rest of `record`."""
-
-    def first(walk: Walk):
-        return (
-            walk.index, walk.time, walk.target, walk.reduced.output, walk.reduced.balance,
-            walk.preactivation, walk.combination, walk.kept, walk.growth, walk.exponent,
-            walk.pattern, walk.armed, walk.pending,
-        )  # fmt: skip
-
-    def second(walk: Walk):
-        one = (walk.reduced.overlap,)
-        return one if walk.nodes is None else (*one, walk.nodes.force)
-
-    def third(walk: Walk):
-        return () if walk.nodes is None else (walk.nodes.inner,)
-
-    new = record
-    for axis, fields in enumerate((first, second, third)):
-        if not fields(record):
-            continue
-        leaves = jax.tree.map(lambda *ls: function(*ls, axis), *map(fields, walks))  # noqa: B023
-        new = eqx.tree_at(fields, new, leaves)
-    return new
-
-
-def kink_of(course: Course, walk: Walk, neuron, sample, residual) -> jax.Array:
-    """weight a^2 |r_k| |x_k|^2 / n, a bound of the jump of r' when this unit switches."""
-    samples = course.problem.labels.shape[0]
-    k = jnp.minimum(sample, samples - 1)
-    log_scale = course.log_scale[neuron] + walk.total_growth()[neuron]
-    pull = jnp.abs(residual) * jnp.diag(course.problem.gram)[k] / samples
-    return weight_of(log_scale) * walk.reduced.output[neuron] ** 2 * pull

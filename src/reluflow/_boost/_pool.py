@@ -1,0 +1,185 @@
+"""Neurons through their events, those of several flows together.
+
+Only few neurons of a flow meet anything in a step. Under `jax.vmap` over flows ("lanes"), what each
+of them does for its few would be done for all of them as long as one needs it. Here the
+neurons of all lanes that meet something form one pool, which is worked off a few at a time.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from .._branch import run_if
+from .._shapes import PerNeuron, Scalar
+from ._collocation import NUM_NODES, POINTS
+from ._contribution import Here, kernels_of_lanes, predictions_of_lanes
+from ._hop import hop
+from ._path import weight_of
+from ._record import Record
+from ._walk import Course, Walk
+
+_AT_ONCE, _LANES_AT_ONCE = 16, 4
+
+
+class Lane(eqx.Module):
+    """One flow on one step: its neurons, undisturbed so far, and where undisturbed they would be.
+
+    meets: the neurons that would meet something.
+    """
+
+    walk: Walk
+    log_scale: PerNeuron  # at the beginning of the step
+    course: Course
+    here: Here
+    meets: Bool[Array, " neurons"]
+    noise: Scalar
+    wants_kernels: Bool[Array, ""]
+
+
+def through_events(lane: Lane, places: int, pooled: bool):
+    """(the neurons at the end, the record of it, what those that met something give to h at the
+    points after the first, and to the kernels at the nodes)."""
+    gram, norms = lane.course.gram, lane.course.norms
+    lanes = jax.tree.map(lambda leaf: leaf[None], _without_inputs(lane))
+    work = _pooled(places) if pooled else lambda *given: _worked_off(*given, places)
+    done = work(gram, norms, lanes)
+    return jax.tree.map(lambda leaf: leaf[0], done)
+
+
+def _without_inputs(lane: Lane) -> Lane:
+    return eqx.tree_at(lambda x: (x.course.gram, x.course.norms), lane, (None, None))
+
+
+def _pooled(places: int):
+    """`_worked_off`, which `jax.vmap` gives more lanes rather than more of everything."""
+
+    def work(gram, norms, lanes: Lane):
+        return _worked_off(gram, norms, lanes, places)
+
+    pooled = jax.custom_batching.custom_vmap(work)
+
+    @pooled.def_vmap
+    def over_lanes(size, batched, gram, norms, lanes):
+        each_gram, each_norms, each = batched
+        if each_gram or each_norms:  # inputs of their own: nothing is shared
+            axes = (0 if each_gram else None, 0 if each_norms else None)
+            axes = (*axes, jax.tree.map(lambda b: 0 if b else None, each))
+            out = jax.vmap(work, in_axes=axes)(gram, norms, lanes)
+        else:
+
+            def folded(leaf, batched):
+                leaf = leaf if batched else jnp.broadcast_to(leaf, (size, *leaf.shape))
+                return leaf.reshape(size * leaf.shape[1], *leaf.shape[2:])
+
+            out = _pooled(places)(gram, norms, jax.tree.map(folded, lanes, each))
+            out = jax.tree.map(lambda leaf: _parted(leaf, 0, size), out)
+        return out, jax.tree.map(lambda _: True, out)
+
+    return pooled
+
+
+def _worked_off(gram, norms, lanes: Lane, places: int):
+    """All leaves of `lanes` have an axis of lanes first."""
+    count, neurons = lanes.meets.shape
+    few = _at_once(count, neurons)
+    course = _of_neurons(gram, norms, lanes)
+    walk = lanes.walk.over_neurons(_merged)
+    here = jax.tree.map(lambda leaf: _merged(leaf, 1), lanes.here)
+    added = jnp.zeros((count, len(POINTS) - 1, gram.shape[0]))
+    theirs = jnp.zeros((count, NUM_NODES, *gram.shape))
+    wanted = jnp.any(lanes.wants_kernels)
+
+    def some(carry):
+        meets, walk, record, added, theirs = carry
+        (chosen,) = jnp.nonzero(meets, size=few, fill_value=count * neurons)
+        present, at = chosen < count * neurons, jnp.minimum(chosen, count * neurons - 1)
+        lane = at // neurons
+        done, record, mode, there = _through_step(
+            course.rows(at), _idle(walk.rows(at), ~present), record, lane, lanes.noise[lane],
+            jax.tree.map(lambda leaf: leaf[:, at], here),
+        )  # fmt: skip
+        there = eqx.tree_at(lambda h: h.weight, there, jnp.where(present, there.weight, 0.0))
+        added = added + predictions_of_lanes(mode, there, lane, count)
+
+        def with_kernels(theirs):
+            at_nodes = jax.tree.map(lambda leaf: leaf[::2], there)
+            return theirs + kernels_of_lanes(gram, done.pattern, mode[::2], at_nodes, lane, count)
+
+        theirs = run_if(wanted, with_kernels, theirs)
+        meets = meets.at[chosen].set(False, mode="drop")
+        return meets, walk.with_rows(chosen, done), record, added, theirs
+
+    def running(carry):
+        meets, _, record, *_ = carry
+        return jnp.any(meets.reshape(count, neurons) & ~record.failed()[:, None])
+
+    begin = (lanes.meets.ravel(), walk, Record.empty(count, places), added, theirs)
+    _, walk, record, added, theirs = jax.lax.while_loop(running, some, begin)
+    walk = walk.over_neurons(lambda leaf, axis: _parted(leaf, axis, count))
+    return walk, record, added, theirs
+
+
+def _at_once(lanes: int, neurons: int) -> int:
+    return min(lanes * neurons, max(_AT_ONCE, neurons // 4, _LANES_AT_ONCE * lanes))
+
+
+def _merged(leaf, axis: int):
+    """The axis of lanes, which is first, and that of neurons as one."""
+    leaf = jnp.moveaxis(leaf, 0, axis)
+    both = leaf.shape[axis] * leaf.shape[axis + 1]
+    return leaf.reshape(*leaf.shape[:axis], both, *leaf.shape[axis + 2 :])
+
+
+def _parted(leaf, axis: int, lanes: int):
+    each = leaf.shape[axis] // lanes
+    leaf = leaf.reshape(*leaf.shape[:axis], lanes, each, *leaf.shape[axis + 1 :])
+    return jnp.moveaxis(leaf, axis, 0)
+
+
+def _of_neurons(gram, norms, lanes: Lane) -> Course:
+    """What each of the neurons moves under: one thing, if there is one lane."""
+    course, (count, neurons) = lanes.course, lanes.meets.shape
+    fields = (course.residual, course.fine, course.length)  # (lanes, ..., one, ...)
+    if count == 1:
+        return Course(gram, norms, lanes.log_scale[0], *(leaf[0] for leaf in fields))
+
+    def of_each(leaf, axis):
+        return jnp.repeat(_merged(leaf, axis), neurons, axis=axis)
+
+    return Course(gram, norms, lanes.log_scale.ravel(), *map(of_each, fields, (1, 1, 0)))
+
+
+def _idle(walk: Walk, which) -> Walk:
+    """With some that are there already."""
+    done = jnp.where(which, len(POINTS), walk.goal)
+    return eqx.tree_at(lambda w: (w.goal, w.pending), walk, (done, walk.pending & ~which))
+
+
+def _through_step(course: Course, walk: Walk, record: Record, lane, noise, here: Here):
+    """These neurons hop to the end; and their modes, and where they were, at all points."""
+    neurons, samples = walk.preactivation.shape
+    limit = 16 * samples + 4 * neurons + 64  # far more than a neuron has boundaries
+    rows = jnp.arange(neurons)
+    mode = jnp.broadcast_to(walk.pattern.mode, here.preactivation.shape)
+
+    def running(carry):
+        walk, record, *_ = carry
+        return jnp.any((walk.goal < len(POINTS)) & ~record.failed()[lane])
+
+    def once(carry):
+        walk, record, mode, here = carry
+        walk, record, arrives = hop(course, walk, record, lane, noise)
+        at = jnp.where(arrives, walk.goal - 2, len(POINTS))  # the first point is not among them
+        weight = weight_of(course.log_scale + walk.total_growth())
+
+        def put(leaf, new):
+            return leaf.at[at, rows].set(new, mode="drop")
+
+        now = Here(weight, walk.reduced.output, walk.preactivation)
+        here, mode = jax.tree.map(put, here, now), put(mode, walk.pattern.mode)
+        late = (walk.hops > limit) & (walk.goal < len(POINTS))
+        chatters = record.chatters.at[lane].max(late)
+        return walk, eqx.tree_at(lambda r: r.chatters, record, chatters), mode, here
+
+    return jax.lax.while_loop(running, once, (walk, record, mode, here))

@@ -1,0 +1,87 @@
+"""What happens on a step, for each of several flows ("lanes") whose neurons walk together."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ._path import weight_of
+from ._walk import Course, Walk
+
+
+class StepEvents(eqx.Module):
+    """The events of one step, in no order; those behind the first `count` are none.
+
+    kink: by how much r' jumps, to the accuracy of a bound; where a unit ends to slide, which it
+        does at alpha = 0 or 1, r' is continuous and it is r'' that jumps.
+    """
+
+    time: Float[Array, "*lanes places"]
+    neuron: Int[Array, "*lanes places"]
+    sample: Int[Array, "*lanes places"]
+    before: Int[Array, "*lanes places"]
+    after: Int[Array, "*lanes places"]
+    kink: Float[Array, "*lanes places"]
+    count: Int[Array, "*lanes"]
+
+    @classmethod
+    def empty(cls, lanes: int, places: int) -> "StepEvents":
+        shape = (lanes, places)
+        unit, mode = jnp.full(shape, -1, jnp.int32), jnp.full(shape, -1, jnp.int8)
+        return cls(
+            jnp.full(shape, jnp.inf), unit, unit, mode, mode, jnp.zeros(shape),
+            jnp.zeros((lanes,), jnp.int32),
+        )  # fmt: skip
+
+    def present(self) -> Bool[Array, " places"]:
+        """Of one lane."""
+        return jnp.arange(self.time.shape[0], dtype=jnp.int32) < self.count
+
+    def add(self, lane, changed, time, neuron, sample, before, after, kink) -> "StepEvents":
+        """Those of these events, each of a lane, that `changed` something."""
+        place = self.count[lane] + _rank(lane, changed, self.count.shape[0])
+        place = jnp.where(changed, place, self.time.shape[1])
+
+        def put(buffer, values):
+            return buffer.at[lane, place].set(values.astype(buffer.dtype), mode="drop")
+
+        new = (time, neuron, sample, before, after, kink)
+        old = (self.time, self.neuron, self.sample, self.before, self.after, self.kink)
+        count = self.count.at[lane].add(changed.astype(self.count.dtype))
+        return StepEvents(*map(put, old, new), count)
+
+
+def _rank(lane, changed, lanes: int):
+    """How many before it changed something in the same lane."""
+    if lanes == 1:
+        return jnp.cumsum(changed.astype(jnp.int32)) - changed.astype(jnp.int32)
+    same = (lane[:, None] == lane) & changed
+    return jnp.sum(jnp.tril(same, -1), axis=1, dtype=jnp.int32)
+
+
+class Record(eqx.Module):
+    """events; ambiguous: units that could as well have left to the other side of a boundary; and
+    why a flow cannot go on."""
+
+    events: StepEvents
+    ambiguous: Int[Array, "*lanes"]
+    chatters: Bool[Array, "*lanes"]
+    overflows: Bool[Array, "*lanes"]  # the room for sliding units
+    parallel: Bool[Array, "*lanes"]
+
+    @classmethod
+    def empty(cls, lanes: int, places: int) -> "Record":
+        no = jnp.zeros((lanes,), bool)
+        zero = jnp.zeros((lanes,), jnp.array(0).dtype)
+        return cls(StepEvents.empty(lanes, places), zero, no, no, no)
+
+    def failed(self) -> Bool[Array, "*lanes"]:
+        return self.chatters | self.overflows | self.parallel
+
+
+def kink_of(course: Course, walk: Walk, rows, sample, residual) -> jax.Array:
+    """weight a^2 |r_k| |x_k|^2 / n, a bound of the jump of r' when this unit switches."""
+    k = jnp.minimum(sample, course.samples - 1)
+    log_scale = course.log_scale[rows] + walk.total_growth()[rows]
+    pull = jnp.abs(residual) * jnp.diag(course.gram)[k] / course.samples
+    return weight_of(log_scale) * walk.reduced.output[rows] ** 2 * pull
