@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _modes
+from ._branch import run_if
 from ._shapes import Gram, PerSample, Scalar
 
 # The status of a unit in B. They agree with the modes, which is why a mode can be one.
@@ -34,6 +35,7 @@ _ROUNDING = 1e-14
 _LOCATION = 1e-9
 # Dependent inputs make G_FF singular; this shift splits the pull between them evenly.
 _REGULARISATION = 1e-14
+_FEW = 8  # up to here, elimination written out is faster than LAPACK
 
 
 class Boundary(eqx.Module):
@@ -96,22 +98,21 @@ class _Local(eqx.Module):
     leaves: Bool[Array, " capacity"]
 
     def solve_free(self, free, matrix):
-        """G_FF^-1 applied to the rows F of `matrix`; the other rows become 0.
-
-        By Gauss-Jordan elimination, which a positive definite system allows without pivoting.
-        (A LAPACK call on so small a matrix costs a hundred times its arithmetic.)
-        """
+        """G_FF^-1 applied to the rows F of `matrix`; the other rows become 0."""
         pair = free[:, None] & free[None, :]
         diagonal = jnp.where(free, _REGULARISATION * jnp.diag(self.gram), 1.0)
         system = jnp.where(pair, self.gram, 0.0) + jnp.diag(diagonal)
-        table = jnp.concatenate([system, jnp.where(free[:, None], matrix, 0.0)], axis=1)
-
-        def eliminate(i, table):
-            row = table[i] / table[i, i]
-            return (table - table[:, i][:, None] * row).at[i].set(row)
-
-        size = free.shape[0]
-        return jax.lax.fori_loop(0, size, eliminate, table)[:, size:]
+        right = jnp.where(free[:, None], matrix, 0.0)
+        if free.shape[0] <= _FEW:
+            return _eliminated(system, right)
+        root = jax.lax.linalg.cholesky(system, symmetrize_input=False)
+        half = jax.lax.linalg.triangular_solve(root, right, left_side=True, lower=True)
+        solved = jax.lax.linalg.triangular_solve(
+            root, half, left_side=True, lower=True, transpose_a=True
+        )
+        # Of dependent inputs, rounding may make the system indefinite.
+        failed = ~jnp.all(jnp.isfinite(solved))
+        return run_if(failed, lambda _: _eliminated(system, right), solved)
 
     def weights(self, status):
         """u = alpha r for this status; on the free units the u that makes z zero."""
@@ -125,6 +126,19 @@ class _Local(eqx.Module):
         z = self.sign * (self.pull + self.gram @ u)
         effort = self.effort + jnp.abs(self.gram) @ jnp.abs(u)
         return z, jnp.where(self.leaves, _LOCATION, _ROUNDING) * effort
+
+
+def _eliminated(system, right):
+    """system^-1 right by Gauss-Jordan elimination, which a positive definite system allows without
+    pivoting. (A LAPACK call on a small matrix costs a hundred times its arithmetic.)"""
+    table = jnp.concatenate([system, right], axis=1)
+
+    def eliminate(i, table):
+        row = table[i] / table[i, i]
+        return (table - table[:, i][:, None] * row).at[i].set(row)
+
+    size = system.shape[0]
+    return jax.lax.fori_loop(0, size, eliminate, table)[:, size:]
 
 
 def _violations(local: _Local, status):

@@ -26,6 +26,7 @@ from ._judgement import effect, error, first_kink, trusted
 from ._path import lagrange
 from ._question import AT_POINTS, Question, Unknowns
 from ._record import StepEvents
+from ._small import small_product, total
 from ._sweep import Swept, sweep
 
 _MAX_SWEEPS = 12
@@ -33,10 +34,20 @@ _TANGENT_SWEEPS = 12
 
 
 class Factors(eqx.Module):
-    """LU factors of I + H Q K; and the mean of K over the step."""
+    """I + H Q K as LU factors and the permutation of rows; and the mean of K over the step."""
 
-    closure: tuple
+    lu: Float[Array, "unknowns unknowns"]
+    rows: Int[Array, " unknowns"]
     mean_kernel: Float[Array, "samples samples"]
+
+    def solve(self, defect: Float[Array, "nodes samples"]) -> Float[Array, "nodes samples"]:
+        """(`jax.scipy.linalg.lu_solve` would find the permutation anew in every sweep.)"""
+        found = defect.ravel()[self.rows][:, None]
+        for lower in (True, False):
+            found = jax.lax.linalg.triangular_solve(
+                self.lu, found, left_side=True, lower=lower, unit_diagonal=lower
+            )
+        return found.reshape(defect.shape)
 
 
 class Attempt(eqx.Module):
@@ -115,7 +126,7 @@ def _first(question: Question, places: int) -> _Iterate:
     shapes = eqx.filter_eval_shape(_sweep, question, unknowns, jnp.array(True), places)
     blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     factors = Factors(
-        (jnp.zeros((size, size)), jnp.zeros((size,), jnp.int32)), jnp.zeros((samples, samples))
+        jnp.zeros((size, size)), jnp.zeros((size,), jnp.int32), jnp.zeros((samples, samples))
     )
     no, zero, big = jnp.array(False), jnp.array(0), jnp.array(jnp.inf)
     return _Iterate(
@@ -149,7 +160,7 @@ def _iterate(
     # Only a first kink near the end leaves the correction worth keeping.
     near = (carry.since > 0) & (kink > 0.5)
     shorter = jnp.where(near, corrected.nodes, used.nodes)
-    shorter = jnp.tensordot(lagrange(kink * jnp.asarray(NODES)), shorter, axes=[[0], [0]])
+    shorter = small_product(lagrange(kink * jnp.asarray(NODES)).T, shorter)
     shorter = Unknowns.of_nodes(shorter, question.residual, kink * used.length)
     reach = jnp.where(carry.sweeps == 0, trusted(swept, used, question), carry.trusted)
     return _Iterate(
@@ -169,13 +180,13 @@ def _iterate(
 
 def _correction(factors: Factors, swept: Swept, used: Unknowns) -> Float[Array, "nodes samples"]:
     defect = swept.residual[0::2] - used.nodes
-    return jax.scipy.linalg.lu_solve(factors.closure, defect.ravel()).reshape(defect.shape)
+    return factors.solve(defect)
 
 
 def _corrected(swept: Swept, used: Unknowns, change) -> Unknowns:
     nodes = used.nodes + change
     left = jnp.concatenate([used.fine[:1], swept.residual])
-    fine = left + jnp.asarray(AT_POINTS) @ (nodes - left[1::2])
+    fine = left + small_product(AT_POINTS, nodes - left[1::2])
     fine = fine.at[0].set(used.fine[0])
     return Unknowns(nodes, fine, used.length)
 
@@ -183,9 +194,8 @@ def _corrected(swept: Swept, used: Unknowns, change) -> Unknowns:
 def _factorise(kernels, length) -> Factors:
     size = NUM_NODES * kernels.shape[1]
     blocks = length * jnp.einsum("il,ikm->iklm", jnp.asarray(INTEGRATION), kernels)
-    closure = jax.scipy.linalg.lu_factor(blocks.reshape(size, size) + jnp.eye(size))
-    mean = jnp.tensordot(jnp.asarray(INTEGRATION[-1]), kernels, axes=1)
-    return Factors(closure, mean)
+    lu, _, rows = jax.lax.linalg.lu(blocks.reshape(size, size) + jnp.eye(size))
+    return Factors(lu, rows, total(INTEGRATION[-1][:, None, None] * kernels, 0))
 
 
 @_attempt.def_jvp

@@ -18,7 +18,7 @@ from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, POINTS, basis_at
 from ._frame import Frame, SampleFrame
 from ._meeting import beyond, reached_by, turning_point
 from ._path import LONGEST_BACK, Move, boosted, size_of, standing, total_growth
-from ._release import guards_at_points
+from ._release import leave
 from ._small import total
 from ._walk import Course, Walk
 
@@ -128,7 +128,7 @@ def _disturbed(
     where = turning_point(free, armed, crossing, height0, side * reached, slope0, slope1, slack)
     met = jnp.any(crossing | jnp.isfinite(where), axis=2)
     vanishes = previous * output < 0.0
-    released = jnp.any(guards_at_points(course, walk) < -noise, axis=2)
+    released = jnp.any(leave(course, walk, walk.guards, noise), axis=2)
     small = size_of(output, moves.end.balance) < _SMALL
     return met | vanishes | released[1:] | small | walk.pending
 

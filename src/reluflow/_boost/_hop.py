@@ -45,7 +45,6 @@ def hop(
     settles = (seeks & walk.pending) | leaves | _has_landed(walk, lands & ~passed)
     turning = _decided(course, walk, tried, released, leaves, settles)
     commit = (lands & ~passed) | (seeks & ~found & ~early)
-    commit = commit & ~turning.waits
     arrives = commit & seeks & ~settles & (end >= jnp.asarray(POINTS)[walk.goal])
     search = searched(course, walk, frame, tried, going & (stage == SEARCHING))
     search = eqx.tree_at(

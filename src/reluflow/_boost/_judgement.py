@@ -8,6 +8,7 @@ from .._shapes import Scalar
 from ._collocation import BASIS_ELSEWHERE, INTEGRATION, INTERIOR, MOMENTS, POINTS
 from ._question import AT_POINTS, Question, Unknowns
 from ._record import StepEvents
+from ._small import small_product
 from ._sweep import Swept
 
 # Which kinks end a step that is differentiated: down to this much of the tolerance, but a kink
@@ -39,12 +40,12 @@ def first_kink(question: Question, events: StepEvents, length, differentiated: b
 
 def effect(change, length, bound) -> Scalar:
     """Of a change of the residual at the nodes, integrated, on a neuron."""
-    integrated = length * jnp.asarray(INTEGRATION) @ change
+    integrated = length * small_product(INTEGRATION, change)
     return bound * jnp.max(jnp.linalg.norm(integrated, axis=1))
 
 
 def trusted(swept: Swept, used: Unknowns, question: Question) -> Scalar:
-    guess = jnp.asarray(AT_POINTS[1:]) @ used.nodes
+    guess = small_product(AT_POINTS[1:], used.nodes)
     scale = jnp.linalg.norm(question.problem.labels)
     off = jnp.linalg.norm(swept.residual - guess, axis=1) / scale
     good = jnp.cumprod(jnp.where(off < 0.3, 1.0, 0.0))
@@ -62,8 +63,8 @@ def error(question: Question, used: Unknowns, swept: Swept, mean_kernel) -> Scal
     the factor (I + H K)^{-1}.
     """
     left = jnp.concatenate([used.fine[:1], swept.residual])
-    missed = left[0::2] - jnp.asarray(BASIS_ELSEWHERE).T @ left[1::2]
-    integrated = jnp.asarray(np.concatenate([MOMENTS, INTERIOR])) @ missed
+    missed = left[0::2] - small_product(BASIS_ELSEWHERE.T, left[1::2])
+    integrated = small_product(np.concatenate([MOMENTS, INTERIOR]), missed)
     samples = missed.shape[1]
     damping = jnp.eye(samples) + used.length * mean_kernel
     moved = jnp.linalg.solve(damping, integrated.T)

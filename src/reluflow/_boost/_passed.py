@@ -11,6 +11,7 @@ from ._collocation import NODES, POINTS
 from ._neurons import Start, arrived
 from ._path import lagrange, lagrange_of_points
 from ._question import Unknowns, placed
+from ._small import small_product
 from ._sweep import sweep
 
 
@@ -29,7 +30,7 @@ class Passed(eqx.Module):
         ratio = length / jnp.where(last > 0.0, last, 1.0)
         near = (last > 0.0) & (ratio <= 2.0)
         basis = lagrange(1.0 + jnp.where(near, ratio, 0.0) * jnp.asarray(NODES))
-        continued = jnp.tensordot(basis, self.unknowns.nodes, axes=[[0], [0]])
+        continued = small_product(basis.T, self.unknowns.nodes)
         return jnp.where(near, continued, otherwise)
 
     def until(self, time: Scalar) -> Unknowns:
@@ -37,9 +38,8 @@ class Passed(eqx.Module):
         under = self.unknowns
         length = jnp.where(under.length > 0.0, under.length, 1.0)
         share = jnp.clip((time - self.begin) / length, 0.0, 1.0)
-        nodes = jnp.tensordot(lagrange(share * jnp.asarray(NODES)), under.nodes, axes=[[0], [0]])
-        points = lagrange_of_points(share * jnp.asarray(POINTS))
-        fine = jnp.tensordot(points, under.fine, axes=[[0], [0]])
+        nodes = small_product(lagrange(share * jnp.asarray(NODES)).T, under.nodes)
+        fine = small_product(lagrange_of_points(share * jnp.asarray(POINTS)).T, under.fine)
         return Unknowns(nodes, fine, share * under.length)
 
 

@@ -10,6 +10,7 @@ from .._field import Problem
 from .._shapes import PerNeuron, PerSample, Scalar
 from ._collocation import POINTS, basis_at
 from ._neurons import Start
+from ._small import small_product
 from ._walk import Course
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -26,7 +27,7 @@ class Unknowns(eqx.Module):
     @classmethod
     def of_nodes(cls, nodes, beginning: PerSample, length: Scalar) -> "Unknowns":
         """Of a polynomial, where no sweep has told more."""
-        return cls(nodes, (jnp.asarray(AT_POINTS) @ nodes).at[0].set(beginning), length)
+        return cls(nodes, small_product(AT_POINTS, nodes).at[0].set(beginning), length)
 
     def course(self, problem: Problem, log_scale: PerNeuron) -> Course:
         """Of neurons that begin with this size."""
@@ -35,7 +36,7 @@ class Unknowns(eqx.Module):
     def noise(self) -> Scalar:
         """How far the two are apart. Neurons move under one and cease to slide by the other: within
         this, a unit that has ceased may at once be driven back, and for ever."""
-        apart = self.fine[1:] - jnp.asarray(AT_POINTS[1:]) @ self.nodes
+        apart = self.fine[1:] - small_product(AT_POINTS[1:], self.nodes)
         return jax.lax.stop_gradient(jnp.max(jnp.abs(apart)))
 
 

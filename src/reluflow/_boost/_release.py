@@ -5,11 +5,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._field import Pattern
 from .._shapes import PerNeuron
-from ._collocation import POINTS
 from ._path import lagrange, lagrange_of_points
 from ._small import total
-from ._walk import Course, Walk
+
+_ROOT_FOUND = 1e-13  # in units of the step; a step of Newton's method makes it exact
 
 
 class Release(eqx.Module):
@@ -19,57 +20,51 @@ class Release(eqx.Module):
     high: Bool[Array, " neurons"]
 
 
-def release(course: Course, walk: Walk, noise: PerNeuron) -> Release:
+def guards(course, pattern: Pattern) -> Float[Array, "points neurons guards"]:
+    """alpha r and (1 - alpha) r of all slots at the points of the step: while a unit slides, both
+    are of the sign of -a. They change only when the pattern does."""
+    response, slots, samples = pattern.response, pattern.slots, course.samples
+    fine = jnp.broadcast_to(course.fine, (course.fine.shape[0], slots.shape[0], samples))
+    if course.fine.shape[1] == 1:
+        held = -jnp.einsum("jsk,pk->pjs", response, course.fine[:, 0])
+    else:
+        held = -jnp.einsum("jsk,pjk->pjs", response, fine)
+    rows = jnp.arange(slots.shape[0])[:, None]
+    whole = fine.at[:, rows, slots].get(mode="fill", fill_value=0.0)
+    return jnp.concatenate([held, whole - held], axis=2)
+
+
+def leave(course, walk, values, noise) -> Bool[Array, "... neurons guards"]:
+    """Which slots have left (0, 1), from the guards at some time; noise: of shape (..., 1)."""
+    empty = walk.pattern.slots >= course.samples
+    signed = -_sign(course, walk)[:, None] * values
+    return (signed < -noise) & ~jnp.concatenate([empty, empty], axis=1)
+
+
+def release(course, walk, noise: PerNeuron) -> Release:
     """The first slot of each neuron whose alpha leaves (0, 1) before the target."""
     neurons, width = walk.pattern.slots.shape
     if width == 0:
         nothing = jnp.zeros((neurons,), bool)
         return Release(walk.target, nothing, jnp.zeros((neurons,), jnp.int32), nothing)
-    first = _slot_guards(course, walk, walk.time)
-    last = _slot_guards(course, walk, walk.target)
-    fired = last < -noise[:, None]
-    fires = jnp.any(fired, axis=1)
-    fraction = jnp.maximum(first, 0.0) / jnp.where(fired, jnp.maximum(first, 0.0) - last, 1.0)
-    index = jnp.argmin(jnp.where(fired, fraction, jnp.inf), axis=1)
-    slot, high = index % width, index >= width
-    rows = jnp.arange(neurons)
-    response = walk.pattern.response[rows, slot]
-    unit = jnp.minimum(walk.pattern.slots[rows, slot], course.samples - 1)
-    held = -jnp.sum(response * course.fine, axis=2)
-    fine = jnp.broadcast_to(course.fine, (len(POINTS), *response.shape))
-    whole = fine[:, rows, unit]
+
+    def at(s):
+        return total(lagrange_of_points(s)[:, :, None] * walk.guards, 0)
+
     toward = -_sign(course, walk)
-    points = toward * jnp.where(high, whole - held, held)
+    last = at(walk.target)
+    fired = leave(course, walk, last, noise[:, None])
+    fires = jnp.any(fired, axis=1)
+    height, depth = jnp.maximum(toward[:, None] * at(walk.time), 0.0), toward[:, None] * last
+    fraction = height / jnp.where(fired, height - depth, 1.0)
+    index = jnp.argmin(jnp.where(fired, fraction, jnp.inf), axis=1)
+    points = toward * walk.guards[:, jnp.arange(neurons), index]
     time = _polynomial_root(points, walk.time, walk.target, fires)
-    return Release(jnp.where(fires, time, walk.target), fires, slot, high)
+    time = jnp.where(fires, time, walk.target)
+    return Release(time, fires, index % width, index >= width)
 
 
-def _slot_guards(course: Course, walk: Walk, s) -> Float[Array, "neurons guards"]:
-    """alpha |r| and (1 - alpha) |r| of the slots at a time of each neuron; 1 where empty."""
-    return _guards_of(course, walk, course.residual_at(s))
-
-
-def guards_at_points(course: Course, walk: Walk) -> Float[Array, "points neurons guards"]:
-    """The same at the points of the step, on the pattern and with the sign that it has now."""
-    if walk.pattern.slots.shape[1] == 0:
-        return jnp.ones((len(POINTS), walk.time.shape[0], 1))
-    return jax.vmap(lambda residual: _guards_of(course, walk, residual))(course.fine)
-
-
-def _guards_of(course: Course, walk: Walk, residual) -> Float[Array, "neurons guards"]:
-    """From a residual, of each neuron or of all."""
-    slots = walk.pattern.slots
-    residual = jnp.broadcast_to(residual, (slots.shape[0], course.samples))
-    toward = -_sign(course, walk)[:, None]
-    low = toward * -jnp.einsum("jsk,jk->js", walk.pattern.response, residual)
-    rows = jnp.arange(slots.shape[0])[:, None]
-    whole = toward * residual.at[rows, slots].get(mode="fill", fill_value=0.0)
-    guards = jnp.concatenate([low, whole - low], axis=1)
-    empty = slots >= residual.shape[1]
-    return jnp.where(jnp.concatenate([empty, empty], axis=1), 1.0, guards)
-
-
-def _sign(course: Course, walk: Walk) -> PerNeuron:
+def _sign(course, walk) -> PerNeuron:
     """Of the output; where that is zero, of where it goes."""
     output = walk.reduced.output
     slope = walk.frame(course).along(lagrange(walk.time), walk.reduced.overlap)
@@ -77,21 +72,38 @@ def _sign(course: Course, walk: Walk) -> PerNeuron:
 
 
 def _polynomial_root(points, low, high, wanted) -> PerNeuron:
-    """Where the polynomial through these values falls through zero in [low, high]."""
+    """Where the polynomial through these values falls through zero in [low, high].
+
+    By regula falsi, in which the value at an end that stays is halved (Illinois).
+    """
+
+    def at(s):
+        return total(lagrange_of_points(s) * points, 0)
 
     def step(carry):
-        low, high, count = carry
-        middle = (low + high) / 2.0
-        above = total(lagrange_of_points(middle) * points, 0) > 0.0
-        return jnp.where(above, middle, low), jnp.where(above, high, middle), count + 1
+        low, high, above, below, last, before, count, _ = carry
+        share = above / jnp.where(above > below, above - below, 1.0)
+        middle = low + (high - low) * jnp.clip(share, 0.0, 1.0)
+        value = at(middle)
+        inside = value > 0.0
+        again = jnp.where(inside, 1, -1)
+        above, below = (
+            jnp.where(inside, value, jnp.where(last == -1, above / 2.0, above)),
+            jnp.where(inside, jnp.where(last == 1, below / 2.0, below), value),
+        )
+        low, high = jnp.where(inside, middle, low), jnp.where(inside, high, middle)
+        near = (high - low <= _ROOT_FOUND) | (jnp.abs(middle - before) <= _ROOT_FOUND)
+        going = jnp.any(wanted & ~near & (value != 0.0))
+        return low, high, above, below, again, middle, count + 1, going
 
     def running(carry):
-        low, high, count = carry
-        return jnp.any(wanted & (high - low > 1e-15)) & (count < 60)
+        *_, count, going = carry
+        return going & (count < 60)
 
-    low, high, _ = jax.lax.while_loop(running, step, (low, high, 0))
+    begin = (low, high, jnp.maximum(at(low), 0.0), at(high), jnp.zeros(low.shape, int), low, 0)
+    low, high, *_ = jax.lax.while_loop(running, step, (*begin, jnp.any(wanted)))
     # For the derivative, a Newton step: of a root, it has the right one.
-    root = jax.lax.stop_gradient((low + high) / 2.0)
+    root = jax.lax.stop_gradient(jnp.where(at(low) < -at(high), low, high))
     basis, slope = jax.jvp(lagrange_of_points, (root,), (jnp.ones_like(root),))
     slope = jax.lax.stop_gradient(total(slope * points, 0))
     step_back = total(basis * points, 0) / jnp.where(slope < 0.0, slope, -jnp.inf)

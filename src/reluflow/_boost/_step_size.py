@@ -12,6 +12,7 @@ from ._closure import Attempt
 from ._collocation import NUM_NODES
 from ._neurons import Start
 from ._path import lagrange_of_points, size_of
+from ._small import total
 
 _SHRINKS = 4.0
 _LOSS_FOUND = 1e-10  # the loss is at `stop_loss` within this much of it, at best
@@ -98,7 +99,7 @@ def until_loss(trial: Attempt, stop_loss, found) -> tuple[Bool[Array, ""], Scala
     def halve(_, ends):
         low, high = ends
         middle = (low + high) / 2.0
-        residual = jnp.tensordot(lagrange_of_points(middle), trial.unknowns.fine, axes=[[0], [0]])
+        residual = total(lagrange_of_points(middle)[:, None] * trial.unknowns.fine, 0)
         above = square_loss(residual) > stop_loss
         return jnp.where(above, middle, low), jnp.where(above, high, middle)
 

@@ -12,17 +12,17 @@ from jaxtyping import Array, Bool, Float, Int
 from .. import _modes
 from .._branch import run_if
 from .._field import Pattern
-from .._shapes import PerNeuron
+from .._shapes import PerNeuron, UnitFlags
 from .._switching import Boundary, settle
 from .._turning import places
 from ._frame import node_frame, overlaps
 from ._path import lagrange
 from ._record import Record, kink_of
-from ._release import Release
+from ._release import Release, guards
 from ._walk import Course, Walk
 
-# How many neurons can be settled in one hop by the full complementarity problem.
-_TURNS = 8
+# How many neurons are settled at once, where room for their units is small; else one by one.
+_TURNS, _ROOM = 8, 12
 
 
 class Turning(eqx.Module):
@@ -31,10 +31,10 @@ class Turning(eqx.Module):
     simple: Bool[Array, " neurons"]  # one unit crosses or comes to rest
     mode: Int[Array, " neurons"]  # of that unit
     full: Bool[Array, " neurons"]  # by the complementarity problem
-    waits: Bool[Array, " neurons"]  # for the next hop: too many at once
     vanishes: Bool[Array, " neurons"]  # with its output
-    chosen: Int[Array, " turns"]  # the neurons that are settled
-    boundary: Boundary  # of each
+    # of the complementarity problem: the units that it is about, and where its search begins
+    on: UnitFlags
+    status: Int[Array, "neurons samples"]
     sign: PerNeuron
     residual: Float[Array, "neurons samples"]
 
@@ -67,19 +67,16 @@ def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles
     ties = _ties(course, walk, tried, sign[:, None] * frame.velocity(basis)) & ~itself
     alone = meets & ~jnp.any(slides | ties, axis=1)
     simple = settles & alone & (passes | rests)
-    full = settles & ~simple
-    (chosen,) = jnp.nonzero(full, size=min(_TURNS, rows.shape[0]), fill_value=rows.shape[0])
-    served = jnp.zeros_like(full).at[chosen].set(True, mode="drop")
-    arrives = jnp.where(walk.pending[:, None], walk.preactivation == 0.0, itself | ties) & ~slides
-    status = _status(walk, released, leaves, vanishes)
-    gather = jnp.minimum(chosen, rows.shape[0] - 1)
-    capacity = places(course.samples, walk.pattern.slots.shape[1])
-    boundary = jax.vmap(lambda on, m, s: Boundary.gather(on, m, s, capacity))(
-        (slides | arrives)[gather], walk.pattern.mode[gather].astype(jnp.int32), status[gather]
-    )
-    residual = course.residual_at(tried.end)
+    arrives = jnp.where(walk.pending[:, None], walk.preactivation == 0.0, itself | ties)
     return Turning(
-        simple, mode, full & served, full & ~served, vanishes, chosen, boundary, sign, residual
+        simple=simple,
+        mode=mode,
+        full=settles & ~simple,
+        vanishes=vanishes,
+        on=slides | arrives,
+        status=_status(walk, released, leaves, vanishes),
+        sign=sign,
+        residual=course.residual_at(tried.end),
     )
 
 
@@ -112,10 +109,18 @@ def turn(course: Course, walk: Walk, record: Record, lane, turning: Turning):
         jnp.any(turning.simple), lambda both: _turn_simple(course, *both, lane, turning),
         (walk, record),
     )  # fmt: skip
-    return run_if(
-        jnp.any(turning.full), lambda both: _turn_full(course, *both, lane, turning),
-        (walk, record),
-    )  # fmt: skip
+    neurons, width = walk.pattern.slots.shape
+    capacity = places(course.samples, width)
+    at_once = 1 if capacity > _ROOM else min(_TURNS, neurons)
+
+    def some(carry):
+        full, walk, record = carry
+        (chosen,) = jnp.nonzero(full, size=at_once, fill_value=neurons)
+        full = full.at[chosen].set(False, mode="drop")
+        return full, *_turn_full(course, walk, record, lane, turning, chosen, capacity)
+
+    carry = (turning.full, walk, record)
+    return jax.lax.while_loop(lambda carry: jnp.any(carry[0]), some, carry)[1:]
 
 
 def _turn_simple(course: Course, walk: Walk, record: Record, lane, turning: Turning):
@@ -147,22 +152,23 @@ def _turn_simple(course: Course, walk: Walk, record: Record, lane, turning: Turn
     return walk, eqx.tree_at(lambda r: r.events, record, events)
 
 
-def _turn_full(course: Course, walk: Walk, record: Record, lane, turning: Turning):
+def _turn_full(
+    course: Course, walk: Walk, record: Record, lane, turning: Turning, chosen, capacity: int
+):
     """The chosen neurons take the pattern that their complementarity problem tells."""
-    chosen, neurons = turning.chosen, walk.time.shape[0]
+    neurons, width = walk.pattern.slots.shape
     present, at = chosen < neurons, jnp.minimum(chosen, neurons - 1)
-    width = walk.pattern.slots.shape[1]
 
-    def one(j, boundary):
-        return settle(
-            course.gram, turning.residual[j], turning.sign[j],
-            walk.pattern.mode[j].astype(jnp.int32), boundary, width,
-        )  # fmt: skip
+    def one(j):
+        mode = walk.pattern.mode[j].astype(jnp.int32)
+        boundary = Boundary.gather(turning.on[j], mode, turning.status[j], capacity)
+        settled = settle(course.gram, turning.residual[j], turning.sign[j], mode, boundary, width)
+        return boundary, settled
 
-    settled = jax.vmap(one)(at, turning.boundary)
-    places = turning.boundary.samples
+    boundary, settled = jax.vmap(one)(at)
+    places = boundary.samples
     lost = jnp.where(turning.vanishes[at], jnp.sum(walk.pattern.mode[at] == _modes.SLIDING, 1), 0)
-    events = _with_changes(course, walk, record, lane, turning, settled.modes, at, present)
+    events = _with_changes(course, walk, record, lane, turning, boundary, settled, at, present)
     lane = jnp.where(present, lane[at], record.ambiguous.shape[0])
 
     def reported(flags, bad):
@@ -186,21 +192,23 @@ def _turn_full(course: Course, walk: Walk, record: Record, lane, turning: Turnin
     course = course.rows(at)
     new = (
         pattern, zeroed, few.armed.at[units].set(False, mode="drop"), jnp.zeros_like(few.pending),
-        overlaps(course, pattern, zeroed),
+        overlaps(course, pattern, zeroed), guards(course, pattern),
         None if walk.nodes is None else node_frame(course, pattern),
     )  # fmt: skip
     few = eqx.tree_at(
         lambda w: (
-            w.pattern, w.preactivation, w.armed, w.pending, w.reduced.overlap, w.nodes
+            w.pattern, w.preactivation, w.armed, w.pending, w.reduced.overlap, w.guards, w.nodes
         ),
         few, new, is_leaf=lambda leaf: leaf is None,
     )  # fmt: skip
     return walk.with_rows(chosen, few), record
 
 
-def _with_changes(course: Course, walk: Walk, record: Record, lane, turning, modes, at, present):
+def _with_changes(
+    course: Course, walk: Walk, record: Record, lane, turning, boundary, settled, at, present
+):
     """The events so far, and the changes of mode of the settled neurons `at`."""
-    places, before = turning.boundary.samples, turning.boundary.before
+    places, before, modes = boundary.samples, boundary.before, settled.modes
     changed = (places < course.samples) & (before != modes) & present[:, None]
     residual = turning.residual[at[:, None], jnp.minimum(places, course.samples - 1)]
     kink = kink_of(course, walk, at[:, None], places, residual)

@@ -17,6 +17,7 @@ from .._state import SLACK
 from ._collocation import NUM_NODES
 from ._frame import Frame, NodeFrame, node_frame, overlaps, sample_frame
 from ._path import Reduced, lagrange_of_points, size_of, total_growth
+from ._release import guards
 from ._small import total
 
 # What a neuron's next hop is for: to get to its next point; to look for an event before that; to
@@ -109,6 +110,7 @@ class Walk(eqx.Module):
     pattern: Pattern
     armed: UnitFlags
     pending: Bool[Array, " neurons"]
+    guards: Float[Array, "points neurons guards"]  # that its units still slide
     nodes: NodeFrame | None  # what the residual is to it there, unless that is cheap to have
 
     @classmethod
@@ -133,6 +135,7 @@ class Walk(eqx.Module):
             pattern=pattern,
             armed=start.armed,
             pending=start.pending,
+            guards=guards(course, pattern),
             nodes=None if course.samples <= NUM_NODES else node_frame(course, pattern),
         )
 
@@ -152,7 +155,7 @@ class Walk(eqx.Module):
     def over_neurons(self, function, *others: "Walk") -> "Walk":
         """function(leaf, axis of the neurons, *leaves of the others)."""
         axes = jax.tree.map(lambda _: 0, self)
-        axes = eqx.tree_at(lambda w: w.reduced.overlap, axes, 1)
+        axes = eqx.tree_at(lambda w: (w.reduced.overlap, w.guards), axes, (1, 1))
         if self.nodes is not None:
             axes = eqx.tree_at(lambda w: (w.nodes.force, w.nodes.inner), axes, (1, 2))
         return jax.tree.map(function, self, axes, *others)
