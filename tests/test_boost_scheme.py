@@ -17,8 +17,9 @@ from reluflow._boost._collocation import (
     NODES,
     OTHERS,
     POINTS,
+    TO_MODES,
 )
-from reluflow._boost._frame import NodeFrame
+from reluflow._boost._frame import ModeFrame
 from reluflow._boost._neurons import arrived
 from reluflow._boost._path import Reduced, propagate
 from reluflow._boost._sweep import sweep
@@ -84,15 +85,15 @@ def _turning_error(parts):
         return np.concatenate([[d @ y[1:]], y[0] * d])
 
     exact = solve_ivp(slope, (0.0, 1.0), start, method="DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
-    inner = jnp.asarray(force @ force.T)[:, :, None]
-    frame = NodeFrame(jnp.asarray(force)[:, None, :], inner)
+    modes = TO_MODES @ force
+    frame = ModeFrame(jnp.asarray(modes)[:, None], jnp.asarray(modes @ modes.T)[:, :, None])
     y = start
     for i in range(parts):
-        reduced = Reduced(y[:1], jnp.asarray(force @ y[1:])[:, None], jnp.zeros(1))
+        reduced = Reduced(y[:1], jnp.asarray(modes @ y[1:])[:, None], jnp.zeros(1))
         ends = [jnp.full((1,), (i + k) / parts) for k in (0, 1)]
         move = PROPAGATE(reduced, frame, *ends, 1.0)
         factor = np.exp(float(move.growth[0])) * 2.0 ** int(move.exponent[0])
-        w = float(move.kept[0]) * y[1:] + np.asarray(move.gained[:, 0]) @ force
+        w = float(move.kept[0]) * y[1:] + np.asarray(move.gained[:, 0]) @ modes
         y = factor * np.concatenate([[float(move.end.output[0])], w])
     return np.max(np.abs(y - exact)) / np.max(np.abs(exact))
 

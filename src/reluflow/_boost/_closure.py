@@ -22,8 +22,8 @@ from ._collocation import (
     NODES,
     NUM_NODES,
 )
+from ._interpolation import lagrange
 from ._judgement import effect, error, first_kink, trusted
-from ._path import lagrange
 from ._question import AT_POINTS, Question, Unknowns
 from ._record import StepEvents
 from ._small import small_product, total

@@ -42,22 +42,23 @@ OTHERS = (1.0 + _OTHERS) / 2.0  # the beginning, and one between any two nodes
 POINTS = np.sort(np.concatenate([NODES, OTHERS]))
 
 
-def _lagrange_in_legendre(x: np.ndarray) -> np.ndarray:
-    """Row i: the Legendre coefficients of the i-th Lagrange polynomial of these points."""
-    return np.linalg.inv(legendre.legvander(x, len(x) - 1)).T
+def legendre_at(s, modes: int) -> np.ndarray:
+    """The first Legendre polynomials of [0, 1] at s, shape (modes, *s.shape)."""
+    return np.moveaxis(legendre.legvander(2.0 * np.asarray(s) - 1.0, modes - 1), -1, 0)
 
 
-_NODE_BASIS = _lagrange_in_legendre(_X)
+# From the values of a polynomial at the nodes, or at all points, to its Legendre coefficients.
+TO_MODES = np.linalg.inv(legendre_at(NODES, len(NODES)).T)
+TO_FINE_MODES = np.linalg.inv(legendre_at(POINTS, len(POINTS)).T)
 
 
 def basis_at(s) -> np.ndarray:
     """Values of the Lagrange polynomials of the nodes at s in [0, 1], shape (nodes, *s.shape)."""
-    values = legendre.legvander(2.0 * np.asarray(s) - 1.0, NUM_NODES - 1)
-    return np.moveaxis(values @ _NODE_BASIS.T, -1, 0)
+    return np.tensordot(TO_MODES, legendre_at(s, NUM_NODES), axes=[[0], [0]])
 
 
 def _integration() -> np.ndarray:
-    columns = [legendre.Legendre(row).integ(lbnd=-1.0)(_X) / 2.0 for row in _NODE_BASIS]
+    columns = [legendre.Legendre(row).integ(lbnd=-1.0)(_X) / 2.0 for row in TO_MODES.T]
     return np.stack(columns, axis=1)
 
 
@@ -79,10 +80,7 @@ def _moments() -> np.ndarray:
 
 def _interior() -> np.ndarray:
     """Row i: its integral from 0 to node i, but the last."""
-    columns = [
-        legendre.Legendre(row).integ(lbnd=-1.0)(_X[:-1]) / 2.0
-        for row in _lagrange_in_legendre(2.0 * POINTS - 1.0)
-    ]
+    columns = [legendre.Legendre(row).integ(lbnd=-1.0)(_X[:-1]) / 2.0 for row in TO_FINE_MODES.T]
     return np.stack(columns, axis=1)[:, 0::2]
 
 

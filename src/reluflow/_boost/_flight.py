@@ -14,20 +14,27 @@ from jaxtyping import Array, Bool, Float, Int
 from .. import _modes
 from .._state import SLACK
 from ._classes import moves_by_class
-from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, POINTS, basis_at
+from ._collocation import (
+    EXPONENTS,
+    FORWARD_EXPONENTS,
+    GAUSS,
+    NUM_NODES,
+    POINTS,
+    legendre_at,
+)
 from ._frame import Frame, SampleFrame
 from ._meeting import beyond, reached_by, turning_point
 from ._path import LONGEST_BACK, Move, boosted, size_of, standing, total_growth
-from ._release import leave
-from ._small import total
+from ._release import guards, leave
+from ._small import small_product, total
 from ._walk import Course, Walk
 
 _SMALL = 2.0**-200  # a size that leaves room for its square
 
 _SPANS = np.diff(POINTS)
-_AT_POINTS = basis_at(POINTS)
-# (nodes, intervals, Gauss points)
-_AT_GAUSS = basis_at(POINTS[:-1, None] + _SPANS[:, None] * GAUSS)
+_AT_POINTS = legendre_at(POINTS, NUM_NODES)
+# (modes, intervals, Gauss points)
+_AT_GAUSS = legendre_at(POINTS[:-1, None] + _SPANS[:, None] * GAUSS, NUM_NODES)
 
 
 def _weights(exponents: np.ndarray) -> np.ndarray:
@@ -70,9 +77,9 @@ def _so_far(happens):
     return jnp.arange(len(happens)).reshape(-1, *(1,) * first.ndim) >= first
 
 
-def _of_all(nodal) -> Array:
+def _of_all(modal) -> Array:
     """Coefficients of the D_i that are the same for all neurons."""
-    return jnp.asarray(nodal)[..., None]
+    return jnp.asarray(modal)[..., None]
 
 
 def _moves(course: Course, walk: Walk, frame: Frame) -> Move:
@@ -80,10 +87,10 @@ def _moves(course: Course, walk: Walk, frame: Frame) -> Move:
     at the end of the step."""
     if isinstance(frame, SampleFrame):
         # The intervals of each class stand side by side, as if they were neurons.
-        along = [np.moveaxis(nodal, 0, -1) for nodal in (_MEAN, _SHORT, _LONG)]
+        along = [np.moveaxis(modal, 0, -1) for modal in (_MEAN, _SHORT, _LONG)]
 
         def weights(some: SampleFrame, classes: int):
-            return _boosts(course, some, *(np.repeat(nodal, classes, axis=-1) for nodal in along))
+            return _boosts(course, some, *(np.repeat(modal, classes, axis=-1) for modal in along))
 
         return moves_by_class(frame, walk.pattern, walk.reduced, weights, len(_SPANS))
 
@@ -128,9 +135,14 @@ def _disturbed(
     where = turning_point(free, armed, crossing, height0, side * reached, slope0, slope1, slack)
     met = jnp.any(crossing | jnp.isfinite(where), axis=2)
     vanishes = previous * output < 0.0
-    released = jnp.any(leave(course, walk, walk.guards, noise), axis=2)
+    released = jnp.any(leave(course, walk, _guards_at_points(course, walk), noise), axis=2)
     small = size_of(output, moves.end.balance) < _SMALL
     return met | vanishes | released[1:] | small | walk.pending
+
+
+def _guards_at_points(course: Course, walk: Walk):
+    fine = small_product(legendre_at(POINTS, len(POINTS)).T, course.fine)
+    return guards(walk.pattern, fine)
 
 
 def land(course: Course, walk: Walk, flight: Flight) -> Walk:

@@ -1,9 +1,9 @@
 """In which vectors the motion of a neuron is written: w = kept w(0) + sum_i c_i B_i.
 
-On a pattern, D(s) = sum_i l_i(s) D_i, where D_i = sum_k beta_ik x_k belongs to the residual at node
-i. Two choices of the B_i make the equations of `_path` short: the D_i, as many as nodes, however
-many samples there are; or, where these are fewer, the inputs x_k, whose Gram matrix all neurons
-share and which a change of pattern does not touch.
+On a pattern, D(s) = sum_i P_i(s) D_i, where D_i = sum_k beta_ik x_k belongs to the Legendre
+coefficient i of the residual. Two choices of the B_i make the equations of `_path` short: the D_i,
+seven, however many samples there are; or, where these are fewer, the inputs x_k, whose Gram matrix
+all neurons share and which a change of pattern does not touch.
 """
 
 import abc
@@ -28,8 +28,8 @@ class Frame(eqx.Module):
     """Arguments called b are coefficients of the B_i, of shape (..., vectors, neurons)."""
 
     @abc.abstractmethod
-    def weights(self, nodal: Array) -> Array:
-        """b of sum_i nodal_i D_i; nodal of shape (..., nodes, neurons), or 1 for all of them."""
+    def weights(self, modal: Array) -> Array:
+        """b of sum_i modal_i D_i; modal of shape (..., modes, neurons), or 1 for all of them."""
 
     @abc.abstractmethod
     def products(self, b: Array) -> Array:
@@ -48,7 +48,7 @@ class Frame(eqx.Module):
         """The coefficients of the x_k in sum_i b_i B_i."""
 
     def velocity(self, basis: Array) -> Array:
-        """<x_k, D(s)> from the Lagrange polynomials at s."""
+        """<x_k, D(s)> from the Legendre polynomials at s."""
         return self.spread(self.weights(basis))
 
     def velocity_at(self, basis: Array, sample: Array) -> PerNeuron:
@@ -59,20 +59,20 @@ class Frame(eqx.Module):
         return total(self.weights(basis) * overlap, -2)
 
 
-class NodeFrame(Frame):
+class ModeFrame(Frame):
     """B_i = D_i: <x_k, D_i> and <D_i, D_l>."""
 
-    force: Float[Array, "nodes neurons samples"]
-    inner: Float[Array, "nodes nodes neurons"]
+    force: Float[Array, "modes neurons samples"]
+    inner: Float[Array, "modes modes neurons"]
 
-    def weights(self, nodal):
-        return jnp.broadcast_to(nodal, (*nodal.shape[:-1], self.inner.shape[-1]))
+    def weights(self, modal):
+        return jnp.broadcast_to(modal, (*modal.shape[:-1], self.inner.shape[-1]))
 
     def products(self, b):
         return total(self.inner * b[..., :, None, :], -3)
 
     def spread(self, b):
-        return jnp.einsum("...ij,ijk->...jk", b, self.force)
+        return total(b[..., None] * self.force, -3)
 
     def spread_at(self, b, sample):
         return total(b * self.force[:, jnp.arange(sample.shape[0]), sample], -2)
@@ -81,20 +81,20 @@ class NodeFrame(Frame):
         passed = total(b[:, :, None] * course.residual, 0) / course.samples
         return coefficients(passed, pattern)
 
-    def switched(self, course: "Course", change: PerNeuron, sample) -> "NodeFrame":
+    def switched(self, course: "Course", change: PerNeuron, sample) -> "ModeFrame":
         """After one unit of each neuron has changed its alpha by `change`: updates of rank one."""
         gram = course.gram
-        beta = change * course.nodal(sample) / course.samples
+        beta = change * course.modal(sample) / course.samples
         cross = beta[:, None] * self.force[:, jnp.arange(sample.shape[0]), sample][None]
         square = beta[:, None] * beta[None] * jnp.diag(gram)[sample]
         inner = self.inner + cross + jnp.swapaxes(cross, 0, 1) + square
-        return NodeFrame(self.force + beta[:, :, None] * gram[sample][None], inner)
+        return ModeFrame(self.force + beta[:, :, None] * gram[sample][None], inner)
 
 
 class SampleFrame(Frame):
     """B_k = x_k."""
 
-    beta: Float[Array, "nodes samples neurons"]
+    beta: Float[Array, "modes samples neurons"]
     gram: Float[Array, "samples samples"]
     sliding: UnitFlags
 
@@ -102,8 +102,8 @@ class SampleFrame(Frame):
         """Of some of the neurons."""
         return SampleFrame(self.beta[..., at], self.gram, self.sliding[at])
 
-    def weights(self, nodal):
-        return total(nodal[..., :, None, :] * self.beta, -3)
+    def weights(self, modal):
+        return total(modal[..., :, None, :] * self.beta, -3)
 
     def products(self, b):
         return total(self.gram[:, :, None] * b[..., None, :, :], -2)
@@ -119,7 +119,7 @@ class SampleFrame(Frame):
         return b.T
 
 
-def betas(course: "Course", pattern: Pattern) -> Float[Array, "nodes neurons samples"]:
+def betas(course: "Course", pattern: Pattern) -> Float[Array, "modes neurons samples"]:
     def at(residual):  # one for all neurons or one for each
         return coefficients(residual[0] if course.length.shape[0] == 1 else residual, pattern)
 
@@ -131,13 +131,13 @@ def sample_frame(course: "Course", pattern: Pattern) -> SampleFrame:
     return SampleFrame(beta, course.gram, pattern.mode == _modes.SLIDING)
 
 
-def node_frame(course: "Course", pattern: Pattern) -> NodeFrame:
+def mode_frame(course: "Course", pattern: Pattern) -> ModeFrame:
     """Of some neurons, on this pattern."""
     beta = betas(course, pattern)
     force = beta @ course.gram
     if pattern.slots.shape[1] > 0:  # zero up to rounding: made exact
         force = jnp.where(pattern.mode == _modes.SLIDING, 0.0, force)
-    return NodeFrame(force, jnp.einsum("ijk,ljk->ilj", beta, force))
+    return ModeFrame(force, jnp.einsum("ijk,ljk->ilj", beta, force))
 
 
 def overlaps(course: "Course", pattern: Pattern, preactivation: Units) -> Float[Array, "vectors _"]:

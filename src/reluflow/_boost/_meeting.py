@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Int
 from .. import _modes
 from .._shapes import PerNeuron, UnitFlags, Units
 from ._frame import Frame
-from ._path import Move, lagrange
+from ._path import Move, legendre
 from ._root import guess
 from ._walk import SEARCHING, Course, Search, Walk
 
@@ -90,7 +90,7 @@ def _hidden(course: Course, walk: Walk, frame: Frame, end, move, reached, crossi
     A preactivation moves by a(s) <x_k, D(s)>, so it can only turn where one of them changes its
     sign. Where the tangents at both ends meet beyond zero, the hop is cut where it turns.
     """
-    first, last = lagrange(walk.time), lagrange(end)
+    first, last = legendre(walk.time), legendre(end)
     scale, side = course.length * (end - walk.time), walk.side()
     pull0, pull1 = side * frame.velocity(first), side * frame.velocity(last)
     slope0 = (scale * move.kept * walk.reduced.output)[:, None] * pull0

@@ -8,8 +8,8 @@ from .._network import Network
 from .._shapes import Hidden, Scalar
 from .._solution import RESULTS
 from ._collocation import NODES, POINTS
+from ._interpolation import lagrange, lagrange_of_points
 from ._neurons import Start, arrived
-from ._path import lagrange, lagrange_of_points
 from ._question import Unknowns, placed
 from ._small import small_product
 from ._sweep import sweep

@@ -1,10 +1,10 @@
 """The exact motion of a neuron under a given residual, in seven numbers.
 
-Under the residual r(s) = sum_i r_i l_i(s), s in [0, 1], and on a fixed pattern, a neuron feels
-D(s) = sum_i D_i l_i(s), so that w(s) = w(0) + sum_i c_i(s) D_i: with q_i = <D_i, w> and
-M_il = <D_i, D_l>, its linear ODE
+Under the residual r(s) = sum_i r_i P_i(s), s in [0, 1], P_i the Legendre polynomials, and on a
+fixed pattern, a neuron feels D(s) = sum_i D_i P_i(s), so that w(s) = w(0) + sum_i c_i(s) D_i: with
+q_i = <D_i, w> and M_il = <D_i, D_l>, its linear ODE
 
-    a' = sum_i l_i(s) q_i,      c_i' = a l_i(s),      q_i' = sum_l M_il c_l'
+    a' = sum_i P_i(s) q_i,      c_i' = a P_i(s),      q_i' = sum_l M_il c_l'
 
 knows nothing of the dimension or of the number of samples. (Where samples are few, the x_k take
 the place of the D_i: see `_frame`.) For a constant combination D = sum_i b_i D_i its flow is a
@@ -19,6 +19,7 @@ Each conserves a^2 - |w|^2 exactly. All is over e^{rho}, which goes to the logar
 
 import functools
 import math
+import operator
 
 import equinox as eqx
 import jax
@@ -27,7 +28,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._shapes import PerNeuron
-from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, NODES, POINTS
+from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, NUM_NODES
 from ._frame import Frame
 from ._small import small_product, total
 
@@ -54,25 +55,22 @@ class Move(eqx.Module):
     exponent: Int[Array, " neurons"]
 
 
-def lagrange(s: jax.Array) -> jax.Array:
-    """The Lagrange polynomials of the nodes at s, shape (nodes, *s.shape)."""
-    return _through(NODES, s)
+def legendre(s: jax.Array, modes: int = NUM_NODES) -> jax.Array:
+    """The first Legendre polynomials of [0, 1] at s, shape (modes, *s.shape)."""
+    return jnp.stack(_recurrence(2.0 * s - 1.0, modes))
 
 
-def lagrange_of_points(s: jax.Array) -> jax.Array:
-    """The Lagrange polynomials of all points at s, shape (points, *s.shape)."""
-    return _through(POINTS, s)
+def series(s: jax.Array, coefficients: jax.Array) -> jax.Array:
+    """sum_m P_m(s) coefficients[m], of shape coefficients.shape[1:], to which s is broadcast."""
+    terms = zip(_recurrence(2.0 * s - 1.0, coefficients.shape[0]), coefficients, strict=True)
+    return functools.reduce(operator.add, (value * c for value, c in terms))
 
 
-def _through(points: np.ndarray, s: jax.Array) -> jax.Array:
-    """prod_{j != i} (s - s_j) / (s_i - s_j): one kernel, where a recurrence would be a dozen."""
-    apart = points[:, None] - points + np.eye(len(points))
-    column = (-1, *(1,) * jnp.ndim(s))
-    index = np.arange(len(points)).reshape(column)
-    values = jnp.asarray(1.0 / np.prod(apart, axis=1)).reshape(column)
-    for j, point in enumerate(points):
-        values = values * jnp.where(index == j, 1.0, s - point)
-    return values
+def _recurrence(x: jax.Array, modes: int) -> list[jax.Array]:
+    values = [jnp.ones_like(x), x]
+    for m in range(2, modes):
+        values.append(((2 * m - 1) / m) * x * values[-1] - ((m - 1) / m) * values[-2])
+    return values[:modes]
 
 
 def standing(start: Reduced) -> Move:
@@ -85,7 +83,7 @@ def standing(start: Reduced) -> Move:
 def propagate(start: Reduced, frame: Frame, begin, end, length) -> Move:
     """From s = begin to s = end (each per neuron) of a step of this length."""
     span = end - begin
-    basis = lagrange(begin + span * jnp.asarray(GAUSS)[:, None])
+    basis = legendre(begin + span * jnp.asarray(GAUSS)[:, None])
     weights = (length * span) * frame.weights(_exponents(basis, frame, length * span))
     return rescaled(boosted(standing(start), frame, weights, start.balance))
 
@@ -147,7 +145,7 @@ def _turn(square) -> _Turn:
     return _Turn(rho, (1.0 + decay**2) / 2.0, half * (1.0 + decay) / 2.0, half**2 / 2.0, decay)
 
 
-def _exponents(basis, frame: Frame, time) -> Float[Array, "exponents nodes neurons"]:
+def _exponents(basis, frame: Frame, time) -> Float[Array, "exponents modes neurons"]:
     """The combinations of D_i in the five boosts, over the time that they take.
 
     One of the five goes backwards, and along a boost of rapidity rho that multiplies what

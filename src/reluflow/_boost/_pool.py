@@ -95,8 +95,10 @@ def _worked_off(gram, norms, lanes: Lane, places: int):
         (chosen,) = jnp.nonzero(meets, size=few, fill_value=count * neurons)
         present, at = chosen < count * neurons, jnp.minimum(chosen, count * neurons - 1)
         lane = at // neurons
+        of_these = course.rows(at)
+        these = _idle(walk.rows(at), ~present).on_hops(of_these)
         done, record, mode, there = _through_step(
-            course.rows(at), _idle(walk.rows(at), ~present), record, lane, lanes.noise[lane],
+            of_these, these, record, lane, lanes.noise[lane],
             jax.tree.map(lambda leaf: leaf[:, at], here),
         )  # fmt: skip
         there = eqx.tree_at(lambda h: h.weight, there, jnp.where(present, there.weight, 0.0))
@@ -108,7 +110,7 @@ def _worked_off(gram, norms, lanes: Lane, places: int):
 
         theirs = run_if(wanted, with_kernels, theirs)
         meets = meets.at[chosen].set(False, mode="drop")
-        return meets, walk.with_rows(chosen, done), record, added, theirs
+        return meets, walk.with_rows(chosen, done.off_hops()), record, added, theirs
 
     def running(carry):
         meets, _, record, *_ = carry

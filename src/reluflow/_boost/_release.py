@@ -7,8 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._field import Pattern
 from .._shapes import PerNeuron
-from ._path import lagrange, lagrange_of_points
-from ._small import total
+from ._path import legendre, series
 
 _ROOT_FOUND = 1e-13  # in units of the step; a step of Newton's method makes it exact
 
@@ -20,15 +19,20 @@ class Release(eqx.Module):
     high: Bool[Array, " neurons"]
 
 
-def guards(course, pattern: Pattern) -> Float[Array, "points neurons guards"]:
-    """alpha r and (1 - alpha) r of all slots at the points of the step: while a unit slides, both
-    are of the sign of -a. They change only when the pattern does."""
-    response, slots, samples = pattern.response, pattern.slots, course.samples
-    fine = jnp.broadcast_to(course.fine, (course.fine.shape[0], slots.shape[0], samples))
-    if course.fine.shape[1] == 1:
-        held = -jnp.einsum("jsk,pk->pjs", response, course.fine[:, 0])
+def guards(
+    pattern: Pattern, fine: Float[Array, "parts one samples"]
+) -> Float[Array, "parts neurons guards"]:
+    """alpha r and (1 - alpha) r of all slots: while a unit slides, both are of the sign of -a.
+
+    They change only when the pattern does. fine: r at some points, or its Legendre coefficients,
+    of which the guards then are polynomials too.
+    """
+    response, slots = pattern.response, pattern.slots
+    if fine.shape[1] == 1:
+        held = -jnp.einsum("jsk,pk->pjs", response, fine[:, 0])
     else:
         held = -jnp.einsum("jsk,pjk->pjs", response, fine)
+    fine = jnp.broadcast_to(fine, (fine.shape[0], slots.shape[0], fine.shape[2]))
     rows = jnp.arange(slots.shape[0])[:, None]
     whole = fine.at[:, rows, slots].get(mode="fill", fill_value=0.0)
     return jnp.concatenate([held, whole - held], axis=2)
@@ -49,7 +53,7 @@ def release(course, walk, noise: PerNeuron) -> Release:
         return Release(walk.target, nothing, jnp.zeros((neurons,), jnp.int32), nothing)
 
     def at(s):
-        return total(lagrange_of_points(s)[:, :, None] * walk.guards, 0)
+        return series(s[:, None], walk.guards)
 
     toward = -_sign(course, walk)
     last = at(walk.target)
@@ -58,8 +62,8 @@ def release(course, walk, noise: PerNeuron) -> Release:
     height, depth = jnp.maximum(toward[:, None] * at(walk.time), 0.0), toward[:, None] * last
     fraction = height / jnp.where(fired, height - depth, 1.0)
     index = jnp.argmin(jnp.where(fired, fraction, jnp.inf), axis=1)
-    points = toward * walk.guards[:, jnp.arange(neurons), index]
-    time = _polynomial_root(points, walk.time, walk.target, fires)
+    guard = toward * walk.guards[:, jnp.arange(neurons), index]
+    time = _root(guard, walk.time, walk.target, fires)
     time = jnp.where(fires, time, walk.target)
     return Release(time, fires, index % width, index >= width)
 
@@ -67,18 +71,18 @@ def release(course, walk, noise: PerNeuron) -> Release:
 def _sign(course, walk) -> PerNeuron:
     """Of the output; where that is zero, of where it goes."""
     output = walk.reduced.output
-    slope = walk.frame(course).along(lagrange(walk.time), walk.reduced.overlap)
+    slope = walk.frame(course).along(legendre(walk.time), walk.reduced.overlap)
     return jnp.sign(jnp.where(output == 0.0, slope, output))
 
 
-def _polynomial_root(points, low, high, wanted) -> PerNeuron:
-    """Where the polynomial through these values falls through zero in [low, high].
+def _root(coefficients, low, high, wanted) -> PerNeuron:
+    """Where a Legendre series falls through zero in [low, high].
 
     By regula falsi, in which the value at an end that stays is halved (Illinois).
     """
 
     def at(s):
-        return total(lagrange_of_points(s) * points, 0)
+        return series(s, coefficients)
 
     def step(carry):
         low, high, above, below, last, before, count, _ = carry
@@ -104,8 +108,8 @@ def _polynomial_root(points, low, high, wanted) -> PerNeuron:
     low, high, *_ = jax.lax.while_loop(running, step, (*begin, jnp.any(wanted)))
     # For the derivative, a Newton step: of a root, it has the right one.
     root = jax.lax.stop_gradient(jnp.where(at(low) < -at(high), low, high))
-    basis, slope = jax.jvp(lagrange_of_points, (root,), (jnp.ones_like(root),))
-    slope = jax.lax.stop_gradient(total(slope * points, 0))
-    step_back = total(basis * points, 0) / jnp.where(slope < 0.0, slope, -jnp.inf)
+    value, slope = jax.jvp(at, (root,), (jnp.ones_like(root),))
+    slope = jax.lax.stop_gradient(slope)
+    step_back = value / jnp.where(slope < 0.0, slope, -jnp.inf)
     polished = root - step_back
     return jnp.where(jnp.abs(step_back) < 1e-9, polished, root)

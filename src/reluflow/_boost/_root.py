@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from .._shapes import PerNeuron
 from ._frame import Frame
-from ._path import Move, lagrange
+from ._path import Move, legendre
 from ._small import total
 from ._walk import LANDING, Course, Search, Walk
 
@@ -21,7 +21,7 @@ def searched(course: Course, walk: Walk, frame: Frame, tried, searches) -> Searc
     rows = jnp.arange(s.shape[0])
     unit = tried.preactivation[rows, search.sample]
     output = tried.move.end.output
-    basis = lagrange(s)
+    basis = legendre(s)
     unit_slope = output * frame.velocity_at(basis, search.sample)
     slope = jnp.where(search.vanishing, frame.along(basis, tried.move.end.overlap), unit_slope)
     value = jnp.where(search.vanishing, output, unit)
@@ -60,7 +60,7 @@ def guess(walk: Walk, frame: Frame, end, move: Move, fraction) -> PerNeuron:
     rho = move.growth
     span = end - walk.time
     # The mean of D acts by <D, w>, from the q at the middle; per unit of rapidity.
-    basis = lagrange((walk.time + end) / 2.0)
+    basis = legendre((walk.time + end) / 2.0)
     b = frame.weights(basis)
     along = total(b * walk.reduced.overlap, 0)
     square = total(b * frame.products(b), 0)

@@ -10,8 +10,9 @@ from .._field import Problem, coefficients, square_loss
 from .._shapes import PerNeuron, PerSample, Scalar, Units
 from ._closure import Attempt
 from ._collocation import NUM_NODES
+from ._interpolation import lagrange_of_points
 from ._neurons import Start
-from ._path import lagrange_of_points, size_of
+from ._path import size_of
 from ._small import total
 
 _SHRINKS = 4.0

@@ -15,8 +15,8 @@ from .._field import Pattern
 from .._shapes import PerNeuron, UnitFlags
 from .._switching import Boundary, settle
 from .._turning import places
-from ._frame import node_frame, overlaps
-from ._path import lagrange
+from ._frame import mode_frame, overlaps
+from ._path import legendre
 from ._record import Record, kink_of
 from ._release import Release, guards
 from ._walk import Course, Walk
@@ -42,7 +42,7 @@ class Turning(eqx.Module):
 def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles) -> Turning:
     """leaves: those that settle since a unit ceases to slide."""
     rows = jnp.arange(walk.time.shape[0])
-    basis = lagrange(tried.end)
+    basis = legendre(tried.end)
     frame, end = walk.frame(course), tried.move.end
     vanishes = walk.search.vanishing & ~leaves & ~walk.pending
     meets = ~vanishes & ~leaves & ~walk.pending
@@ -131,22 +131,22 @@ def _turn_simple(course: Course, walk: Walk, record: Record, lane, turning: Turn
     here = turning.simple[:, None] & (jnp.arange(course.samples) == k[:, None])
     change = jnp.where(turning.mode == _modes.ACTIVE, 1.0, 0.0)
     change = change - jnp.where(old == _modes.ACTIVE, 1.0, 0.0)
-    nodes, overlap = walk.nodes, walk.reduced.overlap
-    if nodes is None:
+    modes, overlap = walk.modes, walk.reduced.overlap
+    if modes is None:
         overlap = jnp.where(here.T, 0.0, overlap)
     else:
-        nodes = nodes.switched(course, jnp.where(turning.simple, change, 0.0), k)
+        modes = modes.switched(course, jnp.where(turning.simple, change, 0.0), k)
         rests = here & (turning.mode == _modes.RESTING)[:, None]
-        nodes = eqx.tree_at(lambda n: n.force, nodes, jnp.where(rests, 0.0, nodes.force))
+        modes = eqx.tree_at(lambda m: m.force, modes, jnp.where(rests, 0.0, modes.force))
     mode = jnp.where(here, turning.mode[:, None].astype(walk.pattern.mode.dtype), walk.pattern.mode)
     kink = kink_of(course, walk, rows, k, turning.residual[rows, k])
     events = record.events.add(
         lane, turning.simple, walk.time, walk.index, k, old, turning.mode, kink
     )
     walk = eqx.tree_at(
-        lambda w: (w.pattern.mode, w.preactivation, w.armed, w.nodes, w.reduced.overlap),
+        lambda w: (w.pattern.mode, w.preactivation, w.armed, w.modes, w.reduced.overlap),
         walk,
-        (mode, jnp.where(here, 0.0, walk.preactivation), walk.armed & ~here, nodes, overlap),
+        (mode, jnp.where(here, 0.0, walk.preactivation), walk.armed & ~here, modes, overlap),
         is_leaf=lambda leaf: leaf is None,
     )
     return walk, eqx.tree_at(lambda r: r.events, record, events)
@@ -192,12 +192,12 @@ def _turn_full(
     course = course.rows(at)
     new = (
         pattern, zeroed, few.armed.at[units].set(False, mode="drop"), jnp.zeros_like(few.pending),
-        overlaps(course, pattern, zeroed), guards(course, pattern),
-        None if walk.nodes is None else node_frame(course, pattern),
+        overlaps(course, pattern, zeroed), guards(pattern, course.fine),
+        None if walk.modes is None else mode_frame(course, pattern),
     )  # fmt: skip
     few = eqx.tree_at(
         lambda w: (
-            w.pattern, w.preactivation, w.armed, w.pending, w.reduced.overlap, w.guards, w.nodes
+            w.pattern, w.preactivation, w.armed, w.pending, w.reduced.overlap, w.guards, w.modes
         ),
         few, new, is_leaf=lambda leaf: leaf is None,
     )  # fmt: skip

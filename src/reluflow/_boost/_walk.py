@@ -14,11 +14,11 @@ from .. import _modes
 from .._field import Pattern, Problem
 from .._shapes import Gram, PerNeuron, PerSample, UnitFlags, Units
 from .._state import SLACK
-from ._collocation import NUM_NODES
-from ._frame import Frame, NodeFrame, node_frame, overlaps, sample_frame
-from ._path import Reduced, lagrange_of_points, size_of, total_growth
+from ._collocation import NUM_NODES, TO_FINE_MODES, TO_MODES
+from ._frame import Frame, ModeFrame, mode_frame, overlaps, sample_frame
+from ._path import Reduced, series, size_of, total_growth
 from ._release import guards
-from ._small import total
+from ._small import small_product, total
 
 # What a neuron's next hop is for: to get to its next point; to look for an event before that; to
 # go as far as the event found.
@@ -26,27 +26,28 @@ SEEKING, SEARCHING, LANDING = 0, 1, 2
 
 
 class Course(eqx.Module):
-    """What neurons move under: the residual at the nodes of a step of this length.
+    """What neurons move under: the residual in a step of this length, by its Legendre coefficients.
 
     The axes called one have length 1, where all neurons are in the same step, or one place for
     each of them.
 
-    `fine` is the residual at all points that the neurons left in the sweep before. It is of higher
-    order than the polynomial through the nodes, whose integral is exact rather than its values,
-    and tells when a unit ceases to slide.
+    `fine` goes through all points, where it is what the neurons left in the sweep before. It is of
+    higher order than the polynomial through the nodes, whose integral is exact rather than its
+    values, and tells when a unit ceases to slide.
     """
 
     gram: Gram
     norms: PerSample  # |x_k|
     log_scale: PerNeuron  # at the beginning of the step
-    residual: Float[Array, "nodes one samples"]
-    fine: Float[Array, "points one samples"]
+    residual: Float[Array, "modes one samples"]
+    fine: Float[Array, "fine_modes one samples"]
     length: Float[Array, " one"]
 
     @classmethod
     def of_step(cls, problem: Problem, log_scale: PerNeuron, nodes, fine, length) -> "Course":
-        """Of all neurons in one step; nodes and fine of shape (points, samples)."""
-        one = (nodes[:, None], fine[:, None], jnp.reshape(length, 1))
+        """Of all neurons in one step, from the residual at the nodes and at all points."""
+        modes, fine_modes = small_product(TO_MODES, nodes), small_product(TO_FINE_MODES, fine)
+        one = (modes[:, None], fine_modes[:, None], jnp.reshape(length, 1))
         return cls(problem.gram, problem.length, log_scale, *one)
 
     @property
@@ -62,14 +63,14 @@ class Course(eqx.Module):
 
     def residual_at(self, s: PerNeuron) -> Units:
         """r at a time of each neuron."""
-        return total(lagrange_of_points(s)[:, :, None] * self.fine, 0)
+        return series(s[:, None], self.fine)
 
     def residual_of(self, basis, sample: Int[Array, " neurons"]) -> PerNeuron:
         """The polynomial through the nodes at one sample of each neuron."""
-        return total(basis * self.nodal(sample), 0)
+        return total(basis * self.modal(sample), 0)
 
-    def nodal(self, sample: Int[Array, " neurons"]) -> Float[Array, "nodes neurons"]:
-        """The residual at the nodes, of one sample of each neuron."""
+    def modal(self, sample: Int[Array, " neurons"]) -> Float[Array, "modes neurons"]:
+        """The residual of one sample of each neuron."""
         if self.length.shape[0] == 1:
             return self.residual[:, 0, sample]
         return self.residual[:, jnp.arange(sample.shape[0]), sample]
@@ -110,8 +111,8 @@ class Walk(eqx.Module):
     pattern: Pattern
     armed: UnitFlags
     pending: Bool[Array, " neurons"]
-    guards: Float[Array, "points neurons guards"]  # that its units still slide
-    nodes: NodeFrame | None  # what the residual is to it there, unless that is cheap to have
+    modes: ModeFrame | None  # what the residual is to it there, unless that is cheap to have
+    guards: Float[Array, "fine_modes neurons guards"] | None  # that units still slide, on its hops
 
     @classmethod
     def depart(cls, course: Course, start) -> "Walk":
@@ -135,8 +136,8 @@ class Walk(eqx.Module):
             pattern=pattern,
             armed=start.armed,
             pending=start.pending,
-            guards=guards(course, pattern),
-            nodes=None if course.samples <= NUM_NODES else node_frame(course, pattern),
+            modes=None if course.samples <= NUM_NODES else mode_frame(course, pattern),
+            guards=None,
         )
 
     def rows(self, at) -> "Walk":
@@ -155,13 +156,25 @@ class Walk(eqx.Module):
     def over_neurons(self, function, *others: "Walk") -> "Walk":
         """function(leaf, axis of the neurons, *leaves of the others)."""
         axes = jax.tree.map(lambda _: 0, self)
-        axes = eqx.tree_at(lambda w: (w.reduced.overlap, w.guards), axes, (1, 1))
-        if self.nodes is not None:
-            axes = eqx.tree_at(lambda w: (w.nodes.force, w.nodes.inner), axes, (1, 2))
+        axes = eqx.tree_at(lambda w: w.reduced.overlap, axes, 1)
+        if self.modes is not None:
+            axes = eqx.tree_at(lambda w: (w.modes.force, w.modes.inner), axes, (1, 2))
+        if self.guards is not None:
+            axes = eqx.tree_at(lambda w: w.guards, axes, 1)
         return jax.tree.map(function, self, axes, *others)
 
+    def on_hops(self, course: Course) -> "Walk":
+        """With what is of use there only."""
+        return self._with_guards(guards(self.pattern, course.fine))
+
+    def off_hops(self) -> "Walk":
+        return self._with_guards(None)
+
+    def _with_guards(self, guards) -> "Walk":
+        return eqx.tree_at(lambda w: w.guards, self, guards, is_leaf=lambda leaf: leaf is None)
+
     def frame(self, course: Course) -> Frame:
-        return sample_frame(course, self.pattern) if self.nodes is None else self.nodes
+        return sample_frame(course, self.pattern) if self.modes is None else self.modes
 
     def slack(self, norms: PerSample) -> Units:
         """How far from its boundary a unit has to be before its sign is more than rounding."""
