@@ -22,6 +22,7 @@ from reluflow._boost._collocation import (
 from reluflow._boost._frame import ModeFrame
 from reluflow._boost._neurons import arrived
 from reluflow._boost._path import Reduced, propagate
+from reluflow._boost._record import Worth
 from reluflow._boost._sweep import sweep
 from reluflow._boost._walk import Course
 from reluflow._field import Problem
@@ -110,7 +111,9 @@ def test_kernels_of_a_sweep():
     guess = jnp.broadcast_to(state.residual, (len(NODES), data.samples))
     fine = jnp.broadcast_to(state.residual, (len(POINTS), data.samples))
     course = Course.of_step(problem, state.start.log_scale, guess, fine, jnp.array(4.0))
-    swept = eqx.filter_jit(sweep)(problem, course, state.start, state.noise, 1000, jnp.array(True))
+    swept = eqx.filter_jit(sweep)(
+        problem, course, state.start, state.noise, 1000, jnp.array(True), Worth.always()
+    )
     events = swept.record.events
     switched = np.unique(events.neuron[: int(events.count)])
     assert 5 < len(switched) < 35

@@ -23,9 +23,9 @@ from ._collocation import (
     NUM_NODES,
 )
 from ._interpolation import lagrange
-from ._judgement import effect, error, first_kink, trusted
+from ._judgement import NEAR, effect, error, first_kink, trusted, worth
 from ._question import AT_POINTS, Question, Unknowns
-from ._record import StepEvents
+from ._record import StepEvents, Worth
 from ._small import small_product, total
 from ._sweep import Swept, sweep
 
@@ -123,7 +123,8 @@ def _attempt(
 def _first(question: Question, places: int) -> _Iterate:
     samples = question.problem.labels.shape[0]
     unknowns, size = question.guess, NUM_NODES * samples
-    shapes = eqx.filter_eval_shape(_sweep, question, unknowns, jnp.array(True), places)
+    given = (question, unknowns, jnp.array(True), Worth.always(), places)
+    shapes = eqx.filter_eval_shape(_sweep, *given)
     blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     factors = Factors(
         jnp.zeros((size, size)), jnp.zeros((size,), jnp.int32), jnp.zeros((samples, samples))
@@ -135,12 +136,17 @@ def _first(question: Question, places: int) -> _Iterate:
 
 
 def _sweep(
-    question: Question, unknowns: Unknowns, wants_kernels, places: int, pooled: bool = True
+    question: Question,
+    unknowns: Unknowns,
+    wants_kernels,
+    of_use: Worth,
+    places: int,
+    pooled: bool = True,
 ) -> Swept:
     start, problem = question.start, question.problem
     course = unknowns.course(problem, start.log_scale)
     noise = question.noise + unknowns.noise()
-    return sweep(problem, course, start, noise, places, wants_kernels, pooled)
+    return sweep(problem, course, start, noise, places, wants_kernels, of_use, pooled)
 
 
 def _iterate(
@@ -148,7 +154,10 @@ def _iterate(
 ) -> _Iterate:
     """One sweep, and what follows from it for the next."""
     used, bound = carry.unknowns, question.bound
-    swept = _sweep(question, used, (carry.since == 0) & ~question.known, places)
+    of_use = worth(question, used.length, carry.since, differentiated)
+    of_use = jax.tree.map(lambda a, b: jnp.where(ends_at_kinks, a, b), of_use, Worth.always())
+    wants_kernels = (carry.since == 0) & ~question.known
+    swept = _sweep(question, used, wants_kernels, of_use, places)
     kink = first_kink(question, swept.record.events, used.length, differentiated)
     cut = (kink < 1.0) & ends_at_kinks
     fresh = (carry.since == 0) & ~cut & ~question.known
@@ -158,7 +167,7 @@ def _iterate(
     size = jnp.where(swept.result == RESULTS.successful, size, jnp.inf)
     corrected = _corrected(swept, used, change)
     # Only a first kink near the end leaves the correction worth keeping.
-    near = (carry.since > 0) & (kink > 0.5)
+    near = (carry.since > 0) & (kink > NEAR)
     shorter = jnp.where(near, corrected.nodes, used.nodes)
     shorter = small_product(lagrange(kink * jnp.asarray(NODES)).T, shorter)
     shorter = Unknowns.of_nodes(shorter, question.residual, kink * used.length)
@@ -211,7 +220,8 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, differentia
     fixed = solved.unknowns
 
     def once(question: Question, unknowns: Unknowns) -> tuple[Unknowns, Swept]:
-        swept = _sweep(question, unknowns, jnp.array(False), places, pooled=False)
+        given = (jnp.array(False), Worth.always(), places)
+        swept = _sweep(question, unknowns, *given, pooled=False)
         new = _corrected(swept, unknowns, _correction(solved.factors, swept, unknowns))
         fine = new.fine.at[0].set(question.residual)
         return Unknowns(new.nodes, fine, unknowns.length), swept

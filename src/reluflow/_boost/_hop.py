@@ -16,7 +16,7 @@ from .._shapes import PerNeuron
 from ._collocation import POINTS
 from ._meeting import Tried, meet, passes_another
 from ._path import propagate
-from ._record import Record
+from ._record import Record, Worth
 from ._release import Release, release
 from ._root import searched
 from ._turning import Turning, decide, turn
@@ -24,13 +24,18 @@ from ._walk import LANDING, SEARCHING, SEEKING, Course, Walk
 
 
 def hop(
-    course: Course, walk: Walk, record: Record, lane: Int[Array, " neurons"], noise: PerNeuron
+    course: Course,
+    walk: Walk,
+    record: Record,
+    lane: Int[Array, " neurons"],
+    noise: PerNeuron,
+    of_use: Worth,
 ) -> tuple[Walk, Record, Bool[Array, " neurons"]]:
     """Also whether a neuron has just got to its next point.
 
     lane: to which flow of the record a neuron belongs.
     """
-    going = (walk.goal < len(POINTS)) & ~record.failed()[lane]
+    going = record.going(walk, lane)
     stage = walk.search.stage
     seeks, lands = going & (stage == SEEKING), going & (stage == LANDING)
     frame, released = walk.frame(course), release(course, walk, noise)
@@ -61,7 +66,7 @@ def hop(
     walk = eqx.tree_at(
         lambda w: (w.goal, w.target, w.search, w.hops), walk, (goal, target, search, hops)
     )
-    walk, record = turn(course, walk, record, lane, turning)
+    walk, record = turn(course, walk, record, lane, of_use, turning)
     return walk, record, arrives
 
 

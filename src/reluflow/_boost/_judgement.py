@@ -7,13 +7,15 @@ from .._modes import SLIDING
 from .._shapes import Scalar
 from ._collocation import BASIS_ELSEWHERE, INTEGRATION, INTERIOR, MOMENTS, POINTS
 from ._question import AT_POINTS, Question, Unknowns
-from ._record import StepEvents
+from ._record import StepEvents, Worth
 from ._small import small_product
 from ._sweep import Swept
 
 # Which kinks end a step that is differentiated: down to this much of the tolerance, but a kink
 # must stay behind the end of its step by more than rounding.
 _STRICTER, _STRICTEST = 1e-4, 1e-12
+_NOTICED = 0.3  # of the tolerance
+NEAR = 0.5  # a kink behind that is near the end of the step
 
 
 def first_kink(question: Question, events: StepEvents, length, differentiated: bool) -> Scalar:
@@ -24,18 +26,33 @@ def first_kink(question: Question, events: StepEvents, length, differentiated: b
     it than of r. Where it is asked for, weaker kinks end a step, and the ends of slides do.
     """
     s, tolerance = events.time, question.tolerance
-    scale = 0.03 * question.bound * events.kink * length**2
+    scale = _kink_scale(question, length) * events.kink
     if differentiated:
         own = 1.0 / (question.bound * jnp.linalg.norm(question.problem.labels))
         scale = scale * jnp.maximum(own / length, 1.0)
         tolerance = jnp.maximum(_STRICTER * tolerance, jnp.minimum(tolerance, _STRICTEST))
     else:
         scale = jnp.where(events.before == SLIDING, 0.0, scale)
-    strong = events.present() & (scale * jnp.minimum(s, 1.0 - s) > 0.3 * tolerance)
+    strong = events.present() & (scale * jnp.minimum(s, 1.0 - s) > _NOTICED * tolerance)
     # The step may end a little later, so that the kink stays behind: x (x - s) scale is missed.
     allowed = 0.1 * tolerance / jnp.where(strong, scale, 1.0)
     end = (s + jnp.sqrt(s**2 + 4.0 * allowed)) / 2.0
     return jnp.min(jnp.where(strong, end, 1.0))
+
+
+def _kink_scale(question: Question, length) -> Scalar:
+    return 0.03 * question.bound * length**2
+
+
+def worth(question: Question, length, since, differentiated: bool) -> Worth:
+    """From which kink on the rest of a sweep is of no use: its step will end there.
+
+    Where a kink is near the end and the matrix is at hand, the rest still serves for a correction.
+    """
+    if differentiated:
+        return Worth.always()
+    strength = _NOTICED * question.tolerance / _kink_scale(question, length)
+    return Worth(strength, jnp.where(since > 0, NEAR, 1.0))
 
 
 def effect(change, length, bound) -> Scalar:

@@ -11,6 +11,7 @@ from ._collocation import NODES, POINTS
 from ._interpolation import lagrange, lagrange_of_points
 from ._neurons import Start, arrived
 from ._question import Unknowns, placed
+from ._record import Worth
 from ._small import small_product
 from ._sweep import sweep
 
@@ -48,7 +49,8 @@ def network_inside(problem: Problem, passed: Passed, time: Scalar) -> Network:
     under = passed.until(time)
     course = under.course(problem, passed.start.log_scale)
     noise = passed.noise + passed.unknowns.noise()
-    swept = sweep(problem, course, passed.start, noise, placed(passed.start), jnp.array(False))
+    given = (noise, placed(passed.start), jnp.array(False), Worth.always())
+    swept = sweep(problem, course, passed.start, *given)
     start, hidden = arrived(problem, passed.start, passed.hidden, swept.end)
     net, result = Network(start.log_scale, start.output, hidden), swept.result
     # The step itself was fine: should they not get there this time, nobody else would tell.

@@ -16,7 +16,7 @@ from ._collocation import NUM_NODES, POINTS
 from ._contribution import Here, kernels_of_lanes, predictions_of_lanes
 from ._hop import hop
 from ._path import weight_of
-from ._record import Record
+from ._record import Record, Worth
 from ._walk import Course, Walk
 
 _AT_ONCE, _LANES_AT_ONCE = 16, 4
@@ -34,6 +34,7 @@ class Lane(eqx.Module):
     here: Here
     meets: Bool[Array, " neurons"]
     noise: Scalar
+    of_use: Worth
     wants_kernels: Bool[Array, ""]
 
 
@@ -88,7 +89,6 @@ def _worked_off(gram, norms, lanes: Lane, places: int):
     here = jax.tree.map(lambda leaf: _merged(leaf, 1), lanes.here)
     added = jnp.zeros((count, len(POINTS) - 1, gram.shape[0]))
     theirs = jnp.zeros((count, NUM_NODES, *gram.shape))
-    wanted = jnp.any(lanes.wants_kernels)
 
     def some(carry):
         meets, walk, record, added, theirs = carry
@@ -98,7 +98,7 @@ def _worked_off(gram, norms, lanes: Lane, places: int):
         of_these = course.rows(at)
         these = _idle(walk.rows(at), ~present).on_hops(of_these)
         done, record, mode, there = _through_step(
-            of_these, these, record, lane, lanes.noise[lane],
+            of_these, these, record, lane, lanes.noise[lane], lanes.of_use,
             jax.tree.map(lambda leaf: leaf[:, at], here),
         )  # fmt: skip
         there = eqx.tree_at(lambda h: h.weight, there, jnp.where(present, there.weight, 0.0))
@@ -108,7 +108,8 @@ def _worked_off(gram, norms, lanes: Lane, places: int):
             at_nodes = jax.tree.map(lambda leaf: leaf[::2], there)
             return theirs + kernels_of_lanes(gram, done.pattern, mode[::2], at_nodes, lane, count)
 
-        theirs = run_if(wanted, with_kernels, theirs)
+        useful = jnp.any(lanes.wants_kernels & jnp.isinf(record.useless_from))
+        theirs = run_if(useful, with_kernels, theirs)
         meets = meets.at[chosen].set(False, mode="drop")
         return meets, walk.with_rows(chosen, done.off_hops()), record, added, theirs
 
@@ -158,7 +159,9 @@ def _idle(walk: Walk, which) -> Walk:
     return eqx.tree_at(lambda w: (w.goal, w.pending), walk, (done, walk.pending & ~which))
 
 
-def _through_step(course: Course, walk: Walk, record: Record, lane, noise, here: Here):
+def _through_step(
+    course: Course, walk: Walk, record: Record, lane, noise, of_use: Worth, here: Here
+):
     """These neurons hop to the end; and their modes, and where they were, at all points."""
     neurons, samples = walk.preactivation.shape
     limit = 16 * samples + 4 * neurons + 64  # far more than a neuron has boundaries
@@ -167,11 +170,11 @@ def _through_step(course: Course, walk: Walk, record: Record, lane, noise, here:
 
     def running(carry):
         walk, record, *_ = carry
-        return jnp.any((walk.goal < len(POINTS)) & ~record.failed()[lane])
+        return jnp.any(record.going(walk, lane))
 
     def once(carry):
         walk, record, mode, here = carry
-        walk, record, arrives = hop(course, walk, record, lane, noise)
+        walk, record, arrives = hop(course, walk, record, lane, noise, of_use)
         at = jnp.where(arrives, walk.goal - 2, len(POINTS))  # the first point is not among them
         weight = weight_of(course.log_scale + walk.total_growth())
 

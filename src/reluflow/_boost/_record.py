@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .. import _modes
+from ._collocation import POINTS
 from ._path import weight_of
 from ._walk import Course, Walk
 
@@ -59,11 +61,23 @@ def _rank(lane, changed, lanes: int):
     return jnp.sum(jnp.tril(same, -1), axis=1, dtype=jnp.int32)
 
 
+class Worth(eqx.Module):
+    """Which kinks make it useless to go on: the first of this strength, and before this time."""
+
+    strength: Float[Array, "*lanes"]
+    before: Float[Array, "*lanes"]
+
+    @classmethod
+    def always(cls) -> "Worth":
+        return cls(jnp.array(jnp.inf), jnp.array(0.0))
+
+
 class Record(eqx.Module):
-    """events; ambiguous: units that could as well have left to the other side of a boundary; and
-    why a flow cannot go on."""
+    """events; useless_from: nobody need go further, the step will end before; ambiguous: units that
+    could as well have left to the other side of a boundary; and why a flow cannot go on."""
 
     events: StepEvents
+    useless_from: Float[Array, "*lanes"]
     ambiguous: Int[Array, "*lanes"]
     chatters: Bool[Array, "*lanes"]
     overflows: Bool[Array, "*lanes"]  # the room for sliding units
@@ -73,10 +87,29 @@ class Record(eqx.Module):
     def empty(cls, lanes: int, places: int) -> "Record":
         no = jnp.zeros((lanes,), bool)
         zero = jnp.zeros((lanes,), jnp.array(0).dtype)
-        return cls(StepEvents.empty(lanes, places), zero, no, no, no)
+        never = jnp.full((lanes,), jnp.inf)
+        return cls(StepEvents.empty(lanes, places), never, zero, no, no, no)
+
+    def add(self, worth: Worth, lane, changed, time, neuron, sample, before, after, kink):
+        """With these events, each of a lane."""
+        events = self.events.add(lane, changed, time, neuron, sample, before, after, kink)
+        strong = kink_share(time, before, kink) > worth.strength[lane]
+        strong = strong & changed & (time < worth.before[lane])
+        useless_from = self.useless_from.at[lane].min(jnp.where(strong, time, jnp.inf))
+        return eqx.tree_at(lambda r: (r.events, r.useless_from), self, (events, useless_from))
+
+    def going(self, walk: Walk, lane) -> Bool[Array, " neurons"]:
+        """Which neurons, each of a lane, are still on their way, and useful there."""
+        useful = ~self.failed()[lane] & (walk.time <= self.useless_from[lane])
+        return (walk.goal < len(POINTS)) & useful
 
     def failed(self) -> Bool[Array, "*lanes"]:
         return self.chatters | self.overflows | self.parallel
+
+
+def kink_share(time, before, kink):
+    """What of a kink shows in a polynomial through the whole step; none, where r' is continuous."""
+    return jnp.where(before == _modes.SLIDING, 0.0, kink * jnp.minimum(time, 1.0 - time))
 
 
 def kink_of(course: Course, walk: Walk, rows, sample, residual) -> jax.Array:

@@ -15,7 +15,7 @@ from ._flight import fly, land
 from ._neurons import Start
 from ._path import weight_of
 from ._pool import Lane, through_events
-from ._record import Record
+from ._record import Record, Worth
 from ._walk import Course, Walk
 
 _INTERVALS = len(POINTS) - 1
@@ -45,12 +45,14 @@ def sweep(
     noise: Scalar,
     places: int,
     wants_kernels: Bool[Array, ""],
+    of_use: Worth,
     pooled: bool = True,
 ) -> Swept:
     """Takes the neurons through the step: all together those that meet nothing, and the others
     each with its own events.
 
-    places: for events. pooled: under `jax.vmap`, the neurons of all lanes go through their events
+    places: for events. of_use: how far, if there are kinks; behind that the residual, the kernels
+    and the end are none. pooled: under `jax.vmap`, the neurons of all lanes go through their events
         together; where that is not to be, as in a derivative, each lane waits for all others.
     """
     walk = Walk.depart(course, start)
@@ -60,7 +62,7 @@ def sweep(
     growth, output = flight.growth(), flight.moves.end.output
     here = Here(weight_of(start.log_scale + growth), output, flight.preactivation)
     calm = eqx.tree_at(lambda h: h.weight, here, jnp.where(meets, 0.0, here.weight))
-    lane = Lane(walk, start.log_scale, course, here, meets, noise, wants_kernels)
+    lane = Lane(walk, start.log_scale, course, here, meets, noise, of_use, wants_kernels)
     walk, record, added, theirs = through_events(lane, places, pooled)
     added = added + predictions(start.pattern.mode, calm)
 
@@ -68,5 +70,6 @@ def sweep(
         at_nodes = jax.tree.map(lambda leaf: leaf[::2], calm)
         return theirs + kernels(problem.gram, start.pattern, start.pattern.mode[None], at_nodes)
 
-    theirs = run_if(wants_kernels, with_kernels, theirs)
+    useful = jnp.isinf(record.useless_from)
+    theirs = run_if(wants_kernels & useful, with_kernels, theirs)
     return Swept(problem.labels - added, theirs, walk, record)

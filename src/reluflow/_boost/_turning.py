@@ -17,7 +17,7 @@ from .._switching import Boundary, settle
 from .._turning import places
 from ._frame import mode_frame, overlaps
 from ._path import legendre
-from ._record import Record, kink_of
+from ._record import Record, Worth, kink_of
 from ._release import Release, guards
 from ._walk import Course, Walk
 
@@ -103,10 +103,10 @@ def _status(walk: Walk, released: Release, leaves, vanishes):
     return jnp.where(slides, held, came)
 
 
-def turn(course: Course, walk: Walk, record: Record, lane, turning: Turning):
+def turn(course: Course, walk: Walk, record: Record, lane, of_use: Worth, turning: Turning):
     """The neurons on their next patterns, and the record of it."""
     walk, record = run_if(
-        jnp.any(turning.simple), lambda both: _turn_simple(course, *both, lane, turning),
+        jnp.any(turning.simple), lambda both: _turn_simple(course, *both, lane, of_use, turning),
         (walk, record),
     )  # fmt: skip
     neurons, width = walk.pattern.slots.shape
@@ -117,13 +117,13 @@ def turn(course: Course, walk: Walk, record: Record, lane, turning: Turning):
         full, walk, record = carry
         (chosen,) = jnp.nonzero(full, size=at_once, fill_value=neurons)
         full = full.at[chosen].set(False, mode="drop")
-        return full, *_turn_full(course, walk, record, lane, turning, chosen, capacity)
+        return full, *_turn_full(course, walk, record, lane, of_use, turning, chosen, capacity)
 
     carry = (turning.full, walk, record)
     return jax.lax.while_loop(lambda carry: jnp.any(carry[0]), some, carry)[1:]
 
 
-def _turn_simple(course: Course, walk: Walk, record: Record, lane, turning: Turning):
+def _turn_simple(course: Course, walk: Walk, record: Record, lane, of_use: Worth, turning: Turning):
     """One unit of each neuron is switched: an update of rank one of what the residual is to it."""
     k = walk.search.sample
     rows = jnp.arange(k.shape[0])
@@ -140,8 +140,8 @@ def _turn_simple(course: Course, walk: Walk, record: Record, lane, turning: Turn
         modes = eqx.tree_at(lambda m: m.force, modes, jnp.where(rests, 0.0, modes.force))
     mode = jnp.where(here, turning.mode[:, None].astype(walk.pattern.mode.dtype), walk.pattern.mode)
     kink = kink_of(course, walk, rows, k, turning.residual[rows, k])
-    events = record.events.add(
-        lane, turning.simple, walk.time, walk.index, k, old, turning.mode, kink
+    record = record.add(
+        of_use, lane, turning.simple, walk.time, walk.index, k, old, turning.mode, kink
     )
     walk = eqx.tree_at(
         lambda w: (w.pattern.mode, w.preactivation, w.armed, w.modes, w.reduced.overlap),
@@ -149,11 +149,18 @@ def _turn_simple(course: Course, walk: Walk, record: Record, lane, turning: Turn
         (mode, jnp.where(here, 0.0, walk.preactivation), walk.armed & ~here, modes, overlap),
         is_leaf=lambda leaf: leaf is None,
     )
-    return walk, eqx.tree_at(lambda r: r.events, record, events)
+    return walk, record
 
 
 def _turn_full(
-    course: Course, walk: Walk, record: Record, lane, turning: Turning, chosen, capacity: int
+    course: Course,
+    walk: Walk,
+    record: Record,
+    lane,
+    of_use: Worth,
+    turning: Turning,
+    chosen,
+    capacity: int,
 ):
     """The chosen neurons take the pattern that their complementarity problem tells."""
     neurons, width = walk.pattern.slots.shape
@@ -168,20 +175,24 @@ def _turn_full(
     boundary, settled = jax.vmap(one)(at)
     places = boundary.samples
     lost = jnp.where(turning.vanishes[at], jnp.sum(walk.pattern.mode[at] == _modes.SLIDING, 1), 0)
-    events = _with_changes(course, walk, record, lane, turning, boundary, settled, at, present)
+    record = _with_changes(
+        course, walk, record, lane, of_use, turning, boundary, settled, at, present
+    )
     lane = jnp.where(present, lane[at], record.ambiguous.shape[0])
 
     def reported(flags, bad):
         return flags.at[lane].max(bad, mode="drop")
 
-    record = Record(
-        events=events,
-        ambiguous=record.ambiguous.at[lane].add(
-            jnp.maximum(settled.ambiguous, lost).astype(record.ambiguous.dtype), mode="drop"
+    count = jnp.maximum(settled.ambiguous, lost).astype(record.ambiguous.dtype)
+    record = eqx.tree_at(
+        lambda r: (r.ambiguous, r.chatters, r.overflows, r.parallel),
+        record,
+        (
+            record.ambiguous.at[lane].add(count, mode="drop"),
+            reported(record.chatters, ~settled.found),
+            reported(record.overflows, ~settled.fits),
+            reported(record.parallel, ~settled.distinct),
         ),
-        chatters=reported(record.chatters, ~settled.found),
-        overflows=reported(record.overflows, ~settled.fits),
-        parallel=reported(record.parallel, ~settled.distinct),
     )
     few = walk.rows(at)
     units = (jnp.arange(places.shape[0])[:, None], places)
@@ -205,9 +216,18 @@ def _turn_full(
 
 
 def _with_changes(
-    course: Course, walk: Walk, record: Record, lane, turning, boundary, settled, at, present
-):
-    """The events so far, and the changes of mode of the settled neurons `at`."""
+    course: Course,
+    walk: Walk,
+    record: Record,
+    lane,
+    of_use,
+    turning,
+    boundary,
+    settled,
+    at,
+    present,
+) -> Record:
+    """The record so far, and the changes of mode of the settled neurons `at`."""
     places, before, modes = boundary.samples, boundary.before, settled.modes
     changed = (places < course.samples) & (before != modes) & present[:, None]
     residual = turning.residual[at[:, None], jnp.minimum(places, course.samples - 1)]
@@ -219,4 +239,4 @@ def _with_changes(
     new = (
         of_each(lane), changed, of_each(walk.time), of_each(walk.index), places, before, modes, kink
     )  # fmt: skip
-    return record.events.add(*(array.ravel() for array in new))
+    return record.add(of_use, *(array.ravel() for array in new))
