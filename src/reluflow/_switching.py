@@ -142,7 +142,8 @@ def _eliminated(system, right):
 
 
 def _violations(local: _Local, status):
-    """Which units break the complementarity conditions, and the status each should take."""
+    """Which units break the complementarity conditions, and the status each should take; which have
+    no velocity, and which nothing pulls at."""
     u = local.weights(status)
     z, noise = local.velocities(u)
     attractive = local.sign * local.residual < 0.0
@@ -155,26 +156,30 @@ def _violations(local: _Local, status):
     )
     to_free = attractive & (((status == _OFF) & rises) | ((status == _ON) & falls))
     target = jnp.where(to_off, _OFF, jnp.where(to_on, _ON, jnp.where(to_free, _FREE, status)))
-    return (target != status) & local.present, target
+    return (target != status) & local.present, target, (jnp.abs(z) <= noise, noise == 0.0)
 
 
 def _pivot(local: _Local, status):
-    """Principal pivoting, least index first, from the side the units came from."""
+    """Principal pivoting, least index first, from the side the units came from.
+
+    The status found, whether it is one, and which units have no velocity there, or no pull.
+    """
     cap = 8 * status.shape[0] + 16
 
     def running(carry):
-        _, done, count = carry
+        _, done, _, count = carry
         return ~done & (count < cap)
 
     def step(carry):
-        status, _, count = carry
-        broken, target = _violations(local, status)
+        status, _, _, count = carry
+        broken, target, still = _violations(local, status)
         first = jnp.argmax(broken)
         change = broken & (jnp.arange(status.shape[0]) == first)
-        return jnp.where(change, target, status), ~jnp.any(broken), count + 1
+        return jnp.where(change, target, status), ~jnp.any(broken), still, count + 1
 
-    status, done, _ = jax.lax.while_loop(running, step, (status, jnp.array(False), 0))
-    return status, done
+    nothing = jnp.zeros(status.shape, bool)
+    begin = (status, jnp.array(False), (nothing, nothing), 0)
+    return jax.lax.while_loop(running, step, begin)[:3]
 
 
 def settle(
@@ -214,11 +219,12 @@ def settle(
     # With repulsive units there may be other solutions: a search from their other sides shows.
     start = jnp.where(present, boundary.status, _OFF)
     repulsive = present & (sign * local.residual > 0.0)
-    opposite = jnp.where(repulsive & (start != _FREE), _ON - start, start)
-    both, ends = jax.vmap(lambda start: _pivot(local, start))(jnp.stack([start, opposite]))
-    status, found = both[0], ends[0]
-    ambiguous = jnp.where(ends[0] & ends[1], jnp.sum(repulsive & (both[1] != status)), 0)
-    modes = _name(local, boundary, status)
+    turned = repulsive & (start != _FREE)
+    first = status, found, still = _pivot(local, start)
+    opposite = jnp.where(turned, _ON - start, start)
+    other, ends, _ = run_if(jnp.any(turned), lambda _: _pivot(local, opposite), first)
+    ambiguous = jnp.where(found & ends, jnp.sum(repulsive & (other != status)), 0)
+    modes = _name(local, boundary, status, still)
     mode = mode.at[places].set(modes.astype(mode.dtype), mode="drop")
     slots, response, fits = _respond(local, boundary, status, gram, mode, max_sliding)
     fits = fits & boundary.complete
@@ -238,13 +244,13 @@ def _conflicts(local: _Local):
     return parallel & opposed & local.present[:, None] & local.present[None, :]
 
 
-def _name(local: _Local, boundary: Boundary, status):
+def _name(local: _Local, boundary: Boundary, status, still):
     """The modes for the statuses found."""
-    z, noise = local.velocities(local.weights(status))
     off = (status == _OFF) & local.present
     # alpha = 0 and no velocity at all: at rest for good. A unit that slid merely leaves slowly,
     # unless nothing pulls at its neuron any more.
-    rests = off & (jnp.abs(z) <= noise) & ((boundary.before != _FREE) | (noise == 0.0))
+    without_velocity, without_pull = still
+    rests = off & without_velocity & ((boundary.before != _FREE) | without_pull)
     return jnp.where(rests, _modes.RESTING, status)
 
 
