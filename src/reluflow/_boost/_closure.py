@@ -31,14 +31,16 @@ from ._sweep import Swept, sweep
 
 _MAX_SWEEPS = 12
 _TANGENT_SWEEPS = 12
+_STALE = 0.1  # a sweep that gains less than this makes the matrix anew
 
 
 class Factors(eqx.Module):
-    """I + H Q K as LU factors and the permutation of rows; and the mean of K over the step."""
+    """I + H Q K as LU factors and the permutation of rows; K in the mean and at the end."""
 
     lu: Float[Array, "unknowns unknowns"]
     rows: Int[Array, " unknowns"]
     mean_kernel: Float[Array, "samples samples"]
+    end_kernel: Float[Array, "samples samples"]
 
     def solve(self, defect: Float[Array, "nodes samples"]) -> Float[Array, "nodes samples"]:
         """(`jax.scipy.linalg.lu_solve` would find the permutation anew in every sweep.)"""
@@ -99,10 +101,10 @@ def _attempt(
         return 0.1 * question.tolerance + question.rounding() * length
 
     def running(carry: _Iterate):
-        slow = (carry.since > 2) & (carry.effect > 0.7 * carry.previous) & ~carry.cut
+        slow = (carry.sweeps > 3) & (carry.effect > 0.7 * carry.previous) & ~carry.cut
         going = (carry.effect > enough(carry.used.length)) & jnp.isfinite(carry.effect) & ~slow
         going = (going | carry.cut) & (carry.sweeps < _MAX_SWEEPS) & ~question.known
-        return (carry.since == 0) | going
+        return (carry.sweeps == 0) | going
 
     last = jax.lax.while_loop(running, iterate, _first(question, places))
     length = last.used.length
@@ -126,9 +128,8 @@ def _first(question: Question, places: int) -> _Iterate:
     given = (question, unknowns, jnp.array(True), Worth.always(), places)
     shapes = eqx.filter_eval_shape(_sweep, *given)
     blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    factors = Factors(
-        jnp.zeros((size, size)), jnp.zeros((size,), jnp.int32), jnp.zeros((samples, samples))
-    )
+    square = jnp.zeros((samples, samples))
+    factors = Factors(jnp.zeros((size, size)), jnp.zeros((size,), jnp.int32), square, square)
     no, zero, big = jnp.array(False), jnp.array(0), jnp.array(jnp.inf)
     return _Iterate(
         unknowns, unknowns, blank, factors, no, no, zero, zero, big, big, jnp.array(1.0)
@@ -171,6 +172,7 @@ def _iterate(
     shorter = jnp.where(near, corrected.nodes, used.nodes)
     shorter = small_product(lagrange(kink * jnp.asarray(NODES)).T, shorter)
     shorter = Unknowns.of_nodes(shorter, question.residual, kink * used.length)
+    stale = (carry.since > 0) & ~cut & (size > _STALE * carry.effect)
     reach = jnp.where(carry.sweeps == 0, trusted(swept, used, question), carry.trusted)
     return _Iterate(
         unknowns=jax.tree.map(lambda a, b: jnp.where(cut, a, b), shorter, corrected),
@@ -179,7 +181,7 @@ def _iterate(
         factors=factors,
         cut=cut,
         shortened=carry.shortened | cut,
-        since=jnp.where(cut & ~near, 0, carry.since + 1),
+        since=jnp.where((cut & ~near) | stale, 0, carry.since + 1),
         sweeps=carry.sweeps + 1,
         effect=size,
         previous=carry.effect,
@@ -204,7 +206,7 @@ def _factorise(kernels, length) -> Factors:
     size = NUM_NODES * kernels.shape[1]
     blocks = length * jnp.einsum("il,ikm->iklm", jnp.asarray(INTEGRATION), kernels)
     lu, _, rows = jax.lax.linalg.lu(blocks.reshape(size, size) + jnp.eye(size))
-    return Factors(lu, rows, total(INTEGRATION[-1][:, None, None] * kernels, 0))
+    return Factors(lu, rows, total(INTEGRATION[-1][:, None, None] * kernels, 0), kernels[-1])
 
 
 @_attempt.def_jvp

@@ -62,7 +62,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         noise = 128.0 * _EPS * jnp.max(jnp.abs(problem.labels) + jnp.abs(residual))
         nodes = jnp.broadcast_to(residual, (NUM_NODES, residual.shape[0]))
         nothing = Unknowns.of_nodes(nodes, residual, jnp.zeros(()))
-        passed = Passed(t0, start, hidden, nothing, noise)
+        passed = Passed(t0, start, hidden, nothing, noise, jnp.zeros_like(problem.gram))
         return BoostState(
             time=t0, start=start, hidden=hidden, residual=residual, wish=jnp.array(jnp.inf),
             passed=passed, stalled=jnp.array(0), rtol=tolerances[0], atol=tolerances[1],
@@ -173,7 +173,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
 
 
 def _of_length(problem: Problem, state: BoostState, length: Scalar, tolerance) -> Question:
-    nodes = state.passed.continued(length, state.residual)
+    nodes = state.passed.guess(length, state.residual)
     guess = Unknowns.of_nodes(nodes, state.residual, length)
     return Question(
         problem, state.start, state.residual, guess, tolerance, state.bound, state.noise,
@@ -192,7 +192,9 @@ def _moved(
 ) -> BoostState:
     """At the end of the step; exactly at `limit` where it reaches that."""
     time = jnp.where(reaches, limit, state.time + trial.unknowns.length)
-    passed = Passed(state.time, state.start, state.hidden, trial.unknowns, state.noise)
+    passed = Passed(
+        state.time, state.start, state.hidden, trial.unknowns, state.noise, trial.factors.end_kernel
+    )
     return eqx.tree_at(
         lambda s: (s.time, s.start, s.hidden, s.residual, s.passed, s.stalled),
         state,

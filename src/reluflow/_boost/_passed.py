@@ -1,19 +1,24 @@
 """The last accepted step: its residual continued beyond its end, and the step taken again."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .._field import Problem
 from .._network import Network
-from .._shapes import Hidden, Scalar
+from .._shapes import Hidden, PerSample, Scalar
 from .._solution import RESULTS
-from ._collocation import NODES, POINTS
+from ._collocation import NODES, POINTS, TO_MODES
 from ._interpolation import lagrange, lagrange_of_points
 from ._neurons import Start, arrived
+from ._path import legendre, series
 from ._question import Unknowns, placed
 from ._record import Worth
 from ._small import small_product
 from ._sweep import sweep
+
+_HIGH, _SMOOTH, _NEAR = 4, 0.3, 2.0
 
 
 class Passed(eqx.Module):
@@ -24,15 +29,24 @@ class Passed(eqx.Module):
     hidden: Hidden
     unknowns: Unknowns
     noise: Scalar
+    kernel: Float[Array, "samples samples"]  # at the end
 
-    def continued(self, length: Scalar, otherwise):
-        """The residual at the nodes of the next step; `otherwise` where that is too far."""
+    def guess(self, length: Scalar, residual: PerSample) -> Float[Array, "nodes samples"]:
+        """The residual at the nodes of the next step, of this length, at whose beginning it is
+        `residual`: as the polynomial of the last step goes on, or, where its terms of high degree
+        have a part in that, as it decays by the last kernel."""
         last = self.unknowns.length
         ratio = length / jnp.where(last > 0.0, last, 1.0)
-        near = (last > 0.0) & (ratio <= 2.0)
-        basis = lagrange(1.0 + jnp.where(near, ratio, 0.0) * jnp.asarray(NODES))
-        continued = small_product(basis.T, self.unknowns.nodes)
-        return jnp.where(near, continued, otherwise)
+        values, vectors = jnp.linalg.eigh(self.kernel)
+        decays = jnp.exp(-length * jnp.asarray(NODES)[:, None] * jnp.maximum(values, 0.0))
+        decayed = (decays * (residual @ vectors)) @ vectors.T
+        modes = small_product(TO_MODES, self.unknowns.nodes)
+        terms = legendre(1.0 + ratio)[:, None] * modes
+        high = jnp.sum(jnp.linalg.norm(terms[_HIGH:], axis=1))
+        smooth = (last > 0.0) & (ratio <= _NEAR) & (high <= _SMOOTH * jnp.linalg.norm(residual))
+        places = 1.0 + jnp.where(smooth, ratio, 0.0) * jnp.asarray(NODES)
+        continued = jax.vmap(lambda s: series(s, modes))(places)
+        return jax.lax.stop_gradient(jnp.where(smooth, continued, decayed))
 
     def until(self, time: Scalar) -> Unknowns:
         """The same residual, as the unknowns of a step that ends at this time inside the step."""
