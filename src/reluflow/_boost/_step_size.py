@@ -18,7 +18,8 @@ from ._small import total
 _SHRINKS = 4.0
 _LOSS_FOUND = 1e-10  # the loss is at `stop_loss` within this much of it, at best
 _ORDER = 8  # of the error in the step size, at least
-_ROUNDS = 14  # of a bisection on [1e-2, 1e7], geometrically: to half a percent
+_ROUNDS = 4  # of Newton's method: to 1e-6
+_SHORTEST = 1e-2  # times of a neuron's growth
 
 
 def next_size(trial: Attempt, asked, tolerance, keep) -> Scalar:
@@ -56,19 +57,20 @@ def until_arrival(
     constant = contribution + jnp.log(0.1 * bound / rate) - jnp.log(0.5 * tolerance)
     factorial = float(np.log(2520.0) + NUM_NODES * np.log(4.0))
 
-    def missed(x):
-        unresolved = jnp.minimum(0.0, NUM_NODES * jnp.log(x) - factorial)
-        return constant + x + jnp.log(x) + unresolved
+    # What is missed is the lesser of two functions, and too much where both are.
+    beyond = _sum_with_log(1.0, -constant)
+    within = _sum_with_log(1.0 + NUM_NODES, factorial - constant)
+    reached = jnp.maximum(jnp.maximum(beyond, within), _SHORTEST)
+    return jnp.min(jnp.where(grows, reached / rate, jnp.inf))
 
-    def halve(_, ends):
-        low, high = ends
-        middle = jnp.sqrt(low * high)
-        small = missed(middle) <= 0.0
-        return jnp.where(small, middle, low), jnp.where(small, high, middle)
 
-    ends = (jnp.full_like(pull, 1e-2), jnp.full_like(pull, 1e7))
-    low, _ = jax.lax.fori_loop(0, _ROUNDS, halve, ends)
-    return jnp.min(jnp.where(grows, low / rate, jnp.inf))
+def _sum_with_log(k: float, z: PerNeuron) -> PerNeuron:
+    """x of x + k ln x = z: Newton's method in ln x, from above, which converges from there."""
+    u = jnp.minimum(z / k, jnp.log(jnp.maximum(z, 1.0)))
+    for _ in range(_ROUNDS):
+        x = jnp.exp(u)
+        u = u - (x + k * u - z) / (x + k)
+    return jnp.exp(u)
 
 
 def _pull(problem: Problem, start: Start, residual: PerSample) -> tuple[Units, PerNeuron]:
