@@ -35,7 +35,6 @@ _ROUNDING = 1e-14
 _LOCATION = 1e-9
 # Dependent inputs make G_FF singular; this shift splits the pull between them evenly.
 _REGULARISATION = 1e-14
-_FEW = 8  # up to here, elimination written out is faster than LAPACK
 
 
 class Boundary(eqx.Module):
@@ -103,16 +102,7 @@ class _Local(eqx.Module):
         diagonal = jnp.where(free, _REGULARISATION * jnp.diag(self.gram), 1.0)
         system = jnp.where(pair, self.gram, 0.0) + jnp.diag(diagonal)
         right = jnp.where(free[:, None], matrix, 0.0)
-        if free.shape[0] <= _FEW:
-            return _eliminated(system, right)
-        root = jax.lax.linalg.cholesky(system, symmetrize_input=False)
-        half = jax.lax.linalg.triangular_solve(root, right, left_side=True, lower=True)
-        solved = jax.lax.linalg.triangular_solve(
-            root, half, left_side=True, lower=True, transpose_a=True
-        )
-        # Of dependent inputs, rounding may make the system indefinite.
-        failed = ~jnp.all(jnp.isfinite(solved))
-        return run_if(failed, lambda _: _eliminated(system, right), solved)
+        return _eliminated(system, right, free)
 
     def weights(self, status):
         """u = alpha r for this status; on the free units the u that makes z zero."""
@@ -128,17 +118,23 @@ class _Local(eqx.Module):
         return z, jnp.where(self.leaves, _LOCATION, _ROUNDING) * effort
 
 
-def _eliminated(system, right):
+def _eliminated(system, right, free):
     """system^-1 right by Gauss-Jordan elimination, which a positive definite system allows without
-    pivoting. (A LAPACK call on a small matrix costs a hundred times its arithmetic.)"""
+    pivoting; only the rows `free` differ from the identity.
+
+    (They are a few of many places. A call of LAPACK costs more than their arithmetic.)
+    """
     table = jnp.concatenate([system, right], axis=1)
 
-    def eliminate(i, table):
+    def eliminate(carry):
+        table, left = carry
+        i = jnp.argmax(left)
         row = table[i] / table[i, i]
-        return (table - table[:, i][:, None] * row).at[i].set(row)
+        table = (table - table[:, i][:, None] * row).at[i].set(row)
+        return table, left & (jnp.arange(left.shape[0]) != i)
 
-    size = system.shape[0]
-    return jax.lax.fori_loop(0, size, eliminate, table)[:, size:]
+    table, _ = jax.lax.while_loop(lambda carry: jnp.any(carry[1]), eliminate, (table, free))
+    return table[:, system.shape[0] :]
 
 
 def _violations(local: _Local, status):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float
 
 from .. import _modes
@@ -137,7 +138,9 @@ def mode_frame(course: "Course", pattern: Pattern) -> ModeFrame:
     force = beta @ course.gram
     if pattern.slots.shape[1] > 0:  # zero up to rounding: made exact
         force = jnp.where(pattern.mode == _modes.SLIDING, 0.0, force)
-    return ModeFrame(force, jnp.einsum("ijk,ljk->ilj", beta, force))
+    # (A product of matrices puts the neurons first; every boost reads them side by side.)
+    inner = with_layout_constraint(jnp.einsum("ijk,ljk->ilj", beta, force), Layout((0, 1, 2)))
+    return ModeFrame(force, inner)
 
 
 def overlaps(course: "Course", pattern: Pattern, preactivation: Units) -> Float[Array, "vectors _"]:
