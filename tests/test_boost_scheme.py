@@ -21,7 +21,9 @@ from reluflow._boost._collocation import (
 )
 from reluflow._boost._frame import ModeFrame
 from reluflow._boost._neurons import arrived
+from reluflow._boost._passed import Passed
 from reluflow._boost._path import Reduced, propagate
+from reluflow._boost._question import Unknowns
 from reluflow._boost._record import Worth
 from reluflow._boost._sweep import sweep
 from reluflow._boost._walk import Course
@@ -126,3 +128,26 @@ def test_kernels_of_a_sweep():
     kernel = (data.gram() * (slopes.T @ slopes) + values.T @ values) / data.samples
     np.testing.assert_allclose(swept.kernels[-1], kernel, rtol=1e-11, atol=1e-13)
     np.testing.assert_allclose(swept.residual[-1], data.y - end(data.x), atol=1e-13)
+
+
+def test_first_guess_of_a_step():
+    """Under a constant kernel: the last polynomial goes on where the next step is as long, and the
+    decay is exact, also where it is a thousand times as long, or the last one was not smooth."""
+    kernel = jnp.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 1e-4]])
+    rates, vectors = np.linalg.eigh(kernel)
+
+    def residual(t):
+        """exp(-K t) r_0."""
+        return (np.exp(-rates * np.asarray(t)[..., None]) * (np.ones(3) @ vectors)) @ vectors.T
+
+    def guess(last, length, kernel=kernel):
+        unknowns = Unknowns.of_nodes(jnp.array(residual(last * NODES)), residual(0.0), last)
+        passed = Passed(0.0, None, None, unknowns, 0.0, jnp.asarray(kernel))
+        return passed.guess(jnp.asarray(length), jnp.asarray(residual(last)))
+
+    for last, length in ((0.1, 100.0), (20.0, 20.0)):
+        np.testing.assert_allclose(guess(last, length), residual(last + length * NODES), atol=1e-14)
+        other = guess(last, length, 1.1 * kernel)  # the control: it is by the kernel
+        assert np.abs(other - residual(last + length * NODES)).max() > 1e-4
+    near = guess(0.1, 0.1, 100.0 * kernel)  # not by the kernel
+    np.testing.assert_allclose(near, residual(0.1 + 0.1 * NODES), atol=1e-7)

@@ -5,8 +5,9 @@ closed by a quasi-Newton iteration with the tangent kernels K_i of a sweep,
 
     r <- r + (I + H Q K)^{-1} (R(r) - r),
 
-Q the integration matrix of the nodes. The last sweep's neurons are the result. Where a large
-neuron switches, r has a kink, which no polynomial follows: the step is cut short there.
+Q the integration matrix of the nodes; the kernels are those of the first sweep, and of a later one
+where a sweep gains little. The last sweep's neurons are the result. Where a large neuron switches,
+r has a kink, which no polynomial follows: the step is cut short there.
 """
 
 import equinox as eqx

@@ -18,7 +18,9 @@ from ._record import Worth
 from ._small import small_product
 from ._sweep import sweep
 
-_HIGH, _SMOOTH, _NEAR = 4, 0.3, 2.0
+# The last polynomial is continued by at most so many of its lengths, and only where at the end of
+# that its terms of this degree and above are at most this part of the residual.
+_NEAR, _HIGH, _SMOOTH = 2.0, 4, 0.3
 
 
 class Passed(eqx.Module):
