@@ -55,8 +55,9 @@ def orthonormal(quick: bool) -> list[Row]:
 
 # The paper's high-dimensional experiment
 
-_RTOL = 1e-6
-_STOP, _LATEST = 1e-6, 1000.0
+_RTOL = 1e-4  # what the times of the drops are asked to
+_FITTED, _LATEST = 1e-6, 1000.0
+_STOP = 0.9 * _FITTED  # at this tolerance a flow finds the loss to 10%
 # Of data keys 0 to 25, the first that falls to loss 1e-6 in two drops before t = 400, as the
 # paper's does; most stay on a plateau between 1e-6 and 1e-4 for very long, as key 0 does.
 _TWO_DROPS, _PLAIN = 11, 0
@@ -70,18 +71,20 @@ def gaussian_teacher(quick: bool) -> list[Row]:
     reached = float(sol.stats["t_final"])
     sweep = partial(rf.descent, net, data, optax.sgd(_STEP), _TIMED)
     [descent] = timed([sweep], rounds=3, budget=20.0)
+    alone = compiled(data, rf.Boost(), stop_loss=_STOP)  # without its losses at every step
+    [flight] = timed([partial(alone, net, _RTOL, _LATEST)], rounds=1)
     steps = round(reached / _STEP)
     seconds = descent.best * steps / _TIMED
     note = (
-        f"{flow.first:.3g} s to t = {reached:.1f}, against {seconds:.3g} s for {steps} steps of "
+        f"{flight.best:.3g} s to t = {reached:.1f}, against {seconds:.3g} s for {steps} steps of "
         f"{_STEP:g}, from {_TIMED}"
     )
     long = checked(_teacher_flow(_PLAIN)[2].output)
     until = f"to t = {float(long.stats['t_final']):g}"
     return [
         Row("attempted steps", steps_of(sol), 400, note=f"rtol {_RTOL:g}: {work(sol)}"),
-        Row("loss reached", float(sol.stats["loss_final"]), 1.000001 * _STOP),
-        Row("gradient descent / rf.Boost, wall time", seconds / flow.first, 5.0, True, note),
+        Row("loss reached", float(sol.stats["loss_final"]), _FITTED),
+        Row("gradient descent / rf.Boost, wall time", seconds / flight.best, 5.0, True, note),
         *_drop_times(net, data, sol),
         Row(f"data key {_PLAIN}, {until}: attempted steps", steps_of(long), 400, note=work(long)),
     ]
