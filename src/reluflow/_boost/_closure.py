@@ -82,7 +82,7 @@ class _Iterate(eqx.Module):
     factors: Factors
     cut: Bool[Array, ""]  # by a kink, in the last sweep
     shortened: Bool[Array, ""]  # or in any
-    since: Int[Array, ""]  # sweeps since the matrix was made
+    since: Int[Array, ""]  # sweeps since the matrix was made; 0: the next one makes it
     sweeps: Int[Array, ""]
     effect: Scalar
     previous: Scalar
@@ -191,8 +191,7 @@ def _iterate(
 
 
 def _correction(factors: Factors, swept: Swept, used: Unknowns) -> Float[Array, "nodes samples"]:
-    defect = swept.residual[0::2] - used.nodes
-    return factors.solve(defect)
+    return factors.solve(swept.residual[0::2] - used.nodes)
 
 
 def _corrected(swept: Swept, used: Unknowns, change) -> Unknowns:

@@ -3,11 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 
-from .._modes import SLIDING
 from .._shapes import Scalar
 from ._collocation import BASIS_ELSEWHERE, INTEGRATION, INTERIOR, MOMENTS, POINTS
 from ._question import AT_POINTS, Question, Unknowns
-from ._record import StepEvents, Worth
+from ._record import StepEvents, Worth, jump
 from ._small import small_product
 from ._sweep import Swept
 
@@ -26,13 +25,13 @@ def first_kink(question: Question, events: StepEvents, length, differentiated: b
     it than of r. Where it is asked for, weaker kinks end a step, and the ends of slides do.
     """
     s, tolerance = events.time, question.tolerance
-    scale = _kink_scale(question, length) * events.kink
+    scale = _kink_scale(question, length)
     if differentiated:
         own = 1.0 / (question.bound * jnp.linalg.norm(question.problem.labels))
-        scale = scale * jnp.maximum(own / length, 1.0)
+        scale = scale * events.kink * jnp.maximum(own / length, 1.0)
         tolerance = jnp.maximum(_STRICTER * tolerance, jnp.minimum(tolerance, _STRICTEST))
     else:
-        scale = jnp.where(events.before == SLIDING, 0.0, scale)
+        scale = scale * jump(events.before, events.kink)
     strong = events.present() & (scale * jnp.minimum(s, 1.0 - s) > _NOTICED * tolerance)
     # The step may end a little later, so that the kink stays behind: x (x - s) scale is missed.
     allowed = 0.1 * tolerance / jnp.where(strong, scale, 1.0)

@@ -12,7 +12,7 @@ from .._solution import RESULTS
 from ._collocation import NODES, POINTS, TO_MODES
 from ._interpolation import lagrange, lagrange_of_points
 from ._neurons import Start, arrived
-from ._path import legendre, series
+from ._path import legendre
 from ._question import Unknowns, placed
 from ._record import Worth
 from ._small import small_product
@@ -47,7 +47,7 @@ class Passed(eqx.Module):
         high = jnp.sum(jnp.linalg.norm(terms[_HIGH:], axis=1))
         smooth = (last > 0.0) & (ratio <= _NEAR) & (high <= _SMOOTH * jnp.linalg.norm(residual))
         places = 1.0 + jnp.where(smooth, ratio, 0.0) * jnp.asarray(NODES)
-        continued = jax.vmap(lambda s: series(s, modes))(places)
+        continued = small_product(legendre(places).T, modes)
         return jax.lax.stop_gradient(jnp.where(smooth, continued, decayed))
 
     def until(self, time: Scalar) -> Unknowns:

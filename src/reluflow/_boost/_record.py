@@ -93,7 +93,8 @@ class Record(eqx.Module):
     def add(self, worth: Worth, lane, changed, time, neuron, sample, before, after, kink):
         """With these events, each of a lane."""
         events = self.events.add(lane, changed, time, neuron, sample, before, after, kink)
-        strong = kink_share(time, before, kink) > worth.strength[lane]
+        shows = jump(before, kink) * jnp.minimum(time, 1.0 - time)
+        strong = shows > worth.strength[lane]
         strong = strong & changed & (time < worth.before[lane])
         useless_from = self.useless_from.at[lane].min(jnp.where(strong, time, jnp.inf))
         return eqx.tree_at(lambda r: (r.events, r.useless_from), self, (events, useless_from))
@@ -107,9 +108,9 @@ class Record(eqx.Module):
         return self.chatters | self.overflows | self.parallel
 
 
-def kink_share(time, before, kink):
-    """What of a kink shows in a polynomial through the whole step; none, where r' is continuous."""
-    return jnp.where(before == _modes.SLIDING, 0.0, kink * jnp.minimum(time, 1.0 - time))
+def jump(before, kink):
+    """That of r', which is continuous where a unit ceases to slide."""
+    return jnp.where(before == _modes.SLIDING, 0.0, kink)
 
 
 def kink_of(course: Course, walk: Walk, rows, sample, residual) -> jax.Array:
