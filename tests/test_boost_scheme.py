@@ -19,6 +19,7 @@ from reluflow._boost._collocation import (
     POINTS,
     TO_MODES,
 )
+from reluflow._boost._decay import Decay
 from reluflow._boost._frame import ModeFrame
 from reluflow._boost._neurons import arrived
 from reluflow._boost._passed import Passed
@@ -142,7 +143,7 @@ def test_first_guess_of_a_step():
 
     def guess(last, length, kernel=kernel):
         unknowns = Unknowns.of_nodes(jnp.array(residual(last * NODES)), residual(0.0), last)
-        passed = Passed(0.0, None, None, unknowns, 0.0, jnp.asarray(kernel))
+        passed = Passed(0.0, None, None, unknowns, 0.0, Decay.by(jnp.asarray(kernel)))
         return passed.guess(jnp.asarray(length), jnp.asarray(residual(last)))
 
     for last, length in ((0.1, 100.0), (20.0, 20.0)):
@@ -151,3 +152,20 @@ def test_first_guess_of_a_step():
         assert np.abs(other - residual(last + length * NODES)).max() > 1e-4
     near = guess(0.1, 0.1, 100.0 * kernel)  # not by the kernel
     np.testing.assert_allclose(near, residual(0.1 + 0.1 * NODES), atol=1e-7)
+
+
+def test_longest_step_by_the_decay():
+    """What the polynomial misses of a mode is about the part of the tolerance that is allowed; a
+    mode that is nearly gone bounds no step, and neither does one that stays."""
+    rate, size, tolerance, bound = 0.7, 1e-2, 1e-7, 0.3
+    decay = Decay.by(jnp.diag(jnp.array([rate, 1e5, 0.0])))
+    residual = jnp.array([size, 1e-4, 1.0])
+    length = float(decay.longest(residual, tolerance, bound))
+    s = np.linspace(0.0, 1.0, 201)
+    curve = Polynomial.fit(NODES, size * np.exp(-rate * length * NODES), len(NODES) - 1)
+    missed = np.max(np.abs(size * np.exp(-rate * length * s) - curve(s)))
+    moved = bound * missed * min(length, 1.0 / rate)
+    assert 0.03 * tolerance < moved < tolerance
+    assert decay.longest(jnp.array([1e-9, 1e-4, 1.0]), tolerance, bound) == jnp.inf
+    # The control: a fast mode that has not decayed.
+    assert decay.longest(jnp.array([1e-9, 1e-1, 1.0]), tolerance, bound) < 1e-3

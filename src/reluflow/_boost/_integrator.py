@@ -16,6 +16,7 @@ from .._sliding import room_for_sliding
 from .._solution import RESULTS, Switches
 from ._closure import Attempt, attempt
 from ._collocation import NUM_NODES
+from ._decay import Decay
 from ._neurons import Start, arrived, begin, residual_of
 from ._passed import Passed, network_inside
 from ._path import size_of
@@ -62,7 +63,8 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         noise = 128.0 * _EPS * jnp.max(jnp.abs(problem.labels) + jnp.abs(residual))
         nodes = jnp.broadcast_to(residual, (NUM_NODES, residual.shape[0]))
         nothing = Unknowns.of_nodes(nodes, residual, jnp.zeros(()))
-        passed = Passed(t0, start, hidden, nothing, noise, jnp.zeros_like(problem.gram))
+        decay = Decay.by(jnp.zeros_like(problem.gram))
+        passed = Passed(t0, start, hidden, nothing, noise, decay)
         return BoostState(
             time=t0, start=start, hidden=hidden, residual=residual, wish=jnp.array(jnp.inf),
             passed=passed, stalled=jnp.array(0), rtol=tolerances[0], atol=tolerances[1],
@@ -96,7 +98,9 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         arrival = until_arrival(problem, state.start, state.residual, tolerance, state.bound)
         # Where steps end is a choice: the flow does not depend on it.
         longest = jnp.minimum(arrival, until_shrunk(problem, state.start, state.residual))
-        chosen = jax.lax.stop_gradient(jnp.minimum(state.wish, longest))
+        decayed = state.passed.decay.longest(state.residual, tolerance, state.bound)
+        wish = jnp.where(state.stalled == 0, jnp.maximum(state.wish, decayed), state.wish)
+        chosen = jax.lax.stop_gradient(jnp.minimum(wish, longest))
         length = jnp.minimum(chosen, limit - state.time)
         return _of_length(problem, state, length, tolerance)
 
@@ -192,9 +196,8 @@ def _moved(
 ) -> BoostState:
     """At the end of the step; exactly at `limit` where it reaches that."""
     time = jnp.where(reaches, limit, state.time + trial.unknowns.length)
-    passed = Passed(
-        state.time, state.start, state.hidden, trial.unknowns, state.noise, trial.factors.end_kernel
-    )
+    decay = Decay.by(trial.factors.end_kernel)
+    passed = Passed(state.time, state.start, state.hidden, trial.unknowns, state.noise, decay)
     return eqx.tree_at(
         lambda s: (s.time, s.start, s.hidden, s.residual, s.passed, s.stalled),
         state,

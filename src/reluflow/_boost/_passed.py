@@ -10,6 +10,7 @@ from .._network import Network
 from .._shapes import Hidden, PerSample, Scalar
 from .._solution import RESULTS
 from ._collocation import NODES, POINTS, TO_MODES
+from ._decay import Decay
 from ._interpolation import lagrange, lagrange_of_points
 from ._neurons import Start, arrived
 from ._path import legendre
@@ -31,7 +32,7 @@ class Passed(eqx.Module):
     hidden: Hidden
     unknowns: Unknowns
     noise: Scalar
-    kernel: Float[Array, "samples samples"]  # at the end
+    decay: Decay  # by the kernel at the end
 
     def guess(self, length: Scalar, residual: PerSample) -> Float[Array, "nodes samples"]:
         """The residual at the nodes of the next step, of this length, at whose beginning it is
@@ -39,9 +40,7 @@ class Passed(eqx.Module):
         have a part in that, as it decays by the last kernel."""
         last = self.unknowns.length
         ratio = length / jnp.where(last > 0.0, last, 1.0)
-        values, vectors = jnp.linalg.eigh(self.kernel)
-        decays = jnp.exp(-length * jnp.asarray(NODES)[:, None] * jnp.maximum(values, 0.0))
-        decayed = (decays * (residual @ vectors)) @ vectors.T
+        decayed = self.decay.after(length * jnp.asarray(NODES), residual)
         modes = small_product(TO_MODES, self.unknowns.nodes)
         terms = legendre(1.0 + ratio)[:, None] * modes
         high = jnp.sum(jnp.linalg.norm(terms[_HIGH:], axis=1))
