@@ -166,6 +166,6 @@ def test_longest_step_by_the_decay():
     missed = np.max(np.abs(size * np.exp(-rate * length * s) - curve(s)))
     moved = bound * missed * min(length, 1.0 / rate)
     assert 0.03 * tolerance < moved < tolerance
-    assert decay.longest(jnp.array([1e-9, 1e-4, 1.0]), tolerance, bound) == jnp.inf
+    assert decay.longest(jnp.array([1e-9, 1e-4, 1.0]), tolerance, bound) > 1e100
     # The control: a fast mode that has not decayed.
     assert decay.longest(jnp.array([1e-9, 1e-1, 1.0]), tolerance, bound) < 1e-3
