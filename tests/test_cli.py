@@ -156,8 +156,8 @@ def test_a_run_again_replaces_its_files_and_no_others(tmp_path):
 def test_a_run_that_fails_on_its_way_says_so(tmp_path, monkeypatch):
     flow = _run.flow
 
-    def impatient(*args, max_steps, **kwargs):
-        return flow(*args, max_steps=max_steps or 12, **kwargs)
+    def impatient(*args, **kwargs):
+        return flow(*args, max_steps=12, **kwargs)
 
     monkeypatch.setattr(_run, "flow", impatient)
     result = invoke("two-points", "--neurons", "3", "--out", str(tmp_path / "out"))

@@ -12,7 +12,7 @@ except ImportError as error:
     ) from None
 
 from ._solution import saved
-from .cli import _claims, _output, _report, _run, _settings
+from .cli import _output, _report, _run, _settings
 from .cli._experiments import EXPERIMENTS, Integrator, Labels, Name, Shape
 from .cli._settings import Settings
 
@@ -105,6 +105,8 @@ def claims(
 
     Ends with code 1 where a control holds although it must not. A claim that fails is a result.
     """
+    from .cli import _claims  # a second that only it has to wait for
+
     _settings.enable_float64()
     _settings.check_out(out)
     console = Console()

@@ -1,5 +1,7 @@
 """A data set, and the Gram matrix through which the flow sees its inputs."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -67,16 +69,12 @@ class Dataset(eqx.Module):
         a product of 1e-17 would let a neuron of size 1e-20 be switched on by noise. The
         threshold is the rounding error of the product itself, 4 d eps |x_k| |x_l|.
         """
-        gram = self.x @ self.x.T
-        length = jnp.sqrt(jnp.diag(gram))
-        eps = np.finfo(np.float64).eps
-        noise = 4.0 * self.dim * eps * length[:, None] * length[None, :]
-        return jnp.where(jnp.abs(gram) > noise, gram, 0.0)
+        return _gram(self.x)
 
     def is_orthogonal(self) -> bool:
         """Whether all inputs are orthogonal to each other, to rounding (needs concrete data)."""
-        with jax.ensure_compile_time_eval():  # the data may be a constant of a jitted function
-            gram = np.array(self.gram())
+        # (Compiled ahead, it can be called while a function is traced that has the data inside.)
+        gram = np.array(_compiled_gram(self.x.shape)(np.asarray(self.x)))
         np.fill_diagonal(gram, 0.0)
         return not gram.any()
 
@@ -91,3 +89,16 @@ class Dataset(eqx.Module):
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
         pairs = np.argwhere(np.triu(np.abs(x @ x.T) >= 1.0 - 1e-14, k=1))
         return tuple(map(int, pairs[0])) if len(pairs) else None
+
+
+@jax.jit
+def _gram(x: Inputs) -> Gram:
+    gram = x @ x.T
+    length = jnp.sqrt(jnp.diag(gram))
+    noise = 4.0 * x.shape[1] * np.finfo(np.float64).eps * length[:, None] * length[None, :]
+    return jnp.where(jnp.abs(gram) > noise, gram, 0.0)
+
+
+@functools.cache
+def _compiled_gram(shape: tuple[int, int]):
+    return _gram.lower(jax.ShapeDtypeStruct(shape, jnp.float64)).compile()

@@ -8,6 +8,7 @@ import equinox as eqx
 import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ._boost import Boost
 from ._checks import as_float64, check_positive_int, is_concrete, require_x64
@@ -105,8 +106,12 @@ def flow(
         asked = eqxi.nondifferentiable(asked, msg=_NO_FORWARD)
     sol = _integrate(integrator.prepare(data), *asked, jnp.asarray(max_steps), max_events, meter)
     sol = eqxi.nondifferentiable_backward(sol, msg=_NO_REVERSE)
+    return _thrown(sol) if throw else sol
+
+
+def _thrown(sol: Solution) -> Solution:
     good = (sol.result == RESULTS.successful) | (sol.result == RESULTS.loss_reached)
-    return sol.result.error_if(sol, ~good) if throw else sol
+    return sol.result.error_if(sol, ~good)
 
 
 @eqx.filter_jit
@@ -146,7 +151,7 @@ def _scalar(name: str, value) -> jax.Array:
     array = as_float64(name, value)
     if array.ndim != 0:
         raise ValueError(f"Argument `{name}` must be a scalar, but it has shape {array.shape}.")
-    if is_concrete(array) and not jnp.isfinite(array):
+    if is_concrete(array) and not np.isfinite(np.asarray(array)):
         raise ValueError(f"Argument `{name}` must be finite, but it is {float(array)}.")
     return array
 
@@ -177,14 +182,14 @@ def _settings(t0, t1, rtol, atol, stop_loss):
     """((t0, t1), (rtol, atol), stop_loss), checked."""
     t0, t1 = _scalar("t0", t0), _scalar("t1", t1)
     rtol, atol = _scalar("rtol", rtol), _scalar("atol", atol)
-    if is_concrete(t0) and is_concrete(t1) and not t0 < t1:
+    if is_concrete(t0) and is_concrete(t1) and not float(t0) < float(t1):
         raise ValueError(f"Argument `t1` must be greater than `t0` = {t0}, but it is {t1}.")
-    if is_concrete(rtol) and not 1e-13 <= rtol <= 0.1:
+    if is_concrete(rtol) and not 1e-13 <= float(rtol) <= 0.1:
         raise ValueError(
             "Argument `rtol` must lie in [1e-13, 0.1], but it is "
             f"{rtol}: float64 cannot meet less, and more is no solution."
         )
-    if is_concrete(atol) and atol < 0.0:
+    if is_concrete(atol) and float(atol) < 0.0:
         raise ValueError(f"Argument `atol` must not be negative, but it is {atol}.")
     # No loss is below -1: without a loss to stop at, that guard never fires.
     stop = _scalar("stop_loss", -1.0 if stop_loss is None else stop_loss)

@@ -1,5 +1,6 @@
 """The square loss, in the papers' normalisation."""
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -7,6 +8,7 @@ from ._dataset import Dataset
 from ._network import Network
 
 
+@eqx.filter_jit
 def loss(net: Network, data: Dataset) -> Float[Array, "*#batch"]:
     """L = 1/(2n) sum_k (h(x_k) - y_k)^2.
 

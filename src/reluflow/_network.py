@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ._checks import as_float64, check_finite, check_ndim, is_concrete
-from ._shapes import Hidden, PerNeuron
+from ._shapes import Hidden, Inputs, PerNeuron
 
 
 class Network(eqx.Module):
@@ -86,15 +86,18 @@ class Network(eqx.Module):
     def dim(self) -> int:
         return self.hidden.shape[-1]
 
+    @eqx.filter_jit
     def weights(self) -> tuple[PerNeuron, Hidden]:
         """(a, w) in plain numbers; entries below about 1e-308 underflow to zero."""
         scale = jnp.exp(self.log_scale)
         return scale * self.output, scale[..., None] * self.hidden
 
+    @eqx.filter_jit
     def log_norm(self) -> PerNeuron:
         """ln|w_j| for each neuron, exact at any size; -inf for a neuron with w_j = 0."""
         return self.log_scale + jnp.log(jnp.linalg.norm(self.hidden, axis=-1))
 
+    @eqx.filter_jit
     def squared_norm(self) -> Float[Array, "*#batch"]:
         """|theta|^2 = sum_j a_j^2 + |w_j|^2."""
         a, w = self.weights()
@@ -106,8 +109,7 @@ class Network(eqx.Module):
 
     def __call__(self, x) -> Float[Array, "*#batch samples"]:
         """h(x_k) for inputs x of shape (samples, dim)."""
-        scaled = self.output[..., None] * jax.nn.relu(self.preactivations(x))
-        return jnp.einsum("...j,...jk->...k", jnp.exp(2.0 * self.log_scale), scaled)
+        return _function(self, self._inputs(x))
 
     def _inputs(self, x) -> Float[Array, "samples dim"]:
         x = as_float64("x", x)
@@ -127,6 +129,12 @@ class Network(eqx.Module):
             low, high = np.asarray(self.log_norm()).min(), np.asarray(self.log_norm()).max()
             text += f", ln|w_j| from {low:.4g} to {high:.4g}"
         return text
+
+
+@eqx.filter_jit
+def _function(net: Network, x: Inputs) -> Float[Array, "*#batch samples"]:
+    scaled = net.output[..., None] * jax.nn.relu(net.preactivations(x))
+    return jnp.einsum("...j,...jk->...k", jnp.exp(2.0 * net.log_scale), scaled)
 
 
 def check_single(net: Network) -> None:

@@ -3,9 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse.csgraph
-import scipy.spatial.distance
-from scipy.special import logsumexp
+import scipy
 
 from .._network import Network, check_single
 from ._alignment import unit
@@ -54,13 +52,13 @@ def clusters(net: Network, tolerance: float = 1e-2) -> list[Cluster]:
     chord = scipy.spatial.distance.cdist(directions, directions)
     near = (chord <= 2.0 * np.sin(tolerance / 2.0)) & (sign[:, None] == sign[None, :])
     count, label = scipy.sparse.csgraph.connected_components(near, directed=False)
-    total = logsumexp(log_size)
+    total = scipy.special.logsumexp(log_size)
     found = []
     for index in range(count):
         (mine,) = np.nonzero(label == index)
         size = log_size[alive[mine]]
         order = np.argsort(-size)
-        whole = float(logsumexp(size))
+        whole = float(scipy.special.logsumexp(size))
         mean = unit(np.exp(size - whole) @ directions[mine])
         share = float(np.exp(whole - total))
         found.append(Cluster(alive[mine[order]], float(sign[mine[0]]), mean, whole, share))

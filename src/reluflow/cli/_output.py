@@ -83,7 +83,7 @@ def _draw_states(outcome: Outcome, path: Path) -> None:
     solution = outcome.flow.solution
     ts = np.asarray(solution.ts)[saved(solution)]
     chosen = np.array([int(np.argmin(np.abs(ts - stage))) for stage in _stages(outcome, ts)])
-    networks = jax.tree.map(lambda leaf: leaf[chosen], solution.networks)
+    networks = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], solution.networks)
     axes = states(networks, outcome.data, times=ts[chosen])
     axes[0].figure.savefig(path, dpi=160)
 

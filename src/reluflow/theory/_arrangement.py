@@ -1,7 +1,7 @@
 """The activation patterns that a neuron can have on given inputs."""
 
 import numpy as np
-from scipy.optimize import linprog
+import scipy
 
 
 def activation_patterns(x: np.ndarray) -> np.ndarray:
@@ -20,7 +20,7 @@ def activation_patterns(x: np.ndarray) -> np.ndarray:
 
     def reached(signs: np.ndarray) -> bool:
         sides = signs[:, None] * rows[: len(signs)]
-        found = linprog(
+        found = scipy.optimize.linprog(
             np.r_[np.zeros(dim), -1.0],
             A_ub=np.column_stack([-sides, np.ones(len(signs))]),
             b_ub=np.zeros(len(signs)),

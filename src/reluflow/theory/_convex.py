@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import nnls
+import scipy
 
 from .._dataset import Dataset
 from .._network import Network
@@ -133,7 +133,7 @@ def _steepness(x: np.ndarray, nu: np.ndarray, patterns: np.ndarray) -> float:
     for pattern in patterns:
         normals = (np.where(pattern, 1.0, -1.0)[:, None] * x).T
         for sign in (1.0, -1.0):
-            _, distance = nnls(normals, -sign * x.T @ (pattern * nu))
+            _, distance = scipy.optimize.nnls(normals, -sign * x.T @ (pattern * nu))
             worst = max(worst, float(distance))
     return worst
 

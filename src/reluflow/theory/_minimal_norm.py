@@ -1,5 +1,6 @@
 """The smallest network that interpolates orthogonal data (2022, Prop. 1)."""
 
+import equinox as eqx
 import jax.numpy as jnp
 
 from .._dataset import Dataset
@@ -39,6 +40,11 @@ def minimal_variation_norm(data: Dataset) -> Scalar:
     a_j^2 + |w_j|^2 = 2 |a_j| |w_j|.
     """
     require_orthogonal(data, _WHAT)
+    return _variation_norm(data)
+
+
+@eqx.filter_jit
+def _variation_norm(data: Dataset) -> Scalar:
     squares = data.y**2 / jnp.sum(data.x**2, axis=1)
     positive = jnp.sum(jnp.where(data.y > 0.0, squares, 0.0))
     negative = jnp.sum(jnp.where(data.y < 0.0, squares, 0.0))
