@@ -19,6 +19,8 @@ class Report(eqx.Module):
     """What the last step did, as against the state that it carries on.
 
     time: where the flow stands now.
+    finished: whether the attempt has come to its end; else the next call goes on with it, and this
+        one counts for nothing.
     accepted: whether time moved on (or an event was passed), so that the state is a new one.
     result: `RESULTS.successful`, or why the integration cannot go on.
     switches: the changes of mode in this step.
@@ -28,6 +30,7 @@ class Report(eqx.Module):
     """
 
     time: Scalar
+    finished: Bool[Array, ""]
     accepted: Bool[Array, ""]
     result: RESULTS
     switches: Switches
@@ -49,7 +52,7 @@ class AbstractIntegrator(eqx.Module, Generic[_State]):
 
     @abc.abstractmethod
     def step(self, problem: Problem, state: _State, limit) -> tuple[_State, Report]:
-        """One attempted step, which ends at `limit` at the latest."""
+        """One attempted step, which ends at `limit` at the latest; or a part of one."""
 
     @abc.abstractmethod
     def report(self, problem: Problem, state: _State) -> Report:

@@ -87,7 +87,7 @@ class Run(eqx.Module):
         return Carry(
             state=state,
             report=report,
-            num_steps=carry.num_steps + 1 - _count(waits),
+            num_steps=carry.num_steps + _count(report.finished) - _count(waits),
             num_accepted=num_accepted,
             num_ambiguous=carry.num_ambiguous + report.ambiguous,
             num_evaluations=carry.num_evaluations + report.evaluations,

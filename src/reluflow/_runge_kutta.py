@@ -153,7 +153,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         result = RESULTS.where(stuck, collapsed, next_pattern.result)
         switches, ambiguous = next_pattern.switches, next_pattern.ambiguous
         return state, Report(
-            state.time, accepts, result, switches, ambiguous,
+            state.time, jnp.array(True), accepts, result, switches, ambiguous,
             jnp.array(self._evaluations_per_step()), jnp.array(0),
         )  # fmt: skip
 
@@ -224,7 +224,8 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
     def report(self, problem, state) -> Report:
         nothing = Switches.none(self._places(problem))
         zero = jnp.array(0)
-        return Report(state.time, jnp.array(False), RESULTS.successful, nothing, zero, zero, zero)
+        yes, no = jnp.array(True), jnp.array(False)
+        return Report(state.time, yes, no, RESULTS.successful, nothing, zero, zero, zero)
 
     def _places(self, problem: Problem) -> int:
         return places(problem.labels.shape[0], self.max_sliding)

@@ -22,6 +22,7 @@ from ._collocation import (
     INTEGRATION,
     NODES,
     NUM_NODES,
+    POINTS,
 )
 from ._interpolation import lagrange
 from ._judgement import NEAR, effect, error, first_kink, trusted, worth
@@ -54,8 +55,12 @@ class Factors(eqx.Module):
 
 
 class Attempt(eqx.Module):
-    """error, defect: effects on a neuron, relative to its own size."""
+    """error, defect: effects on a neuron, relative to its own size.
 
+    finished: if not, it goes on from `progress`, and the rest is of no use."""
+
+    finished: Bool[Array, ""]
+    progress: "Progress"
     swept: Swept
     unknowns: Unknowns  # their length is less than asked for where a kink ends the step
     factors: Factors
@@ -72,13 +77,25 @@ def attempt(question: Question, places: int, ends_at_kinks: bool = True) -> Atte
 
     Its derivative is that of the fixed point: see `_tangent`.
     """
-    return _attempt(question, places=places, ends_at_kinks=ends_at_kinks, differentiated=False)
+    nothing = Progress.none(question.residual.shape[0])
+    return go_on(question, nothing, places, ends_at_kinks, whole=True)
 
 
-class _Iterate(eqx.Module):
+def go_on(
+    question: Question, progress: "Progress", places: int, ends_at_kinks=True, whole=False
+) -> Attempt:
+    """The same from where it stands: to its end, or, unless the `whole` is asked for, under
+    `jax.vmap` by one sweep, so that no lane waits for one whose step takes more of them."""
+    return _attempt(
+        question, progress, places=places, ends_at_kinks=ends_at_kinks, whole=whole,
+        differentiated=False,
+    )  # fmt: skip
+
+
+class Progress(eqx.Module):
+    """Of an attempt between two sweeps."""
+
     unknowns: Unknowns  # of the next sweep
-    used: Unknowns  # of the last one
-    swept: Swept
     factors: Factors
     cut: Bool[Array, ""]  # by a kink, in the last sweep
     shortened: Bool[Array, ""]  # or in any
@@ -88,31 +105,84 @@ class _Iterate(eqx.Module):
     previous: Scalar
     trusted: Scalar
 
+    @classmethod
+    def none(cls, samples: int) -> "Progress":
+        """Nothing yet: the attempt is still to begin."""
+        size = NUM_NODES * samples
+        nodes, fine = jnp.zeros((NUM_NODES, samples)), jnp.zeros((len(POINTS), samples))
+        square = jnp.zeros((samples, samples))
+        factors = Factors(jnp.zeros((size, size)), jnp.zeros((size,), jnp.int32), square, square)
+        no, zero, big = jnp.array(False), jnp.array(0), jnp.array(jnp.inf)
+        unknowns = Unknowns(nodes, fine, jnp.zeros(()))
+        return cls(unknowns, factors, no, no, zero, zero, big, big, jnp.array(1.0))
+
+    def begun(self, question: Question) -> "Progress":
+        """From the guess, where it has not begun."""
+        fresh = eqx.tree_at(
+            lambda p: p.unknowns, Progress.none(len(question.residual)), question.guess
+        )
+        return jax.tree.map(lambda a, b: jnp.where(self.sweeps == 0, a, b), fresh, self)
+
+    def ended(self, finished) -> "Progress":
+        """Begins anew where it has finished."""
+        return eqx.tree_at(lambda p: p.sweeps, self, jnp.where(finished, 0, self.sweeps))
+
+
+class _Sweeping(eqx.Module):
+    progress: Progress
+    used: Unknowns  # of the last sweep
+    swept: Swept
+
+
+@jax.custom_batching.custom_vmap
+def _alone(something):
+    """True, but not under `jax.vmap`."""
+    return jnp.ones(something.shape, bool)
+
+
+@_alone.def_vmap
+def _not_alone(size, batched, something):
+    return jnp.zeros(something.shape, bool), batched[0]
+
 
 @eqx.filter_custom_jvp
 def _attempt(
-    question: Question, *, places: int, ends_at_kinks: bool, differentiated: bool
+    question: Question,
+    progress: Progress,
+    *,
+    places: int,
+    ends_at_kinks: bool,
+    whole: bool,
+    differentiated: bool,
 ) -> Attempt:
     ends_at_kinks = jnp.array(ends_at_kinks) & ~question.known
+    goes_on = jnp.array(True) if whole or differentiated else _alone(question.guess.length)
+    begin = progress.begun(question)
 
-    def iterate(carry):
-        return _iterate(question, carry, places, ends_at_kinks, differentiated)
+    def iterate(carry: _Sweeping):
+        return _iterate(question, carry.progress, places, ends_at_kinks, differentiated)
 
     def enough(length):
         return 0.1 * question.tolerance + question.rounding() * length
 
-    def running(carry: _Iterate):
-        slow = (carry.sweeps > 3) & (carry.effect > 0.7 * carry.previous) & ~carry.cut
-        going = (carry.effect > enough(carry.used.length)) & jnp.isfinite(carry.effect) & ~slow
-        going = (going | carry.cut) & (carry.sweeps < _MAX_SWEEPS) & ~question.known
-        return (carry.sweeps == 0) | going
+    def unfinished(carry: _Sweeping):
+        now, length = carry.progress, carry.used.length
+        slow = (now.sweeps > 3) & (now.effect > 0.7 * now.previous) & ~now.cut
+        going = (now.effect > enough(length)) & jnp.isfinite(now.effect) & ~slow
+        return (going | now.cut) & (now.sweeps < _MAX_SWEEPS) & ~question.known
 
-    last = jax.lax.while_loop(running, iterate, _first(question, places))
-    length = last.used.length
-    missed = error(question, last.used, last.swept, last.factors.mean_kernel)
+    def running(carry: _Sweeping):
+        return (carry.progress.sweeps == begin.sweeps) | (goes_on & unfinished(carry))
+
+    blank = _Sweeping(begin, begin.unknowns, _nothing_swept(question, begin, places))
+    done = jax.lax.while_loop(running, iterate, blank)
+    last, length = done.progress, done.used.length
+    missed = error(question, done.used, done.swept, last.factors.mean_kernel)
     return Attempt(
-        swept=last.swept,
-        unknowns=last.used,
+        finished=~unfinished(done),
+        progress=last,
+        swept=done.swept,
+        unknowns=done.used,
         factors=last.factors,
         shortened=last.shortened,
         converged=(last.effect <= enough(length)) & ~last.cut,
@@ -123,18 +193,10 @@ def _attempt(
     )
 
 
-def _first(question: Question, places: int) -> _Iterate:
-    samples = question.problem.labels.shape[0]
-    unknowns, size = question.guess, NUM_NODES * samples
-    given = (question, unknowns, jnp.array(True), Worth.always(), places)
+def _nothing_swept(question: Question, progress: Progress, places: int) -> Swept:
+    given = (question, progress.unknowns, jnp.array(True), Worth.always(), places)
     shapes = eqx.filter_eval_shape(_sweep, *given)
-    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    square = jnp.zeros((samples, samples))
-    factors = Factors(jnp.zeros((size, size)), jnp.zeros((size,), jnp.int32), square, square)
-    no, zero, big = jnp.array(False), jnp.array(0), jnp.array(jnp.inf)
-    return _Iterate(
-        unknowns, unknowns, blank, factors, no, no, zero, zero, big, big, jnp.array(1.0)
-    )
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def _sweep(
@@ -152,8 +214,8 @@ def _sweep(
 
 
 def _iterate(
-    question: Question, carry: _Iterate, places: int, ends_at_kinks, differentiated: bool
-) -> _Iterate:
+    question: Question, carry: Progress, places: int, ends_at_kinks, differentiated: bool
+) -> _Sweeping:
     """One sweep, and what follows from it for the next."""
     used, bound = carry.unknowns, question.bound
     of_use = worth(question, used.length, carry.since, differentiated)
@@ -175,10 +237,8 @@ def _iterate(
     shorter = Unknowns.of_nodes(shorter, question.residual, kink * used.length)
     stale = (carry.since > 0) & ~cut & (size > _STALE * carry.effect)
     reach = jnp.where(carry.sweeps == 0, trusted(swept, used, question), carry.trusted)
-    return _Iterate(
+    progress = Progress(
         unknowns=jax.tree.map(lambda a, b: jnp.where(cut, a, b), shorter, corrected),
-        used=used,
-        swept=swept,
         factors=factors,
         cut=cut,
         shortened=carry.shortened | cut,
@@ -188,6 +248,7 @@ def _iterate(
         previous=carry.effect,
         trusted=jnp.where(cut, 1.0, reach),
     )
+    return _Sweeping(progress, used, swept)
 
 
 def _correction(factors: Factors, swept: Swept, used: Unknowns) -> Float[Array, "nodes samples"]:
@@ -210,15 +271,18 @@ def _factorise(kernels, length) -> Factors:
 
 
 @_attempt.def_jvp
-def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, differentiated: bool):
+def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, whole, differentiated):
     """The derivative of the fixed point, by the same iteration on the tangents.
 
     A derivative of r jumps where a kink moves. In a step that was cut at a kink the length
     therefore moves with it, which keeps the kink at its place in the step: by how much follows
     from two derivatives, that for a fixed length, and that by the length.
     """
-    (question,), (direction,) = primals, tangents
-    solved = _attempt(question, places=places, ends_at_kinks=ends_at_kinks, differentiated=True)
+    (question, progress), (direction, _) = primals, tangents
+    solved = _attempt(
+        question, progress, places=places, ends_at_kinks=ends_at_kinks, whole=whole,
+        differentiated=True,
+    )  # fmt: skip
     fixed = solved.unknowns
 
     def once(question: Question, unknowns: Unknowns) -> tuple[Unknowns, Swept]:

@@ -14,7 +14,7 @@ from .._network import Network
 from .._shapes import Hidden, PerSample, Scalar
 from .._sliding import room_for_sliding
 from .._solution import RESULTS, Switches
-from ._closure import Attempt, attempt
+from ._closure import Attempt, Progress, attempt, go_on
 from ._collocation import NUM_NODES
 from ._decay import Decay
 from ._neurons import Start, arrived, begin, residual_of
@@ -37,6 +37,7 @@ class BoostState(eqx.Module):
     wish: Scalar  # of the step size controller
     passed: Passed
     stalled: Int[Array, ""]
+    progress: Progress  # of the step that is being attempted
     # what was asked for
     rtol: Scalar
     atol: Scalar
@@ -67,8 +68,8 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         passed = Passed(t0, start, hidden, nothing, noise, decay)
         return BoostState(
             time=t0, start=start, hidden=hidden, residual=residual, wish=jnp.array(jnp.inf),
-            passed=passed, stalled=jnp.array(0), rtol=tolerances[0], atol=tolerances[1],
-            stop_loss=stop_loss, bound=bound, noise=noise,
+            passed=passed, stalled=jnp.array(0), progress=Progress.none(len(residual)),
+            rtol=tolerances[0], atol=tolerances[1], stop_loss=stop_loss, bound=bound, noise=noise,
         )  # fmt: skip
 
     def step(self, problem: Problem, state: BoostState, limit) -> tuple[BoostState, Report]:
@@ -109,26 +110,28 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
     ) -> tuple[BoostState, Report, Network]:
         """The state after the attempt, and the neurons at its end, of whatever use that is."""
         places = placed(state.start)
-        trial = attempt(question, places)
+        trial = go_on(question, state.progress, places)
+        ends = trial.finished & ~question.known
         walk, events, walked = trial.swept.end, trial.swept.record.events, trial.swept.result
         hidden = jnp.where(question.known, state.passed.hidden, state.hidden)
         start, hidden = arrived(problem, question.start, hidden, walk)
         finite = jnp.isfinite(trial.defect) & jnp.isfinite(trial.error)
         room = events.count <= places
         asked, tolerance = question.guess.length, question.tolerance
-        keep = trial.converged & (trial.error <= tolerance) & finite & room & ~question.known
+        keep = trial.converged & (trial.error <= tolerance) & finite & room & ends
         wish = next_size(trial, asked, tolerance, keep)
         found = found_within(problem, state.stop_loss, tolerance)
         beyond, shorter = until_loss(trial, state.stop_loss, found)
         keep, wish = keep & ~beyond, jnp.where(keep & beyond, shorter, wish)
         reaches = (asked == limit - state.time) & (trial.unknowns.length == asked)
-        stalled = state.stalled + jnp.where(question.known, 0, 1)
+        stalled = state.stalled + jnp.where(ends, 1, 0)
         moved = jax.lax.cond(
             keep, lambda: _moved(problem, state, trial, start, hidden, reaches, limit),
             lambda: eqx.tree_at(lambda s: s.stalled, state, stalled),
         )  # fmt: skip
-        wish = jnp.where(question.known, state.wish, wish)
-        moved = eqx.tree_at(lambda s: s.wish, moved, wish)
+        wish = jnp.where(ends, wish, state.wish)
+        progress = trial.progress.ended(trial.finished)
+        moved = eqx.tree_at(lambda s: (s.wish, s.progress), moved, (wish, progress))
         switches = _switches(events, state.time, trial.unknowns.length, keep)
         reached = state.stop_loss * (1.0 + found)
         stopped = keep & (square_loss(moved.residual) <= reached) & (state.stop_loss >= 0.0)
@@ -137,11 +140,14 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         near = asked * state.bound * jnp.linalg.norm(state.residual) < _NEAR
         stuck = (walked != RESULTS.successful) & near & ~keep
         lost = walked != RESULTS.successful  # on a way that they have gone before
-        failed = jnp.where(question.known, lost, stuck | (moved.stalled > _MAX_STALLED))
+        stuck = ends & (stuck | (moved.stalled > _MAX_STALLED))
+        failed = jnp.where(question.known, lost, stuck)
         result = RESULTS.where(failed, _why(finite, walked, room), result)
         ambiguous = jnp.where(keep, trial.swept.record.ambiguous, 0)
-        sweeps = jnp.where(question.known, 0, trial.sweeps)
-        report = Report(moved.time, keep, result, switches, ambiguous, jnp.array(-1), sweeps)
+        sweeps = jnp.where(question.known, 0, trial.sweeps - state.progress.sweeps)
+        report = Report(
+            moved.time, trial.finished, keep, result, switches, ambiguous, jnp.array(-1), sweeps
+        )
         return moved, report, Network(start.log_scale, start.output, hidden)
 
     def full_step(self, problem: Problem, state: BoostState, length):
@@ -162,7 +168,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
     def report(self, problem: Problem, state: BoostState) -> Report:
         zero = jnp.array(0)
         return Report(
-            state.time, jnp.array(False), RESULTS.successful,
+            state.time, jnp.array(True), jnp.array(False), RESULTS.successful,
             Switches.none(placed(state.start)), zero, jnp.array(-1), zero,
         )  # fmt: skip
 
