@@ -13,22 +13,18 @@ r has a kink, which no polynomial follows: the step is cut short there.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from .._branch import run_if
 from .._shapes import Scalar
 from .._solution import RESULTS
-from ._collocation import (
-    INTEGRATION,
-    NODES,
-    NUM_NODES,
-    POINTS,
-)
+from ._collocation import NODES
 from ._interpolation import lagrange
 from ._judgement import NEAR, effect, error, first_kink, trusted, worth
+from ._progress import Factors, Progress, alone
 from ._question import AT_POINTS, Question, Unknowns
 from ._record import StepEvents, Worth
-from ._small import small_product, total
+from ._small import small_product
 from ._sweep import Swept, sweep
 
 _MAX_SWEEPS = 12
@@ -36,40 +32,17 @@ _TANGENT_SWEEPS = 12
 _STALE = 0.1  # a sweep that gains less than this makes the matrix anew
 
 
-class Factors(eqx.Module):
-    """I + H Q K as LU factors and the permutation of rows; K in the mean and at the end."""
-
-    lu: Float[Array, "unknowns unknowns"]
-    rows: Int[Array, " unknowns"]
-    mean_kernel: Float[Array, "samples samples"]
-    end_kernel: Float[Array, "samples samples"]
-
-    def solve(self, defect: Float[Array, "nodes samples"]) -> Float[Array, "nodes samples"]:
-        """(`jax.scipy.linalg.lu_solve` would find the permutation anew in every sweep.)"""
-        found = defect.ravel()[self.rows][:, None]
-        for lower in (True, False):
-            found = jax.lax.linalg.triangular_solve(
-                self.lu, found, left_side=True, lower=lower, unit_diagonal=lower
-            )
-        return found.reshape(defect.shape)
-
-
 class Attempt(eqx.Module):
-    """error, defect: effects on a neuron, relative to its own size.
+    """error: what it does to a neuron, relative to its own size.
 
     finished: if not, it goes on from `progress`, and the rest is of no use."""
 
     finished: Bool[Array, ""]
-    progress: "Progress"
+    progress: Progress
     swept: Swept
     unknowns: Unknowns  # their length is less than asked for where a kink ends the step
-    factors: Factors
-    shortened: Bool[Array, ""]
     converged: Bool[Array, ""]
     error: Scalar
-    defect: Scalar
-    sweeps: Int[Array, ""]
-    trusted: Scalar  # up to where, in [0, 1], the first sweep stayed near its guess
 
 
 def attempt(question: Question, places: int, ends_at_kinks: bool = True) -> Attempt:
@@ -82,7 +55,7 @@ def attempt(question: Question, places: int, ends_at_kinks: bool = True) -> Atte
 
 
 def go_on(
-    question: Question, progress: "Progress", places: int, ends_at_kinks=True, whole=False
+    question: Question, progress: Progress, places: int, ends_at_kinks=True, whole=False
 ) -> Attempt:
     """The same from where it stands: to its end, or, unless the `whole` is asked for, under
     `jax.vmap` by one sweep, so that no lane waits for one whose step takes more of them."""
@@ -92,57 +65,10 @@ def go_on(
     )  # fmt: skip
 
 
-class Progress(eqx.Module):
-    """Of an attempt between two sweeps."""
-
-    unknowns: Unknowns  # of the next sweep
-    factors: Factors
-    cut: Bool[Array, ""]  # by a kink, in the last sweep
-    shortened: Bool[Array, ""]  # or in any
-    since: Int[Array, ""]  # sweeps since the matrix was made; 0: the next one makes it
-    sweeps: Int[Array, ""]
-    effect: Scalar
-    previous: Scalar
-    trusted: Scalar
-
-    @classmethod
-    def none(cls, samples: int) -> "Progress":
-        """Nothing yet: the attempt is still to begin."""
-        size = NUM_NODES * samples
-        nodes, fine = jnp.zeros((NUM_NODES, samples)), jnp.zeros((len(POINTS), samples))
-        square = jnp.zeros((samples, samples))
-        factors = Factors(jnp.zeros((size, size)), jnp.zeros((size,), jnp.int32), square, square)
-        no, zero, big = jnp.array(False), jnp.array(0), jnp.array(jnp.inf)
-        unknowns = Unknowns(nodes, fine, jnp.zeros(()))
-        return cls(unknowns, factors, no, no, zero, zero, big, big, jnp.array(1.0))
-
-    def begun(self, question: Question) -> "Progress":
-        """From the guess, where it has not begun."""
-        fresh = eqx.tree_at(
-            lambda p: p.unknowns, Progress.none(len(question.residual)), question.guess
-        )
-        return jax.tree.map(lambda a, b: jnp.where(self.sweeps == 0, a, b), fresh, self)
-
-    def ended(self, finished) -> "Progress":
-        """Begins anew where it has finished."""
-        return eqx.tree_at(lambda p: p.sweeps, self, jnp.where(finished, 0, self.sweeps))
-
-
 class _Sweeping(eqx.Module):
     progress: Progress
     used: Unknowns  # of the last sweep
     swept: Swept
-
-
-@jax.custom_batching.custom_vmap
-def _alone(something):
-    """True, but not under `jax.vmap`."""
-    return jnp.ones(something.shape, bool)
-
-
-@_alone.def_vmap
-def _not_alone(size, batched, something):
-    return jnp.zeros(something.shape, bool), batched[0]
 
 
 @eqx.filter_custom_jvp
@@ -156,7 +82,7 @@ def _attempt(
     differentiated: bool,
 ) -> Attempt:
     ends_at_kinks = jnp.array(ends_at_kinks) & ~question.known
-    goes_on = jnp.array(True) if whole or differentiated else _alone(question.guess.length)
+    goes_on = jnp.array(True) if whole or differentiated else alone(question.guess.length)
     begin = progress.begun(question)
 
     def iterate(carry: _Sweeping):
@@ -183,13 +109,8 @@ def _attempt(
         progress=last,
         swept=done.swept,
         unknowns=done.used,
-        factors=last.factors,
-        shortened=last.shortened,
         converged=(last.effect <= enough(length)) & ~last.cut,
         error=jnp.maximum(missed - question.rounding() * length, 0.0),
-        defect=last.effect,
-        sweeps=last.sweeps,
-        trusted=last.trusted,
     )
 
 
@@ -225,7 +146,7 @@ def _iterate(
     kink = first_kink(question, swept.record.events, used.length, differentiated)
     cut = (kink < 1.0) & ends_at_kinks
     fresh = (carry.since == 0) & ~cut & ~question.known
-    factors = run_if(fresh, lambda _: _factorise(swept.kernels, used.length), carry.factors)
+    factors = run_if(fresh, lambda _: Factors.of(swept.kernels, used.length), carry.factors)
     change = _correction(factors, swept, used)
     size = effect(change, used.length, bound)
     size = jnp.where(swept.result == RESULTS.successful, size, jnp.inf)
@@ -263,13 +184,6 @@ def _corrected(swept: Swept, used: Unknowns, change) -> Unknowns:
     return Unknowns(nodes, fine, used.length)
 
 
-def _factorise(kernels, length) -> Factors:
-    size = NUM_NODES * kernels.shape[1]
-    blocks = length * jnp.einsum("il,ikm->iklm", jnp.asarray(INTEGRATION), kernels)
-    lu, _, rows = jax.lax.linalg.lu(blocks.reshape(size, size) + jnp.eye(size))
-    return Factors(lu, rows, total(INTEGRATION[-1][:, None, None] * kernels, 0), kernels[-1])
-
-
 @_attempt.def_jvp
 def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, whole, differentiated):
     """The derivative of the fixed point, by the same iteration on the tangents.
@@ -288,7 +202,7 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, whole, diff
     def once(question: Question, unknowns: Unknowns) -> tuple[Unknowns, Swept]:
         given = (jnp.array(False), Worth.always(), places)
         swept = _sweep(question, unknowns, *given, pooled=False)
-        new = _corrected(swept, unknowns, _correction(solved.factors, swept, unknowns))
+        new = _corrected(swept, unknowns, _correction(solved.progress.factors, swept, unknowns))
         fine = new.fine.at[0].set(question.residual)
         return Unknowns(new.nodes, fine, unknowns.length), swept
 
@@ -311,11 +225,12 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, whole, diff
 
     direction = _zeros_for_none(question, direction)
     both = jax.tree.map(lambda t: jnp.stack([t, jnp.zeros_like(t)]), direction)
-    asked = jnp.where(solved.shortened, 0.0, direction.guess.length)
+    shortened = solved.progress.shortened
+    asked = jnp.where(shortened, 0.0, direction.guess.length)
     lengths = jnp.stack([asked, jnp.ones(())])
     both = jax.vmap(derivative)(both, lengths)
     moves = _anchored(solved.swept.record.events, both[0].record.events.time)
-    moves = jnp.where(solved.shortened, moves, 0.0)
+    moves = jnp.where(shortened, moves, 0.0)
     swept_tangent, unknowns_tangent = jax.tree.map(lambda t: t[0] + moves * t[1], both)
     none = jax.tree.map(lambda leaf: None, solved)
     out = eqx.tree_at(

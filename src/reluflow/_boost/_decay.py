@@ -10,7 +10,7 @@ from ._collocation import NUM_NODES
 
 # A polynomial of degree 6 misses e^-x min(1, (x/4)^7 / 2520) of what decays as e^-x.
 _MISSED = 2520.0 * 4.0**NUM_NODES
-_PART = 0.1  # of the tolerance
+_PART = 1e-3  # of the tolerance
 
 
 class Decay(eqx.Module):

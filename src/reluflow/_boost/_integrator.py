@@ -14,12 +14,13 @@ from .._network import Network
 from .._shapes import Hidden, PerSample, Scalar
 from .._sliding import room_for_sliding
 from .._solution import RESULTS, Switches
-from ._closure import Attempt, Progress, attempt, go_on
+from ._closure import Attempt, attempt, go_on
 from ._collocation import NUM_NODES
 from ._decay import Decay
 from ._neurons import Start, arrived, begin, residual_of
 from ._passed import Passed, network_inside
 from ._path import size_of
+from ._progress import Progress
 from ._question import Question, Unknowns, placed
 from ._record import StepEvents
 from ._step_size import found_within, next_size, until_arrival, until_loss, until_shrunk
@@ -115,7 +116,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         walk, events, walked = trial.swept.end, trial.swept.record.events, trial.swept.result
         hidden = jnp.where(question.known, state.passed.hidden, state.hidden)
         start, hidden = arrived(problem, question.start, hidden, walk)
-        finite = jnp.isfinite(trial.defect) & jnp.isfinite(trial.error)
+        finite = jnp.isfinite(trial.progress.effect) & jnp.isfinite(trial.error)
         room = events.count <= places
         asked, tolerance = question.guess.length, question.tolerance
         keep = trial.converged & (trial.error <= tolerance) & finite & room & ends
@@ -144,7 +145,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         failed = jnp.where(question.known, lost, stuck)
         result = RESULTS.where(failed, _why(finite, walked, room), result)
         ambiguous = jnp.where(keep, trial.swept.record.ambiguous, 0)
-        sweeps = jnp.where(question.known, 0, trial.sweeps - state.progress.sweeps)
+        sweeps = jnp.where(question.known, 0, trial.progress.sweeps - state.progress.sweeps)
         report = Report(
             moved.time, trial.finished, keep, result, switches, ambiguous, jnp.array(-1), sweeps
         )
@@ -202,7 +203,7 @@ def _moved(
 ) -> BoostState:
     """At the end of the step; exactly at `limit` where it reaches that."""
     time = jnp.where(reaches, limit, state.time + trial.unknowns.length)
-    decay = Decay.by(trial.factors.end_kernel)
+    decay = Decay.by(trial.progress.factors.end_kernel)
     passed = Passed(state.time, state.start, state.hidden, trial.unknowns, state.noise, decay)
     return eqx.tree_at(
         lambda s: (s.time, s.start, s.hidden, s.residual, s.passed, s.stalled),

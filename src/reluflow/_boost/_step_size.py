@@ -26,13 +26,14 @@ def next_size(trial: Attempt, asked, tolerance, keep) -> Scalar:
     """What the next step may have, by its error; the prediction of arrivals bounds it further."""
     ratio = tolerance / jnp.maximum(trial.error, 1e-16 * tolerance)
     factor = 0.9 * ratio ** (1.0 / _ORDER)
-    growth = jnp.where(trial.sweeps <= 2, 100.0, jnp.where(trial.sweeps <= 5, 5.0, 1.0))
+    sweeps = trial.progress.sweeps
+    growth = jnp.where(sweeps <= 2, 100.0, jnp.where(sweeps <= 5, 5.0, 1.0))
     length = trial.unknowns.length
     grown = length * jnp.clip(factor, 0.3, growth)
     # Cut short by a kink, a step says nothing of how long the next may be.
     cut = length < asked
     grown = jnp.where(cut, jnp.maximum(0.9 * asked, grown), grown)
-    unconverged = jnp.clip(trial.trusted, 0.1, 0.5)
+    unconverged = jnp.clip(trial.progress.trusted, 0.1, 0.5)
     shrunk = length * jnp.where(trial.converged, jnp.clip(factor, 0.2, 0.9), unconverged)
     shrunk = jnp.where(jnp.isfinite(trial.error), shrunk, 0.2 * length)
     return jnp.where(keep, grown, shrunk)
