@@ -24,6 +24,7 @@ from reluflow._boost._frame import ModeFrame
 from reluflow._boost._neurons import arrived
 from reluflow._boost._passed import Passed
 from reluflow._boost._path import Reduced, propagate
+from reluflow._boost._progress import alone
 from reluflow._boost._question import Unknowns
 from reluflow._boost._record import Worth
 from reluflow._boost._sweep import sweep
@@ -169,3 +170,13 @@ def test_longest_step_by_the_decay():
     assert decay.longest(jnp.array([1e-11, 1e-6, 1.0]), tolerance, bound) > 1e100
     # The control: a fast mode that has not decayed.
     assert decay.longest(jnp.array([1e-11, 1e-1, 1.0]), tolerance, bound) < 1e-3
+
+
+def test_alone():
+    """A flow that is one of many lanes hands its attempt back after every sweep; one that is alone,
+    or that they all share, does not."""
+    one, many = jnp.ones(()), jnp.ones(3)
+    assert alone(one) and jax.jit(alone)(one)
+    assert not jax.jit(jax.vmap(alone))(many).any()
+    assert not jax.vmap(jax.vmap(alone))(jnp.ones((2, 3))).any()
+    assert jax.vmap(lambda lane: jnp.where(alone(one), lane, 0.0))(many).all()
