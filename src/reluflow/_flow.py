@@ -106,10 +106,8 @@ def flow(
         asked = eqxi.nondifferentiable(asked, msg=_NO_FORWARD)
     sol = _integrate(integrator.prepare(data), *asked, jnp.asarray(max_steps), max_events, meter)
     sol = eqxi.nondifferentiable_backward(sol, msg=_NO_REVERSE)
-    return _thrown(sol) if throw else sol
-
-
-def _thrown(sol: Solution) -> Solution:
+    if not throw:
+        return sol
     good = (sol.result == RESULTS.successful) | (sol.result == RESULTS.loss_reached)
     return sol.result.error_if(sol, ~good)
 

@@ -50,19 +50,18 @@ def attempt(question: Question, places: int, ends_at_kinks: bool = True) -> Atte
 
     Its derivative is that of the fixed point: see `_tangent`.
     """
-    nothing = Progress.none(question.residual.shape[0])
-    return go_on(question, nothing, places, ends_at_kinks, whole=True)
-
-
-def go_on(
-    question: Question, progress: Progress, places: int, ends_at_kinks=True, whole=False
-) -> Attempt:
-    """The same from where it stands: to its end, or, unless the `whole` is asked for, under
-    `jax.vmap` by one sweep, so that no lane waits for one whose step takes more of them."""
     return _attempt(
-        question, progress, places=places, ends_at_kinks=ends_at_kinks, whole=whole,
-        differentiated=False,
+        question, Progress.none(len(question.residual)), places=places,
+        ends_at_kinks=ends_at_kinks, whole=True, differentiated=False,
     )  # fmt: skip
+
+
+def go_on(question: Question, progress: Progress, places: int) -> Attempt:
+    """The same from where it stands, to its end; but under `jax.vmap` by one sweep, so that no lane
+    waits for one whose step takes more of them."""
+    return _attempt(
+        question, progress, places=places, ends_at_kinks=True, whole=False, differentiated=False
+    )
 
 
 class _Sweeping(eqx.Module):

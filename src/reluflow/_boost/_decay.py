@@ -6,10 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._shapes import PerSample, Scalar
-from ._collocation import NUM_NODES
+from ._collocation import NUM_NODES, RESOLVED
 
-# A polynomial of degree 6 misses e^-x min(1, (x/4)^7 / 2520) of what decays as e^-x.
-_MISSED = 2520.0 * 4.0**NUM_NODES
 _PART = 1e-3  # of the tolerance
 
 
@@ -24,7 +22,9 @@ class Decay(eqx.Module):
         values, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(kernel))
         return cls(jnp.maximum(values, 0.0), vectors)
 
-    def after(self, times: Float[Array, " times"], residual: PerSample) -> Float[Array, "t n"]:
+    def after(
+        self, times: Float[Array, " times"], residual: PerSample
+    ) -> Float[Array, "times samples"]:
         decays = jnp.exp(-times[:, None] * self.rates)
         return (decays * (residual @ self.vectors)) @ self.vectors.T
 
@@ -32,10 +32,13 @@ class Decay(eqx.Module):
         """A step whose polynomial misses little of this: of no mode more than a part of what is
         allowed, which moves a neuron by `bound` times its integral, at most |c| min(H, 1 / rate).
         What has decayed already does not bound it.
+
+        Of e^-x, x = rate H, the polynomial misses min(1, x^7 / RESOLVED).
         """
         rates = jnp.maximum(self.rates, 1e-150)
         allowed = _PART * tolerance * rates
         missed = bound * jnp.abs(residual @ self.vectors)
         ratio = allowed / jnp.maximum(missed, 1e-300)
-        x = (_MISSED * ratio) ** jnp.where(_MISSED * ratio < 1.0, 1.0 / 8.0, 1.0 / 7.0)
+        power = RESOLVED * ratio  # x^7, or x^8 where H < 1 / rate
+        x = power ** (1.0 / jnp.where(power < 1.0, NUM_NODES + 1.0, NUM_NODES))
         return jnp.min(jnp.where(ratio >= 1.0, jnp.inf, x / rates))

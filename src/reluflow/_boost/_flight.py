@@ -134,7 +134,7 @@ def _disturbed(
     height0 = side * kept[:, :, None] * before(walk.preactivation, reached)
     units = (free, armed, crossing, height0, side * reached, slope0, slope1, slack)
     short = course.samples <= NUM_NODES
-    if short:  # side by side the more numerous neurons, or a CPU takes four times as long
+    if short:  # side by side the more numerous neurons, or a CPU takes three times as long
         units = [jnp.swapaxes(leaf, -1, -2) for leaf in units]
     met = jnp.any(units[2] | jnp.isfinite(turning_point(*units)), axis=1 if short else 2)
     vanishes = previous * output < 0.0

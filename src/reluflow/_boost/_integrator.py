@@ -139,10 +139,9 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         result = RESULTS.where(stopped, RESULTS.loss_reached, RESULTS.successful)
         # A neuron that cannot go on, with the flow as good as there.
         near = asked * state.bound * jnp.linalg.norm(state.residual) < _NEAR
-        stuck = (walked != RESULTS.successful) & near & ~keep
-        lost = walked != RESULTS.successful  # on a way that they have gone before
-        stuck = ends & (stuck | (moved.stalled > _MAX_STALLED))
-        failed = jnp.where(question.known, lost, stuck)
+        lost = walked != RESULTS.successful
+        stuck = ends & ((lost & near & ~keep) | (moved.stalled > _MAX_STALLED))
+        failed = jnp.where(question.known, lost, stuck)  # known: they have gone that way before
         result = RESULTS.where(failed, _why(finite, walked, room), result)
         ambiguous = jnp.where(keep, trial.swept.record.ambiguous, 0)
         sweeps = jnp.where(question.known, 0, trial.progress.sweeps - state.progress.sweeps)

@@ -9,7 +9,7 @@ from .._branch import run_if
 from .._field import Problem, coefficients, square_loss
 from .._shapes import PerNeuron, PerSample, Scalar, Units
 from ._closure import Attempt
-from ._collocation import NUM_NODES
+from ._collocation import NUM_NODES, RESOLVED
 from ._interpolation import lagrange_of_points
 from ._neurons import Start
 from ._path import size_of
@@ -45,7 +45,7 @@ def until_arrival(
     """The longest step in which no neuron's growth is missed by the polynomial of the residual.
 
     Neuron j contributes u_j e^{2 |D_j| t} to h as long as D_j stays as it is. On a step of length
-    H, with x = 2 |D_j| H, a polynomial of degree 6 misses of it u_j e^x min(1, (x/4)^7 / 2520),
+    H, with x = 2 |D_j| H, the polynomial misses of it u_j e^x min(1, x^7 / RESOLVED),
     which moves a neuron by about a tenth of `bound` H times that. On a plateau u_j is tiny, and the
     step reaches as far as a logarithm says.
     """
@@ -56,11 +56,10 @@ def until_arrival(
     grows = pull > 0.0
     rate = 2.0 * jnp.where(grows, pull, 1.0)
     constant = contribution + jnp.log(0.1 * bound / rate) - jnp.log(0.5 * tolerance)
-    factorial = float(np.log(2520.0) + NUM_NODES * np.log(4.0))
 
     # What is missed is the lesser of two functions, and too much where both are.
     beyond = _sum_with_log(1.0, -constant)
-    within = _sum_with_log(1.0 + NUM_NODES, factorial - constant)
+    within = _sum_with_log(1.0 + NUM_NODES, float(np.log(RESOLVED)) - constant)
     reached = jnp.maximum(jnp.maximum(beyond, within), _SHORTEST)
     return jnp.min(jnp.where(grows, reached / rate, jnp.inf))
 

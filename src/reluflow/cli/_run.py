@@ -20,9 +20,9 @@ from ._progress import RichProgressMeter
 from ._settings import INTEGRATORS, Settings
 
 _SAVES = 500  # intervals between saved states: enough to see a drop of the loss as a curve
+_MEMORY = 128 * 2**20  # bytes of saved states, where the network is so large that fewer must do
 # XLA's newer way to compile loops for a CPU takes half as long again; what it makes is as fast.
 _COMPILES_FASTER = {"xla_cpu_use_fusion_emitters": False}
-_MEMORY = 128 * 2**20  # bytes of saved states, where the network is so large that fewer must do
 
 
 @dataclass(frozen=True)
