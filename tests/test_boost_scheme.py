@@ -142,10 +142,10 @@ def test_first_guess_of_a_step():
         """exp(-K t) r_0."""
         return (np.exp(-rates * np.asarray(t)[..., None]) * (np.ones(3) @ vectors)) @ vectors.T
 
-    def guess(last, length, kernel=kernel):
+    def guess(last, length, kernel=kernel, apart=0.0):
         unknowns = Unknowns.of_nodes(jnp.array(residual(last * NODES)), residual(0.0), last)
         passed = Passed(0.0, None, None, unknowns, 0.0, Decay.by(jnp.asarray(kernel)))
-        return passed.guess(jnp.asarray(length), jnp.asarray(residual(last)))
+        return passed.guess(jnp.asarray(length), jnp.asarray(residual(last) + apart))
 
     for last, length in ((0.1, 100.0), (20.0, 20.0)):
         np.testing.assert_allclose(guess(last, length), residual(last + length * NODES), atol=1e-14)
@@ -153,6 +153,9 @@ def test_first_guess_of_a_step():
         assert np.abs(other - residual(last + length * NODES)).max() > 1e-4
     near = guess(0.1, 0.1, 100.0 * kernel)  # not by the kernel
     np.testing.assert_allclose(near, residual(0.1 + 0.1 * NODES), atol=1e-7)
+    # From where the neurons are, though the polynomial ends elsewhere.
+    moved = guess(0.1, 1e-12, kernel, apart=1e-3)
+    np.testing.assert_allclose(moved, np.tile(residual(0.1) + 1e-3, (len(NODES), 1)), atol=1e-11)
 
 
 def test_longest_step_by_the_decay():

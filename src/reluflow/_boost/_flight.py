@@ -23,7 +23,7 @@ from ._collocation import (
     legendre_at,
 )
 from ._frame import Frame, SampleFrame
-from ._meeting import beyond, reached_by, turning_point
+from ._meeting import beyond, reached_by, tolerated, turning_point
 from ._path import LONGEST_BACK, Move, boosted, size_of, standing, total_growth
 from ._release import guards, leave
 from ._small import small_product, total
@@ -126,7 +126,7 @@ def _disturbed(
     growth = total_growth(moves.growth, moves.exponent)
     kept = jnp.exp(before(jnp.zeros_like(growth[0]), growth) - growth)
     armed = before(walk.armed, armed)
-    crossing = beyond(free, side * reached, jnp.where(armed, 0.0, slack))
+    crossing = beyond(free, side * reached, tolerated(course, walk, armed, slack, noise))
     velocity = frame.velocity(_of_all(_AT_POINTS.T))
     scale = course.length * jnp.asarray(_SPANS)[:, None]
     slope0 = side * (scale * kept * previous)[:, :, None] * velocity[:-1]

@@ -43,7 +43,7 @@ def hop(
     end = jnp.where(walk.pending, walk.time, end)
     move = propagate(walk.reduced, frame, walk.time, end, course.length)
     tried = Tried.of(walk, frame, end, move)
-    met = meet(course, walk, frame, tried)
+    met = meet(course, walk, frame, tried, noise)
     found, early = seeks & met.finds, seeks & met.early
     passed = lands & passes_another(course, walk, tried)
     leaves = seeks & released.fires & ~found & ~early & ~walk.pending

@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Int
 
 from .. import _modes
 from .._shapes import PerNeuron, UnitFlags, Units
+from .._state import SLACK
 from ._frame import Frame
 from ._path import Move, legendre
 from ._root import guess
@@ -46,11 +47,12 @@ class Met(eqx.Module):
         return Search(stage, self.sample, self.vanishing, walk.time, tried.end, self.guess)
 
 
-def meet(course: Course, walk: Walk, frame: Frame, tried: Tried) -> Met:
+def meet(course: Course, walk: Walk, frame: Frame, tried: Tried, noise: PerNeuron) -> Met:
     """What a neuron that seeks its next point finds."""
     end, move, reached = tried.end, tried.move, tried.preactivation
     slack = walk.slack(course.norms)
-    crossing = _crossed(walk, reached, jnp.where(walk.armed, 0.0, slack)) & ~walk.pending[:, None]
+    crossing = _crossed(walk, reached, tolerated(course, walk, walk.armed, slack, noise))
+    crossing = crossing & ~walk.pending[:, None]
     crosses = jnp.any(crossing, axis=1)
     cut, middle = _hidden(course, walk, frame, end, move, reached, crossing, slack)
     long = crosses & (move.growth > _LONGEST)
@@ -119,6 +121,16 @@ def turning_point(free, armed, crossing, height0, height1, slope0, slope1, slack
 def beyond(free, height, threshold) -> jax.Array:
     """Which units are on the wrong side of their boundary, by more than this."""
     return free & (height < -threshold)
+
+
+def tolerated(course: Course, walk: Walk, armed, slack, noise) -> jax.Array:
+    """How far beyond its boundary a unit may be that has not yet come away from it: rounding. And,
+    where units slide, what `noise` in the residual may do to one that has just ceased to: it did so
+    by `course.fine`, and moves under `course.residual`."""
+    if walk.pattern.slots.shape[1] > 0:
+        driven = (course.length * noise)[:, None] * course.norms / (course.samples * SLACK)
+        slack = slack * (1.0 + driven)
+    return jnp.where(armed, 0.0, slack)
 
 
 def reached_by(walk: Walk, frame: Frame, move: Move) -> Units:
