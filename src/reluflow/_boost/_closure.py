@@ -97,7 +97,8 @@ def _attempt(
         return (going | now.cut) & (now.sweeps < _MAX_SWEEPS) & ~question.known
 
     def running(carry: _Sweeping):
-        return (carry.progress.sweeps == begin.sweeps) | (goes_on & unfinished(carry))
+        first = (carry.progress.sweeps == begin.sweeps) & ~question.is_empty()
+        return first | (goes_on & unfinished(carry))
 
     blank = _Sweeping(begin, begin.unknowns, _nothing_swept(question, begin, places))
     done = jax.lax.while_loop(running, iterate, blank)

@@ -126,7 +126,7 @@ def _disturbed(
     growth = total_growth(moves.growth, moves.exponent)
     kept = jnp.exp(before(jnp.zeros_like(growth[0]), growth) - growth)
     armed = before(walk.armed, armed)
-    crossing = beyond(free, side * reached, tolerated(course, walk, armed, slack, noise))
+    crossing = beyond(free, side * reached, tolerated(course, armed, slack, noise))
     velocity = frame.velocity(_of_all(_AT_POINTS.T))
     scale = course.length * jnp.asarray(_SPANS)[:, None]
     slope0 = side * (scale * kept * previous)[:, :, None] * velocity[:-1]

@@ -80,17 +80,18 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
     def step_or_look_back(
         self, problem: Problem, state: BoostState, limit, looks: Bool[Array, ""], time
     ) -> tuple[BoostState, Report, Network]:
-        """To look back is to take the last step again, and that is a sweep as any other."""
+        """To look back is to take the last step again, and that is a sweep as any other; none where
+        what is asked for is its end."""
+        reached = time >= state.time
+        until = state.passed.until(jnp.where(reached, state.passed.begin, time))
         known = Question(
-            problem, state.passed.start, state.residual, state.passed.until(time), state.rtol,
-            state.bound, state.passed.noise + state.passed.unknowns.noise(), jnp.array(True),
+            problem, state.passed.start, state.residual, until, state.rtol, state.bound,
+            state.passed.noise + state.passed.unknowns.noise(), jnp.array(True),
         )  # fmt: skip
         asked = self._question(problem, state, limit)
         question = jax.tree.map(lambda a, b: jnp.where(looks, a, b), known, asked)
         state, report, net = self._step(problem, state, question, limit)
-        # What has been reached need not be computed again, nor can that fail.
-        now, reached = self.network(state), time >= state.time
-        net = jax.tree.map(lambda a, b: jnp.where(reached, a, b), now, net)
+        net = jax.tree.map(lambda a, b: jnp.where(reached, a, b), self.network(state), net)
         result = RESULTS.where(looks & reached, RESULTS.successful, report.result)
         return state, eqx.tree_at(lambda r: r.result, report, result), net
 

@@ -51,7 +51,7 @@ def meet(course: Course, walk: Walk, frame: Frame, tried: Tried, noise: PerNeuro
     """What a neuron that seeks its next point finds."""
     end, move, reached = tried.end, tried.move, tried.preactivation
     slack = walk.slack(course.norms)
-    crossing = _crossed(walk, reached, tolerated(course, walk, walk.armed, slack, noise))
+    crossing = _crossed(walk, reached, tolerated(course, walk.armed, slack, noise))
     crossing = crossing & ~walk.pending[:, None]
     crosses = jnp.any(crossing, axis=1)
     cut, middle = _hidden(course, walk, frame, end, move, reached, crossing, slack)
@@ -123,14 +123,12 @@ def beyond(free, height, threshold) -> jax.Array:
     return free & (height < -threshold)
 
 
-def tolerated(course: Course, walk: Walk, armed, slack, noise) -> jax.Array:
-    """How far beyond its boundary a unit may be that has not yet come away from it: rounding. And,
-    where units slide, what `noise` in the residual may do to one that has just ceased to: it did so
-    by `course.fine`, and moves under `course.residual`."""
-    if walk.pattern.slots.shape[1] > 0:
-        driven = (course.length * noise)[:, None] * course.norms / (course.samples * SLACK)
-        slack = slack * (1.0 + driven)
-    return jnp.where(armed, 0.0, slack)
+def tolerated(course: Course, armed, slack, noise) -> jax.Array:
+    """How far beyond its boundary a unit may be that has not yet come away from it: rounding, and
+    what `noise` in the residual may do. For one that has just ceased to slide did so by
+    `course.fine`, and moves under `course.residual`; and a fitted sample's residual is noise."""
+    driven = (course.length * noise)[:, None] * course.norms / (course.samples * SLACK)
+    return jnp.where(armed, 0.0, slack * (1.0 + driven))
 
 
 def reached_by(walk: Walk, frame: Frame, move: Move) -> Units:

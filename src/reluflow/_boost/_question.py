@@ -58,6 +58,10 @@ class Question(eqx.Module):
     noise: Scalar
     known: Bool[Array, ""]
 
+    def is_empty(self) -> Bool[Array, ""]:
+        """A known step of no length: nothing is swept."""
+        return self.known & (self.guess.length == 0.0)
+
     def rounding(self) -> Scalar:
         """The effect per unit of time of rounding in r; no less can be asked for."""
         return 8.0 * _EPS * self.bound * jnp.linalg.norm(self.problem.labels)

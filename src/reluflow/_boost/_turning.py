@@ -16,7 +16,7 @@ from .._shapes import PerNeuron, UnitFlags
 from .._switching import Boundary, settle
 from .._turning import places
 from ._frame import mode_frame, overlaps
-from ._path import legendre
+from ._path import legendre, series
 from ._record import Record, Worth, kink_of
 from ._release import Release, guards
 from ._walk import Course, Walk
@@ -76,8 +76,15 @@ def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles
         on=slides | arrives,
         status=_status(walk, released, leaves, vanishes),
         sign=sign,
-        residual=course.residual_at(tried.end),
+        residual=_judged_by(course, tried.end, slides),
     )
+
+
+def _judged_by(course: Course, s: PerNeuron, slides: UnitFlags) -> Float[Array, "neurons samples"]:
+    """The residual by which the neurons are settled: that which moves them, or what it says of a
+    unit it would take back at once; where units slide that by which they cease to."""
+    moves = series(s[:, None], course.residual)
+    return jnp.where(jnp.any(slides, axis=1)[:, None], course.residual_at(s), moves)
 
 
 def _ties(course: Course, walk: Walk, tried, speed):

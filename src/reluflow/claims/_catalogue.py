@@ -1,4 +1,4 @@
-"""All claims, in the order of the papers."""
+"""All claims, in the order of the papers; those of the review of 2022 behind it."""
 
 from ._claim import Claim
 from .alignment import CLAIMS as _ALIGNMENT
@@ -31,8 +31,8 @@ CATALOGUE: tuple[Claim, ...] = (
     *_RELAXATIONS,
     *_LEAKY,
     *_FIGURES_2022,
+    *_REVIEW,
     *_JUMP_PROCESS,
     *_MILD_OVERPARAMETERISATION,
     *_FIGURES_2026,
-    *_REVIEW,
 )

@@ -3,22 +3,19 @@
 import functools
 from typing import NamedTuple
 
-import diffrax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
 from .. import theory
 from .._dataset import Dataset
-from .._flow import flow
 from .._initialisation import balanced
 from .._network import Network
-from .._runge_kutta import RungeKutta
 from .._solution import Solution
 from ..datasets import orthonormal
 from ._claim import Claim
 from ._finding import Finding
-from ._jumping import at, save_times
+from ._jumping import at, follow
 from ._over_lambda import over_lambda
 
 _SAMPLES, _NEURONS = 64, 6  # of Fig. 1
@@ -64,12 +61,8 @@ def followed(log_lambda: float) -> Solution:
 
 
 def _follow(net: Network, log_lambda: float) -> Solution:
-    """One trajectory of this shape: a Runge-Kutta solver is done before rf.Boost has compiled."""
     _, data = figure_1()
-    ts = jnp.asarray(save_times(process_1(), data.samples, log_lambda))
-    return flow(
-        net, data, ts[-1], integrator=RungeKutta(), saveat=diffrax.SaveAt(ts=ts), throw=False
-    )
+    return follow(net, data, process_1(), log_lambda)
 
 
 @functools.cache

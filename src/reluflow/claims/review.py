@@ -12,7 +12,7 @@ from .._dataset import Dataset
 from .._network import Network
 from ._claim import Claim
 from ._finding import Finding
-from ._problems import draws, problem, run_at, standard, times
+from ._problems import draws, duration, problem, run_to, standard
 from ._roles import at, without_first
 from ._sweep import smallest, worst
 
@@ -34,7 +34,7 @@ def _worst_end(seeds, log_lambda: float, change: Callable = lambda net, data: ne
         net, data = standard(seed, log_lambda)
         net = change(net, data)
         without += not theory.assumptions(net, data).theorem_1
-        sol = run_at(net, data, times(data, log_lambda))
+        sol = run_to(net, data, duration(data, log_lambda))
         losses.append(float(sol.losses[-1] / sol.losses[0]))
         norms.append(_variation(sol.final) / float(theory.minimal_variation_norm(data)))
     return [
