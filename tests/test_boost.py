@@ -111,6 +111,24 @@ def test_units_that_cease_to_slide_are_not_driven_back():
     assert int(sol.stats["num_rejected_steps"]) <= 5
 
 
+@pytest.mark.parametrize("seed", [0, 1, 4])
+def test_the_residual_of_a_fitted_sample_decides_nothing(seed):
+    """It is rounding, of either sign; a tiny neuron that has turned away from that sample is within
+    rounding of its boundary. Looking back at steps, the neuron switched there for ever."""
+    data = rf.datasets.orthonormal(jax.random.key(seed), 16, labels="positive")
+    net = rf.balanced(jax.random.key(seed + 50), 6, 16, -1000.0)
+    net = rf.Network(net.log_scale, jnp.abs(net.output), net.hidden)
+    process = rf.theory.limit_process(net, data)
+    jumps = np.asarray(process.times(-1000.0))[: int(process.num_jumps)]
+    ts = np.linspace(0.0, 1.1 * jumps[-1], 300)
+    sol = flow(net, data, ts[-1], saveat=diffrax.SaveAt(ts=ts))
+    assert int(sol.stats["num_ambiguous"]) == 0
+    # On the plateaus, which the times of O(1) around a jump are no part of.
+    on = np.min(np.abs(ts[:, None] - jumps), axis=1) > 0.05 * jumps[-1]
+    levels = np.asarray(process.losses)[np.searchsorted(jumps, ts[on])]
+    np.testing.assert_allclose(np.asarray(sol.losses)[on], levels, atol=1e-3)
+
+
 def test_one_dimension():
     """A neuron shrinks by e^-40 on its stable manifold a = -w, which rounding leaves."""
     net, data = rf.Network([-5.0], [-1.0], [[1.0]]), rf.Dataset([[1.0]], [1.0])

@@ -9,7 +9,7 @@ from reluflow.claims import CATALOGUE, Claim, Finding, Verdict, check
 from reluflow.claims._finding import holds_from
 from reluflow.claims._sweep import smallest, worst
 
-FAILING = frozenset[str]()  # the claims of the catalogue that do not hold
+FAILING = frozenset({"2022-correlated", "2022-figure-4", "2026-figure-5"})  # that do not hold
 HOLDS, FAILS = Finding("a", 1.0, "<=", 2.0), Finding("a", 3.0, "<=", 2.0)
 OUTSIDE = Finding("a", 3.0, "<=", 2.0, outside="the inputs are parallel")
 

@@ -4,7 +4,6 @@ theta' = -grad L(theta),    L = 1/(2n) sum_k (h(x_k) - y_k)^2
 """
 
 import diffrax
-import equinox as eqx
 import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ import numpy as np
 
 from ._boost import Boost
 from ._checks import as_float64, check_positive_int, is_concrete, require_x64
+from ._compiling import compiled
 from ._dataset import Dataset
 from ._field import Problem
 from ._integrator import AbstractIntegrator
@@ -112,7 +112,7 @@ def flow(
     return sol.result.error_if(sol, ~good)
 
 
-@eqx.filter_jit
+@compiled
 def _integrate(
     integrator, net, data, schedule, interval, tolerances, stop_loss, max_steps, max_events, meter
 ) -> Solution:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
+from ._compiling import compiled
 from ._field import Problem
 from ._integrator import AbstractIntegrator, Report
 from ._network import Network
@@ -66,7 +67,7 @@ class Interpolation(eqx.Module):
         self.steps, self.problem = steps, problem
         self._arrays, self._static = eqx.partition(integrator, eqx.is_array)
 
-    @eqx.filter_jit
+    @compiled
     def evaluate(self, t: Array) -> Network:
         """At one time, or at several, shape (time,)."""
         integrator = eqx.combine(self._arrays, self._static)

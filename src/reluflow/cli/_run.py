@@ -11,6 +11,7 @@ import optax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from .._compiling import compiler_options
 from .._dataset import Dataset
 from .._descent import check_size, descent
 from .._flow import flow
@@ -21,8 +22,6 @@ from ._settings import INTEGRATORS, Settings
 
 _SAVES = 500  # intervals between saved states: enough to see a drop of the loss as a curve
 _MEMORY = 128 * 2**20  # bytes of saved states, where the network is so large that fewer must do
-# XLA's newer way to compile loops for a CPU takes half as long again; what it makes is as fast.
-_COMPILES_FASTER = {"xla_cpu_use_fusion_emitters": False}
 
 
 @dataclass(frozen=True)
@@ -110,11 +109,7 @@ def _intervals(net: Network) -> int:
 def _timed(run: Callable[[Network], Solution], net: Network) -> Timed:
     """Compiles first, so that the time of the run is that of the run."""
     begin = time.perf_counter()
-    lowered = jax.jit(run).lower(net)
-    try:
-        compiled = lowered.compile(compiler_options=_COMPILES_FASTER)
-    except jax.errors.JaxRuntimeError:  # another version of XLA may not know the option
-        compiled = lowered.compile()
+    compiled = jax.jit(run, compiler_options=compiler_options()).lower(net).compile()
     middle = time.perf_counter()
     solution = jax.block_until_ready(compiled(net))
     return Timed(solution, middle - begin, time.perf_counter() - middle)
