@@ -114,14 +114,14 @@ def test_a_lane_that_fails_reports_its_own_code():
 
 def test_one_compilation_serves_every_value_of_a_shape(monkeypatch):
     alone()
-    size = _flow._integrate._cached._cache_size()
+    size = _flow._integrate.outermost()._cached._cache_size()
     for options in ({"seed": 7}, {"log_lambda": -50.0, "t1": 20.0}, {"rtol": 1e-6}, {"t0": 0.5}):
         alone(**options)
     alone(data=gaussian_data(5, 4, 3), stop_loss=1e-3, max_steps=10_000)
-    assert _flow._integrate._cached._cache_size() == size
+    assert _flow._integrate.outermost()._cached._cache_size() == size
     # Control: another shape is another compilation.
     rf.flow(rf.balanced(jax.random.key(0), 5, 3, -3.0), DATA(), 0.1, integrator=INTEGRATOR)
-    assert _flow._integrate._cached._cache_size() == size + 1
+    assert _flow._integrate.outermost()._cached._cache_size() == size + 1
 
 
 # What is saved

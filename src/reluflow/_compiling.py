@@ -41,4 +41,5 @@ def compiled(function: Callable) -> Callable:
         # Inside a function that is being compiled, nothing is computed that can be looked at.
         return outermost()(*args) if is_concrete(jnp.zeros(())) else inner(*args)
 
+    call.outermost = outermost  # pyright: ignore
     return call
