@@ -49,13 +49,12 @@ class Group(NamedTuple):
 def compiled(data: rf.Dataset, integrator, **settings):
     """run(net, rtol, t1): `rf.flow`, compiled once for every network of a shape."""
 
-    @jax.jit
     def run(net, rtol, t1):
         return rf.flow(
             net, data, t1, rtol=rtol, integrator=integrator, throw=False, **settings
         )  # fmt: skip
 
-    return run
+    return jax.jit(run, compiler_options=rf.compiler_options())
 
 
 def checked(sol: rf.Solution) -> rf.Solution:

@@ -5,6 +5,7 @@ from . import datasets as datasets
 from . import theory as theory
 from ._boost import Boost as Boost
 from ._boost import field as field
+from ._compiling import compiler_options as compiler_options
 from ._dataset import Dataset as Dataset
 from ._descent import descent as descent
 from ._flow import flow as flow
