@@ -102,7 +102,7 @@ def test_at_rest_nothing_chatters():
 
 def test_units_that_cease_to_slide_are_not_driven_back():
     """They cease by one approximation of r, and move under another. With a guess of the next step
-    that did not begin where the neurons are, 25 attempts in a row chattered here."""
+    that did not begin where the neurons are, 25 attempts were rejected here."""
     x = jax.random.normal(jax.random.key(2), (20, 30)) / np.sqrt(30.0)
     data = rf.Dataset(x, jax.random.normal(jax.random.key(102), (20,)))
     net = rf.balanced(jax.random.key(202), 30, 30, -15.0)

@@ -22,8 +22,9 @@ def compiler_options() -> dict[str, Any]:
 
         jax.jit(run, compiler_options=rf.compiler_options())
 
-    JAX takes them for the outermost function only. On a CPU they make XLA a quarter faster, and
-    what it compiles no slower; elsewhere, and where this XLA does not know them, there are none.
+    JAX takes them for the outermost function only. On a CPU they make XLA compile a quarter
+    faster, and what it compiles no slower; elsewhere, and where this XLA does not know them, there
+    are none.
     """
     if jax.default_backend() != "cpu":
         return {}
@@ -40,17 +41,17 @@ def compiled(function: Callable) -> Callable:
     inner, lock = eqx.filter_jit(function), threading.Lock()
 
     @functools.cache
-    def made() -> Callable:
-        return eqx.filter_jit(function, compiler_options=compiler_options())
-
     def outermost() -> Callable:
-        with lock:  # two threads must not have one each, or both compile everything
-            return made()
+        return eqx.filter_jit(function, compiler_options=compiler_options())
 
     @functools.wraps(function)
     def call(*args):
         # Inside a function that is being compiled, nothing is computed that can be looked at.
-        return outermost()(*args) if is_concrete(jnp.zeros(())) else inner(*args)
+        if not is_concrete(jnp.zeros(())):
+            return inner(*args)
+        with lock:  # two threads must not have one each, or both compile everything
+            jitted = outermost()
+        return jitted(*args)
 
     call.outermost = outermost  # pyright: ignore
     return call

@@ -102,12 +102,20 @@ def flow(
     schedule = Schedule.of(saveat, *interval, max_steps)
     meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter
     asked = (net, data, schedule, interval, tolerances, stop)
+    prepared = integrator.prepare(data)
+    sol = _refusing_derivatives(prepared, asked, jnp.asarray(max_steps), max_events, meter)
+    return _raised(sol) if throw else sol
+
+
+def _refusing_derivatives(integrator, asked, *limits) -> Solution:
+    """`_integrate`, with an error for each derivative that there is not."""
     if isinstance(integrator, RungeKutta):
         asked = eqxi.nondifferentiable(asked, msg=_NO_FORWARD)
-    sol = _integrate(integrator.prepare(data), *asked, jnp.asarray(max_steps), max_events, meter)
-    sol = eqxi.nondifferentiable_backward(sol, msg=_NO_REVERSE)
-    if not throw:
-        return sol
+    sol = _integrate(integrator, *asked, *limits)
+    return eqxi.nondifferentiable_backward(sol, msg=_NO_REVERSE)
+
+
+def _raised(sol: Solution) -> Solution:
     good = (sol.result == RESULTS.successful) | (sol.result == RESULTS.loss_reached)
     return sol.result.error_if(sol, ~good)
 

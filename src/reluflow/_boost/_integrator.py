@@ -86,7 +86,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         until = state.passed.until(jnp.where(reached, state.passed.begin, time))
         known = Question(
             problem, state.passed.start, state.residual, until, state.rtol, state.bound,
-            state.passed.noise + state.passed.unknowns.noise(), jnp.array(True),
+            state.passed.uncertainty(), jnp.array(True),
         )  # fmt: skip
         asked = self._question(problem, state, limit)
         question = jax.tree.map(lambda a, b: jnp.where(looks, a, b), known, asked)

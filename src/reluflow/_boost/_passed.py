@@ -52,6 +52,10 @@ class Passed(eqx.Module):
         continued = small_product(legendre(places).T, modes) + apart
         return jax.lax.stop_gradient(jnp.where(smooth, continued, decayed))
 
+    def uncertainty(self) -> Scalar:
+        """Of the residual: what decided when units ceased to slide, which are to do so again."""
+        return self.noise + self.unknowns.noise()
+
     def until(self, time: Scalar) -> Unknowns:
         """The same residual, as the unknowns of a step that ends at this time inside the step."""
         under = self.unknowns
@@ -66,8 +70,7 @@ def network_inside(problem: Problem, passed: Passed, time: Scalar) -> Network:
     """The network at a time inside the step, as exact as its end: its neurons go that way again."""
     under = passed.until(time)
     course = under.course(problem, passed.start.log_scale)
-    noise = passed.noise + passed.unknowns.noise()
-    given = (noise, placed(passed.start), jnp.array(False), Worth.always())
+    given = (passed.uncertainty(), placed(passed.start), jnp.array(False), Worth.always())
     swept = sweep(problem, course, passed.start, *given)
     start, hidden = arrived(problem, passed.start, passed.hidden, swept.end)
     net, result = Network(start.log_scale, start.output, hidden), swept.result

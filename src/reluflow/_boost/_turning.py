@@ -81,8 +81,8 @@ def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles
 
 
 def _judged_by(course: Course, s: PerNeuron, slides: UnitFlags) -> Float[Array, "neurons samples"]:
-    """The residual by which the neurons are settled: that which moves them, or what it says of a
-    unit it would take back at once; where units slide that by which they cease to."""
+    """The residual by which the neurons are settled: where units slide, that by which they cease
+    to; else that which moves them, which would take back at once what the other says."""
     moves = series(s[:, None], course.residual)
     return jnp.where(jnp.any(slides, axis=1)[:, None], course.residual_at(s), moves)
 

@@ -1,4 +1,4 @@
-"""All claims, in the order of the papers; those of the review of 2022 behind it."""
+"""All claims, in the order of the papers; those of the review of 2022 behind its own."""
 
 from ._claim import Claim
 from .alignment import CLAIMS as _ALIGNMENT

@@ -31,7 +31,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A claim that was run."""
+    """A claim that was run. seconds: of wall time, beside whatever else was running."""
 
     claim: Claim
     findings: list[Finding]

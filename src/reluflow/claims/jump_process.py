@@ -61,6 +61,7 @@ def followed(log_lambda: float) -> Solution:
 
 
 def _follow(net: Network, log_lambda: float) -> Solution:
+    """Saved where the process of `figure_1` jumps at this lambda, whatever `net` is."""
     _, data = figure_1()
     return follow(net, data, process_1(), log_lambda)
 

@@ -38,8 +38,11 @@ def run(claims: tuple[Claim, ...], quick: bool, console: Console) -> list[Outcom
     waiting, done = deque(claims), dict[str, Outcome]()
 
     def work(take: Callable[[], Claim]) -> None:
-        while waiting:
-            claim = take()
+        while True:
+            try:
+                claim = take()
+            except IndexError:  # asked for first, there might be one that the other then takes
+                return
             done[claim.id] = check(claim, quick)
             status.update(f"{len(done)} of {len(claims)} done; {claim.id} was the last")
 
