@@ -40,7 +40,8 @@ class StepEvents(eqx.Module):
         return jnp.arange(self.time.shape[0], dtype=jnp.int32) < self.count
 
     def add(self, lane, changed, time, neuron, sample, before, after, kink) -> "StepEvents":
-        """Those of these events, each of a lane, that `changed` something."""
+        """Those of these events, each of a lane and in the order of lanes, that `changed`
+        something."""
         place = self.count[lane] + _rank(lane, changed, self.count.shape[0])
         place = jnp.where(changed, place, self.time.shape[1])
 
@@ -54,11 +55,13 @@ class StepEvents(eqx.Module):
 
 
 def _rank(lane, changed, lanes: int):
-    """How many before it changed something in the same lane."""
+    """How many before it changed something in the same lane; `lane` does not decrease."""
+    changed = changed.astype(jnp.int32)
+    before = jnp.cumsum(changed) - changed
     if lanes == 1:
-        return jnp.cumsum(changed.astype(jnp.int32)) - changed.astype(jnp.int32)
-    same = (lane[:, None] == lane) & changed
-    return jnp.sum(jnp.tril(same, -1), axis=1, dtype=jnp.int32)
+        return before
+    of_lanes_before = jnp.full((lanes,), changed.shape[0], jnp.int32).at[lane].min(before)
+    return before - of_lanes_before[lane]
 
 
 class Worth(eqx.Module):
