@@ -107,10 +107,7 @@ def errors(name, kind, rtol):
     "name", ["two points", pytest.param("five points", marks=pytest.mark.slow)]
 )
 def test_against_finite_differences(name, kind, rtol):
-    size, direction, times = errors(name, kind, rtol)
-    assert max(size, direction) < AGREEMENT
-    # An event of grazing incidence moves a thousand times as much as the weights.
-    assert times < 1e-4
+    assert max(errors(name, kind, rtol)) < AGREEMENT
 
 
 def test_control_another_direction():
