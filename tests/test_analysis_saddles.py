@@ -211,6 +211,23 @@ def test_polishing_only_descends(seed):
         assert np.mean((y - moved) ** 2) / 2.0 > np.mean(r**2) / 2.0 - 1e-8
 
 
+@pytest.mark.parametrize("few", range(4))
+def test_polishing_ends(few):
+    """Of 100 random states of all shapes, among them many whose neurons come to 0."""
+    ended, died = [], 0
+    for seed in range(100 * few, 100 * (few + 1)):
+        rng = np.random.default_rng(seed)
+        samples, dim, neurons = rng.integers((2, 1, 1), (9, 5, 8))
+        x, y = rng.normal(size=(samples, dim)), rng.normal(size=samples)
+        w = rng.normal(size=(neurons, dim))
+        a = rng.choice([-1.0, 1.0], neurons) * np.linalg.norm(w, axis=1)
+        mode = np.where(w @ x.T > 0.0, _modes.ACTIVE, _modes.INACTIVE)
+        found, _ = polish(x, y, State(a, w, mode))
+        ended.append(_check(x, y, found, 1.0)[1])
+        died += np.any(found.a == 0.0)
+    assert all(ended) and died > 20
+
+
 def test_a_slow_stretch_is_no_passage_of_a_saddle():
     """Where some D_j is small beside the rate at which the next neuron grows, the flow leaves
     before it has come near the critical point; this must be said."""

@@ -42,10 +42,11 @@ def test_it_is_compiled_once_a_shape():
 
 
 def test_an_option_that_this_xla_does_not_know_is_left_out(monkeypatch):
-    assert compiler_options()  # the control: this one does
-    monkeypatch.setattr(_compiling, "_FASTER", {"xla_no_such_option": True})
-    compiler_options.cache_clear()
-    try:
-        assert compiler_options() == {}
-    finally:
+    known = {"xla_cpu_enable_fast_math": False}  # the control: by every XLA
+    for given, left in ((known, known), ({"xla_no_such_option": True}, {})):
+        monkeypatch.setattr(_compiling, "_FASTER", given)
         compiler_options.cache_clear()
+        try:
+            assert compiler_options() == left
+        finally:
+            compiler_options.cache_clear()

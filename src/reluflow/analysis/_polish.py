@@ -44,26 +44,35 @@ def polish(x: np.ndarray, y: np.ndarray, state: State) -> tuple[State, np.ndarra
     """
     if not len(state.a):
         return state, y
-    mode, v = state.mode, np.abs(state.a)[:, None] * state.w
+    v = np.abs(state.a)[:, None] * state.w
+    zero = ROUNDING * _size(v).max()
+    alive = _size(v) > zero
+    mode = np.where(alive[:, None], state.mode, _modes.INACTIVE)
     for _ in range(4 * sum(mode.shape)):
         r = critical_residual(x, y, mode)
-        target = _solve(x, y - r, v, state._replace(mode=mode))
+        target = _solve(x, y - r, v, state._replace(mode=mode)) * alive[:, None]
         share, hit = _first_crossing(x, v, target, mode)
         v = v + share * (target - v)
-        if hit.any():
-            mode = np.where(hit, _modes.SLIDING, mode)
+        mode = np.where(hit, _modes.SLIDING, mode)
+        # A neuron that came to 0 came to all of its boundaries: it is no part of the critical
+        # point, and nothing lets it go again.
+        died = alive & (_size(v) <= zero)
+        alive &= ~died
+        v, mode = v * alive[:, None], np.where(alive[:, None], mode, _modes.INACTIVE)
+        if hit.any() or died.any():
             continue
         excess, side = _excess(x, y, r, state._replace(mode=mode))
         if not excess.any():
             break
         mode = np.where(excess >= (1.0 - _TOGETHER) * excess.max(), side, mode)
-    # A neuron that came to 0 came to all of its boundaries: it is no part of the critical point.
-    size = np.linalg.norm(v, axis=1)
-    alive = size > ROUNDING * size.max()
     a, w = np.zeros(state.a.shape), np.zeros(v.shape)
     left = State(state.a[alive], state.w[alive], mode[alive])
     (a[alive], w[alive], _), r = on_pattern(x, y, v[alive], left)
     return State(a, w, mode), r
+
+
+def _size(v: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(v, axis=1)
 
 
 def on_pattern(x, y, v: np.ndarray, state: State) -> tuple[State, np.ndarray]:
