@@ -1,5 +1,7 @@
 """The scheme of the boost integrator: its collocation, its boosts and the kernels of a sweep."""
 
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -27,6 +29,7 @@ from reluflow._boost._path import Reduced, propagate
 from reluflow._boost._progress import alone
 from reluflow._boost._question import Unknowns
 from reluflow._boost._record import Worth
+from reluflow._boost._step_size import Missed, next_size
 from reluflow._boost._sweep import sweep
 from reluflow._boost._walk import Course
 from reluflow._field import Problem
@@ -173,6 +176,34 @@ def test_longest_step_by_the_decay():
     assert decay.longest(jnp.array([1e-11, 1e-6, 1.0]), tolerance, bound) > 1e100
     # The control: a fast mode that has not decayed.
     assert decay.longest(jnp.array([1e-11, 1e-1, 1.0]), tolerance, bound) < 1e-3
+
+
+def attempted(length, error, converged=True):
+    return SimpleNamespace(
+        unknowns=SimpleNamespace(length=jnp.array(length)), error=jnp.array(error),
+        converged=jnp.array(converged), progress=SimpleNamespace(sweeps=3, trusted=0.2),
+    )  # fmt: skip
+
+
+def test_step_after_two_that_missed():
+    """The first shrinks by the order of a smooth residual, the second by what both tell."""
+
+    def factor(trial, missed):
+        size = next_size(trial, trial.unknowns.length, 1.0, jnp.array(False), missed)
+        return float(size / trial.unknowns.length)
+
+    first = attempted(2.0, 100.0)
+    np.testing.assert_allclose(factor(first, Missed.none()), 0.9 * 100.0 ** (-1.0 / 8.0))
+    missed = Missed.none().after(first, jnp.array(2.0), jnp.array(False))
+    second = attempted(1.0, 25.0)  # of order 2: half way to 8, of the logarithms, is 4
+    np.testing.assert_allclose(factor(second, missed), 0.9 * 25.0 ** (-1.0 / 4.0))
+    smooth = attempted(1.0, 100.0 / 2.0**9)  # the control
+    np.testing.assert_allclose(missed.order(smooth), 8.0)
+    # What tells nothing is forgotten, and so is everything where a step is taken.
+    for trial, asked in ((attempted(1.0, 25.0, converged=False), 1.0), (second, 1.5)):
+        after = missed.after(trial, jnp.array(asked), jnp.array(False))
+        assert after.length == 2.0 and after.error == 100.0
+    assert jnp.isinf(missed.after(second, jnp.array(1.0), jnp.array(True)).length)
 
 
 def test_alone():

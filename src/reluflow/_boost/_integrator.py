@@ -23,7 +23,14 @@ from ._path import size_of
 from ._progress import Progress
 from ._question import Question, Unknowns, placed
 from ._record import StepEvents
-from ._step_size import found_within, next_size, until_arrival, until_loss, until_shrunk
+from ._step_size import (
+    Missed,
+    found_within,
+    next_size,
+    until_arrival,
+    until_loss,
+    until_shrunk,
+)
 
 _NEAR = 1e-8  # of a neuron's own time
 _MAX_STALLED = 48  # rejections in a row
@@ -36,6 +43,7 @@ class BoostState(eqx.Module):
     hidden: Hidden
     residual: PerSample
     wish: Scalar  # of the step size controller
+    missed: Missed
     passed: Passed
     stalled: Int[Array, ""]
     progress: Progress  # of the step that is being attempted
@@ -69,7 +77,8 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         passed = Passed(t0, start, hidden, nothing, noise, decay)
         return BoostState(
             time=t0, start=start, hidden=hidden, residual=residual, wish=jnp.array(jnp.inf),
-            passed=passed, stalled=jnp.array(0), progress=Progress.none(len(residual)),
+            missed=Missed.none(), passed=passed, stalled=jnp.array(0),
+            progress=Progress.none(len(residual)),
             rtol=tolerances[0], atol=tolerances[1], stop_loss=stop_loss, bound=bound, noise=noise,
         )  # fmt: skip
 
@@ -121,7 +130,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         room = events.count <= places
         asked, tolerance = question.guess.length, question.tolerance
         keep = trial.converged & (trial.error <= tolerance) & finite & room & ends
-        wish = next_size(trial, asked, tolerance, keep)
+        wish = next_size(trial, asked, tolerance, keep, state.missed)
         found = found_within(problem, state.stop_loss, tolerance)
         beyond, shorter = until_loss(trial, state.stop_loss, found)
         keep, wish = keep & ~beyond, jnp.where(keep & beyond, shorter, wish)
@@ -131,9 +140,12 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
             keep, lambda: _moved(problem, state, trial, start, hidden, reaches, limit),
             lambda: eqx.tree_at(lambda s: s.stalled, state, stalled),
         )  # fmt: skip
-        wish = jnp.where(ends, wish, state.wish)
+        control = (wish, state.missed.after(trial, asked, keep))
+        control = jax.tree.map(
+            lambda a, b: jnp.where(ends, a, b), control, (state.wish, state.missed)
+        )
         progress = trial.progress.ended(trial.finished)
-        moved = eqx.tree_at(lambda s: (s.wish, s.progress), moved, (wish, progress))
+        moved = eqx.tree_at(lambda s: (s.wish, s.missed, s.progress), moved, (*control, progress))
         switches = _switches(events, state.time, trial.unknowns.length, keep)
         reached = state.stop_loss * (1.0 + found)
         stopped = keep & (square_loss(moved.residual) <= reached) & (state.stop_loss >= 0.0)

@@ -1,5 +1,6 @@
 """How long a step is: by its error, to the arrival of a growing neuron, to a loss."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,15 +18,44 @@ from ._small import total
 
 _SHRINKS = 4.0
 _LOSS_FOUND = 1e-10  # the loss is at `stop_loss` within this much of it, at best
-_ORDER = 8  # of the error in the step size, at least
+_ORDER = 8  # of the error in the step size, at least, where r is smooth
 _ROUNDS = 4  # of Newton's method: to 1e-6
 _SHORTEST = 1e-2  # times of a neuron's growth
 
 
-def next_size(trial: Attempt, asked, tolerance, keep) -> Scalar:
+class Missed(eqx.Module):
+    """The length and the error of the last attempt at this step that was in error by too much."""
+
+    length: Scalar  # inf where there is none
+    error: Scalar
+
+    @classmethod
+    def none(cls) -> "Missed":
+        return cls(jnp.array(jnp.inf), jnp.array(1.0))
+
+    def order(self, trial: Attempt) -> Scalar:
+        """Of the error in the length. A weak kink inside makes it low, as two attempts tell; but a
+        shorter step may be rid of the kink: half way, of the logarithms, to that of a smooth r."""
+        length = trial.unknowns.length
+        known = jnp.isfinite(self.length) & (length < self.length)
+        shorter = jnp.where(known, length / self.length, 0.5)
+        fell = jnp.maximum(trial.error, 1e-300) / self.error
+        seen = jnp.clip(jnp.log(fell) / jnp.log(shorter), 1.0, _ORDER)
+        return jnp.where(known, jnp.sqrt(_ORDER * seen), float(_ORDER))
+
+    def after(self, trial: Attempt, asked, keep) -> "Missed":
+        """With this attempt, which has ended. One that did not converge, or that a kink cut short,
+        tells nothing."""
+        tells = trial.converged & (trial.unknowns.length == asked) & jnp.isfinite(trial.error)
+        now = Missed(trial.unknowns.length, jnp.maximum(trial.error, 1e-300))
+        now = jax.tree.map(lambda a, b: jnp.where(tells, a, b), now, self)
+        return jax.tree.map(lambda a, b: jnp.where(keep, a, b), Missed.none(), now)
+
+
+def next_size(trial: Attempt, asked, tolerance, keep, missed: Missed) -> Scalar:
     """What the next step may have, by its error; the prediction of arrivals bounds it further."""
     ratio = tolerance / jnp.maximum(trial.error, 1e-16 * tolerance)
-    factor = 0.9 * ratio ** (1.0 / _ORDER)
+    factor = 0.9 * ratio ** (1.0 / missed.order(trial))
     sweeps = trial.progress.sweeps
     growth = jnp.where(sweeps <= 2, 100.0, jnp.where(sweeps <= 5, 5.0, 1.0))
     length = trial.unknowns.length
@@ -34,7 +64,7 @@ def next_size(trial: Attempt, asked, tolerance, keep) -> Scalar:
     cut = length < asked
     grown = jnp.where(cut, jnp.maximum(0.9 * asked, grown), grown)
     unconverged = jnp.clip(trial.progress.trusted, 0.1, 0.5)
-    shrunk = length * jnp.where(trial.converged, jnp.clip(factor, 0.2, 0.9), unconverged)
+    shrunk = length * jnp.where(trial.converged, jnp.clip(factor, 0.1, 0.9), unconverged)
     shrunk = jnp.where(jnp.isfinite(trial.error), shrunk, 0.2 * length)
     return jnp.where(keep, grown, shrunk)
 
