@@ -8,16 +8,20 @@ from reluflow.analysis._polish import State, polish
 from reluflow.analysis._saddles import _check
 
 
+def random_state(rng, samples, dim, neurons):
+    """(x, y, balanced neurons)"""
+    x, y = rng.normal(size=(samples, dim)), rng.normal(size=samples)
+    w = rng.normal(size=(neurons, dim))
+    a = rng.choice([-1.0, 1.0], neurons) * np.linalg.norm(w, axis=1)
+    return x, y, State(a, w, np.where(w @ x.T > 0.0, _modes.ACTIVE, _modes.INACTIVE))
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_polishing_only_descends(seed):
     """From any state: a point of smaller loss, near which no weights lower it to first order."""
     rng = np.random.default_rng(seed)
-    x, y = rng.normal(size=(6, 3)), rng.normal(size=6)
-    w = rng.normal(size=(5, 3))
-    a = rng.choice([-1.0, 1.0], 5) * np.linalg.norm(w, axis=1)
-    mode = np.where(w @ x.T > 0.0, _modes.ACTIVE, _modes.INACTIVE)
-    state = State(a, w, mode)
-    before = np.mean((y - a @ np.maximum(w @ x.T, 0.0)) ** 2) / 2.0
+    x, y, state = random_state(rng, 6, 3, 5)
+    before = np.mean((y - state.a @ np.maximum(state.w @ x.T, 0.0)) ** 2) / 2.0
     found, r = polish(x, y, state)
     assert _check(x, y, found, 1.0)[1]
     outputs = found.a @ np.maximum(found.w @ x.T, 0.0)
@@ -37,12 +41,8 @@ def test_polishing_ends(few):
     ended, died = [], 0
     for seed in range(100 * few, 100 * (few + 1)):
         rng = np.random.default_rng(seed)
-        samples, dim, neurons = rng.integers((2, 1, 1), (9, 5, 8))
-        x, y = rng.normal(size=(samples, dim)), rng.normal(size=samples)
-        w = rng.normal(size=(neurons, dim))
-        a = rng.choice([-1.0, 1.0], neurons) * np.linalg.norm(w, axis=1)
-        mode = np.where(w @ x.T > 0.0, _modes.ACTIVE, _modes.INACTIVE)
-        found, _ = polish(x, y, State(a, w, mode))
+        x, y, state = random_state(rng, *rng.integers((2, 1, 1), (9, 5, 8)))
+        found, _ = polish(x, y, state)
         ended.append(_check(x, y, found, 1.0)[1])
         died += np.any(found.a == 0.0)
     assert all(ended) and died > 20

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from numpy.polynomial import Polynomial, legendre
 from scipy.integrate import solve_ivp
 
@@ -28,7 +29,7 @@ from reluflow._boost._passed import Passed
 from reluflow._boost._path import Reduced, propagate
 from reluflow._boost._progress import alone
 from reluflow._boost._question import Unknowns
-from reluflow._boost._record import Worth
+from reluflow._boost._record import Worth, _rank
 from reluflow._boost._step_size import Missed, next_size
 from reluflow._boost._sweep import sweep
 from reluflow._boost._walk import Course
@@ -199,11 +200,20 @@ def test_step_after_two_that_missed():
     np.testing.assert_allclose(factor(second, missed), 0.9 * 25.0 ** (-1.0 / 4.0))
     smooth = attempted(1.0, 100.0 / 2.0**9)  # the control
     np.testing.assert_allclose(missed.order(smooth), 8.0)
-    # What tells nothing is forgotten, and so is everything where a step is taken.
+    # What tells nothing changes nothing; where a step is taken, all is forgotten.
     for trial, asked in ((attempted(1.0, 25.0, converged=False), 1.0), (second, 1.5)):
         after = missed.after(trial, jnp.array(asked), jnp.array(False))
         assert after.length == 2.0 and after.error == 100.0
     assert jnp.isinf(missed.after(second, jnp.array(1.0), jnp.array(True)).length)
+
+
+@pytest.mark.parametrize("lanes", [1, 5])
+def test_events_are_numbered_lane_by_lane(lanes):
+    rng = np.random.default_rng(lanes)
+    lane = np.sort(rng.integers(lanes, size=40))  # with five, the order in which a pool has them
+    changed = rng.random(40) < 0.5
+    expected = [np.sum(changed[:i] & (lane[:i] == lane[i])) for i in range(40)]
+    assert np.array_equal(_rank(jnp.asarray(lane), jnp.asarray(changed), lanes), expected)
 
 
 def test_alone():

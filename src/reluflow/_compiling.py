@@ -11,9 +11,8 @@ import jax.numpy as jnp
 
 from ._checks import is_concrete
 
-# A flow is hundreds of small loops over short arrays. With jax 0.10 and before, XLA's older way to
-# write their kernels takes a quarter less time to compile them, and they run as fast or faster.
-# From jax 0.11 on there is one way, which compiles as fast.
+# A flow is hundreds of small loops over short arrays: this is XLA's older way to write their
+# kernels, for jax 0.10 and before. From jax 0.11 on there is one way only.
 _FASTER = {"xla_cpu_use_fusion_emitters": False}
 
 

@@ -23,14 +23,7 @@ from ._path import size_of
 from ._progress import Progress
 from ._question import Question, Unknowns, placed
 from ._record import StepEvents
-from ._step_size import (
-    Missed,
-    found_within,
-    next_size,
-    until_arrival,
-    until_loss,
-    until_shrunk,
-)
+from ._step_size import Missed, found_within, next_size, until_arrival, until_loss, until_shrunk
 
 _NEAR = 1e-8  # of a neuron's own time
 _MAX_STALLED = 48  # rejections in a row

@@ -24,7 +24,7 @@ _SHORTEST = 1e-2  # times of a neuron's growth
 
 
 class Missed(eqx.Module):
-    """The length and the error of the last attempt at this step that was in error by too much."""
+    """Length and error of the last attempt at this step that converged, but was not taken."""
 
     length: Scalar  # inf where there is none
     error: Scalar
@@ -39,8 +39,8 @@ class Missed(eqx.Module):
         length = trial.unknowns.length
         known = jnp.isfinite(self.length) & (length < self.length)
         shorter = jnp.where(known, length / self.length, 0.5)
-        fell = jnp.maximum(trial.error, 1e-300) / self.error
-        seen = jnp.clip(jnp.log(fell) / jnp.log(shorter), 1.0, _ORDER)
+        fell = jnp.log(trial.error / self.error)
+        seen = jnp.clip(fell / jnp.log(shorter), 1.0, _ORDER)
         return jnp.where(known, jnp.sqrt(_ORDER * seen), float(_ORDER))
 
     def after(self, trial: Attempt, asked, keep) -> "Missed":
