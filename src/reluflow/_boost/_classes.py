@@ -29,6 +29,11 @@ class Maps(eqx.Module):
     gained: Float[Array, "points samples columns classes"]
     growth: Float[Array, "points classes"]
 
+    def applied(self, to: Int[Array, " neurons"], here: Float[Array, "columns neurons"]):
+        """(output, gained, growth) of neurons of these classes."""
+        output, gained = self.output[..., to], self.gained[..., to]
+        return total(output * here, 1), total(gained * here, 2), self.growth[..., to]
+
 
 class Classes(eqx.Module):
     """of: the class of each neuron; representative: a neuron of each; then their number."""
@@ -61,30 +66,29 @@ def moves_by_class(
     classes = Classes.by_pattern(pattern)
     neurons, samples = pattern.mode.shape
     size = min(_BLOCK, neurons, 4**samples)
-
-    def made(chosen) -> Maps:
-        some = frame.rows(jnp.tile(chosen, intervals))
-        return _composed(frame, _maps(some, weights(some, size), size))
+    here = jnp.concatenate([start.output[None], start.overlap])
 
     def block(carry):
-        begin, maps = carry
+        begin, moved = carry
         number = begin + jnp.arange(size, dtype=jnp.int32)
-        new = made(classes.representative[jnp.minimum(number, neurons - 1)])
-        put = jax.tree.map(lambda all, few: all.at[..., number].set(few, mode="drop"), maps, new)
-        return begin + size, put
+        chosen = classes.representative[jnp.minimum(number, neurons - 1)]
+        some = frame.rows(jnp.tile(chosen, intervals))
+        maps = _composed(frame, _maps(some, weights(some, size), size))
+        place = classes.of - begin
+        present = (place >= 0) & (place < size)
+        new = maps.applied(jnp.clip(place, 0, size - 1), here)
+        moved = jax.tree.map(lambda new, old: jnp.where(present, new, old), new, moved)
+        return begin + size, moved
 
-    shapes = jax.eval_shape(made, classes.representative[:size])
-    blank = jax.tree.map(lambda leaf: jnp.zeros((*leaf.shape[:-1], neurons)), shapes)
-    begin = jnp.array(0, jnp.int32)
-    _, maps = jax.lax.while_loop(lambda c: c[0] < classes.count, block, (begin, blank))
-    maps = jax.tree.map(lambda leaf: leaf[..., classes.of], maps)
-    # They are now of each neuron.
-    here = jnp.concatenate([start.output[None], start.overlap])
-    kept = jnp.exp(-maps.growth)
-    gained = total(maps.gained * here, 2)
+    shape = (intervals, neurons)
+    blank = (jnp.zeros(shape), jnp.zeros((intervals, samples, neurons)), jnp.zeros(shape))
+    begin = (jnp.array(0, jnp.int32), blank)
+    _, moved = jax.lax.while_loop(lambda c: c[0] < classes.count, block, begin)
+    output, gained, growth = moved
+    kept = jnp.exp(-growth)
     overlap = kept[:, None] * start.overlap + frame.products(gained)
-    end = Reduced(total(maps.output * here, 1), overlap, start.balance * kept**2)
-    return Move(end, kept, gained, maps.growth, jnp.zeros(kept.shape, jnp.int32))
+    end = Reduced(output, overlap, start.balance * kept**2)
+    return Move(end, kept, gained, growth, jnp.zeros(shape, jnp.int32))
 
 
 def _maps(frame: SampleFrame, weights, classes: int) -> Maps:
@@ -106,21 +110,20 @@ def _composed(frame: SampleFrame, maps: Maps) -> Maps:
     """One after the other. A map gives (a, c) from (a, p), and p is kappa p_0 + G c."""
     samples = frame.gram.shape[0]
     each = jnp.concatenate([maps.output[:, None], maps.gained], axis=1)
-    each_kept = jnp.exp(-maps.growth)
+    growth = jnp.cumsum(maps.growth, axis=0)
     metric = jnp.eye(1 + samples).at[1:, 1:].set(frame.gram)[:, :, None, None]
     unit = jnp.eye(1 + samples)[:, :, None]
     of_hidden = (jnp.arange(1 + samples) > 0)[:, None, None]
-    begin = (jnp.where(of_hidden, 0.0, unit), jnp.ones_like(each_kept[0]), unit)
-    begin = jax.tree.map(lambda leaf: leaf + jnp.zeros_like(each_kept[0]), begin)
+    begin = (jnp.where(of_hidden, 0.0, unit), unit)
+    begin = jax.tree.map(lambda leaf: leaf + jnp.zeros_like(growth[0]), begin)
 
     def further(carry, interval):
-        so_far, kept, here = carry
-        each, each_kept = interval
+        so_far, here = carry
+        each, each_kept, kept = interval
         made = total(each[:, :, None] * here, 1)
         so_far = made + jnp.where(of_hidden, each_kept * so_far, 0.0)
-        kept = kept * each_kept
         here = total(metric * so_far, 1) + jnp.where(of_hidden, kept * unit, 0.0)
-        return (so_far, kept, here), so_far
+        return (so_far, here), so_far
 
-    _, found = jax.lax.scan(further, begin, (each, each_kept))
-    return Maps(found[:, 0], found[:, 1:], jnp.cumsum(maps.growth, axis=0))
+    _, found = jax.lax.scan(further, begin, (each, jnp.exp(-maps.growth), jnp.exp(-growth)))
+    return Maps(found[:, 0], found[:, 1:], growth)

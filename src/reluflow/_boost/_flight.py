@@ -73,8 +73,8 @@ def fly(course: Course, walk: Walk, noise) -> Flight:
 
 def _so_far(happens):
     """Whether it has happened by then, along the first axis."""
-    first = jnp.where(jnp.any(happens, axis=0), jnp.argmax(happens, axis=0), len(happens))
-    return jnp.arange(len(happens)).reshape(-1, *(1,) * first.ndim) >= first
+    places = jnp.arange(len(happens), dtype=jnp.int32).reshape(-1, *(1,) * (happens.ndim - 1))
+    return places >= jnp.min(jnp.where(happens, places, len(happens)), axis=0)
 
 
 def _of_all(modal) -> Array:

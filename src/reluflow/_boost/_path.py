@@ -141,7 +141,7 @@ def _turn(square) -> _Turn:
     decay = root**2
     series = functools.reduce(lambda sum, c: sum * (square / 4.0) + c, reversed(_SINH_OVER))
     short = rho < _SHORT
-    half = jnp.where(short, root * series, (1.0 - decay) / jnp.where(short, 1.0, rho))
+    half = jnp.where(short, root * series, 1.0 - decay) / jnp.where(short, 1.0, rho)
     return _Turn(rho, (1.0 + decay**2) / 2.0, half * (1.0 + decay) / 2.0, half**2 / 2.0, decay)
 
 

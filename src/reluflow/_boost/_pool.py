@@ -19,7 +19,7 @@ from ._path import weight_of
 from ._record import Record, Worth
 from ._walk import Course, Walk
 
-_AT_ONCE, _LANES_AT_ONCE = 16, 4
+_AT_ONCE, _LANES_AT_ONCE = 32, 4
 
 
 class Lane(eqx.Module):
