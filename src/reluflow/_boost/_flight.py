@@ -15,8 +15,6 @@ from .. import _modes
 from .._state import SLACK
 from ._classes import moves_by_class
 from ._collocation import (
-    EXPONENTS,
-    FORWARD_EXPONENTS,
     GAUSS,
     NUM_NODES,
     POINTS,
@@ -24,26 +22,20 @@ from ._collocation import (
 )
 from ._frame import Frame, SampleFrame
 from ._meeting import beyond, reached_by, tolerated, turning_point
-from ._path import LONGEST_BACK, Move, boosted, size_of, standing, total_growth
+from ._path import Move, boosted, exponents, size_of, standing, total_growth
 from ._release import guards, leave
-from ._small import small_product, total
+from ._small import small_product
 from ._walk import Course, Walk
 
 _SMALL = 2.0**-200  # a size that leaves room for its square
 
 _SPANS = np.diff(POINTS)
 _AT_POINTS = legendre_at(POINTS, NUM_NODES)
-# (modes, intervals, Gauss points)
-_AT_GAUSS = legendre_at(POINTS[:-1, None] + _SPANS[:, None] * GAUSS, NUM_NODES)
-
-
-def _weights(exponents: np.ndarray) -> np.ndarray:
-    """Of the D_i in the boosts of every interval, for a step of length 1."""
-    return np.einsum("eg,itg->tei", exponents, _AT_GAUSS) * _SPANS[:, None, None]
-
-
-_SHORT, _LONG = _weights(EXPONENTS), _weights(FORWARD_EXPONENTS)
-_MEAN = np.mean(_AT_GAUSS, axis=2).T * _SPANS[:, None]
+# (Gauss points, intervals, modes), times the length of the interval in a step of length 1
+_AT_GAUSS = np.moveaxis(
+    legendre_at(POINTS[:-1, None] + _SPANS[:, None] * GAUSS, NUM_NODES) * _SPANS[:, None],
+    (0, 1, 2), (2, 1, 0),
+)  # fmt: skip
 
 
 class Flight(eqx.Module):
@@ -87,10 +79,10 @@ def _moves(course: Course, walk: Walk, frame: Frame) -> Move:
     at the end of the step."""
     if isinstance(frame, SampleFrame):
         # The intervals of each class stand side by side, as if they were neurons.
-        along = [np.moveaxis(modal, 0, -1) for modal in (_MEAN, _SHORT, _LONG)]
+        along = np.moveaxis(_AT_GAUSS, 1, 2)
 
         def weights(some: SampleFrame, classes: int):
-            return _boosts(course, some, *(np.repeat(modal, classes, axis=-1) for modal in along))
+            return _boosts(course, some, np.repeat(along, classes, axis=2))
 
         return moves_by_class(frame, walk.pattern, walk.reduced, weights, len(_SPANS))
 
@@ -98,17 +90,13 @@ def _moves(course: Course, walk: Walk, frame: Frame) -> Move:
         move = boosted(move, frame, weights, walk.reduced.balance)
         return move, move
 
-    weights = _boosts(course, frame, *map(_of_all, (_MEAN, _SHORT, _LONG)))
+    weights = jnp.swapaxes(_boosts(course, frame, _of_all(_AT_GAUSS)), 0, 1)
     return jax.lax.scan(interval, standing(walk.reduced), weights)[1]
 
 
-def _boosts(course: Course, frame: Frame, mean, short, long) -> Float[Array, "... vectors _"]:
-    """The coefficients of the boosts, from those of the D_i for a step of length 1."""
-    mean = frame.weights(jnp.asarray(mean))
-    square = total(mean * frame.products(mean), -2) * course.length**2
-    far = (square > LONGEST_BACK**2)[..., None, None, :]
-    short, long = frame.weights(jnp.asarray(short)), frame.weights(jnp.asarray(long))
-    return course.length * jnp.where(far, long, short)
+def _boosts(course: Course, frame: Frame, modal) -> Float[Array, "exponents ... vectors _"]:
+    """The coefficients of the boosts, from those of the D_i at the Gauss points."""
+    return exponents(frame, frame.weights(jnp.asarray(modal)), course.length)
 
 
 def _disturbed(

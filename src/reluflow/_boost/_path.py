@@ -84,7 +84,7 @@ def propagate(start: Reduced, frame: Frame, begin, end, length) -> Move:
     """From s = begin to s = end (each per neuron) of a step of this length."""
     span = end - begin
     basis = legendre(begin + span * jnp.asarray(GAUSS)[:, None])
-    weights = (length * span) * frame.weights(_exponents(basis, frame, length * span))
+    weights = exponents(frame, frame.weights(jnp.swapaxes(basis, 0, 1)), length * span)
     return rescaled(boosted(standing(start), frame, weights, start.balance))
 
 
@@ -145,19 +145,19 @@ def _turn(square) -> _Turn:
     return _Turn(rho, (1.0 + decay**2) / 2.0, half * (1.0 + decay) / 2.0, half**2 / 2.0, decay)
 
 
-def _exponents(basis, frame: Frame, time) -> Float[Array, "exponents modes neurons"]:
-    """The combinations of D_i in the five boosts, over the time that they take.
+def exponents(frame: Frame, at_gauss, time) -> Float[Array, "exponents ... vectors neurons"]:
+    """The b of the five boosts, over the time that they take, from those of D at the Gauss points,
+    of shape (points, ..., vectors, neurons).
 
     One of the five goes backwards, and along a boost of rapidity rho that multiplies what
     rounding has left of the decaying direction by e^{2 rho / 10}. So long a boost happens only
     where D hardly varies; there the scheme of order 4 is as good, whose two boosts go forwards.
     """
-    mean = frame.weights(jnp.mean(basis, axis=1))
-    square = total(mean * frame.products(mean), 0) * time**2
-    at_gauss = jnp.swapaxes(basis, 0, 1)
+    mean = total(at_gauss, 0) / len(GAUSS)
+    square = total(mean * frame.products(mean), -2) * time**2
     short = small_product(EXPONENTS, at_gauss)
     long = small_product(FORWARD_EXPONENTS, at_gauss)
-    return jnp.where(square > LONGEST_BACK**2, long, short)
+    return time * jnp.where((square > LONGEST_BACK**2)[..., None, :], long, short)
 
 
 def rescaled(move: Move) -> Move:
