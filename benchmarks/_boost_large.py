@@ -55,7 +55,8 @@ def orthonormal(quick: bool) -> list[Row]:
 
 # The paper's high-dimensional experiment
 
-_RTOL = 1e-4  # what the times of the drops are asked to
+# The times of the drops are asked to 1e-4: at this tolerance they are right to about 3e-5.
+_RTOL = 3e-4
 _FITTED, _LATEST = 1e-6, 1000.0
 _STOP = 0.9 * _FITTED  # at this tolerance a flow finds the loss to 10%
 # Of data keys 0 to 25, the first that falls to loss 1e-6 in two drops before t = 400, as the
