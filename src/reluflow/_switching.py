@@ -95,21 +95,30 @@ class _Local(eqx.Module):
     sign: Scalar  # of a_j
     present: Bool[Array, " capacity"]
     leaves: Bool[Array, " capacity"]
+    places: Int[Array, " capacity"]  # the samples of B
+    outside: Bool[Array, " samples"]  # the active units outside B
+    rows: Float[Array, "capacity samples"] | None  # of G, if units may slide at all
 
-    def solve_free(self, free, matrix):
-        """G_FF^-1 applied to the rows F of `matrix`; the other rows become 0."""
+    def solved(self, status):
+        """u = alpha r for this status: on the free units the u that makes z zero; and G_FF^-1 G_FA.
+
+        In one elimination: the status asked about is mostly the one that is found.
+        """
+        fixed = jnp.where(status == _ON, self.residual, 0.0)
+        free = status == _FREE
+        right = [(self.pull + self.gram @ fixed)[:, None]]
+        if self.rows is not None:
+            active = self.outside.at[self.places].set(status == _ON, mode="drop")
+            right.append(jnp.where(active, self.rows, 0.0))
+        found, *response = self._solved_free(free, right)
+        return jnp.where(free, -found[:, 0], fixed), response
+
+    def _solved_free(self, free, matrices):
+        """G_FF^-1 applied to the rows F of each matrix; the other rows become 0."""
         pair = free[:, None] & free[None, :]
         diagonal = jnp.where(free, _REGULARISATION * jnp.diag(self.gram), 1.0)
         system = jnp.where(pair, self.gram, 0.0) + jnp.diag(diagonal)
-        right = jnp.where(free[:, None], matrix, 0.0)
-        return _eliminated(system, right, free)
-
-    def weights(self, status):
-        """u = alpha r for this status; on the free units the u that makes z zero."""
-        fixed = jnp.where(status == _ON, self.residual, 0.0)
-        free = status == _FREE
-        pulled = (self.pull + self.gram @ fixed)[:, None]
-        return jnp.where(free, -self.solve_free(free, pulled)[:, 0], fixed)
+        return _eliminated(system, [jnp.where(free[:, None], m, 0.0) for m in matrices], free)
 
     def velocities(self, u):
         """sign(a) times the velocities z, and the noise that they may carry."""
@@ -119,28 +128,33 @@ class _Local(eqx.Module):
 
 
 def _eliminated(system, right, free):
-    """system^-1 right by Gauss-Jordan elimination, which a positive definite system allows without
-    pivoting; only the rows `free` differ from the identity.
+    """system^-1 applied to each of `right` by Gauss-Jordan elimination, which a positive definite
+    system allows without pivoting; only the rows `free` differ from the identity.
 
     (They are a few of many places: as fast as LAPACK on all.)
     """
-    table = jnp.concatenate([system, right], axis=1)
 
     def eliminate(carry):
-        table, left = carry
+        (system, *right), left = carry
         i = jnp.argmax(left)
-        row = table[i] / table[i, i]
-        table = (table - table[:, i][:, None] * row).at[i].set(row)
-        return table, left & (jnp.arange(left.shape[0]) != i)
+        pivot, column = system[i, i], system[:, i][:, None]
 
-    table, _ = jax.lax.while_loop(lambda carry: jnp.any(carry[1]), eliminate, (table, free))
-    return table[:, system.shape[0] :]
+        def without(matrix):
+            row = matrix[i] / pivot
+            return (matrix - column * row).at[i].set(row)
+
+        return [without(matrix) for matrix in (system, *right)], left.at[i].set(False)
+
+    done, _ = jax.lax.while_loop(
+        lambda carry: jnp.any(carry[1]), eliminate, ([system, *right], free)
+    )
+    return done[1:]
 
 
 def _violations(local: _Local, status):
     """Which units break the complementarity conditions, and the status each should take; which have
-    no velocity, and which nothing pulls at."""
-    u = local.weights(status)
+    no velocity, and which nothing pulls at; and the response of the free units."""
+    u, response = local.solved(status)
     z, noise = local.velocities(u)
     attractive = local.sign * local.residual < 0.0
     rises, falls = z > noise, z < -noise
@@ -152,30 +166,34 @@ def _violations(local: _Local, status):
     )
     to_free = attractive & (((status == _OFF) & rises) | ((status == _ON) & falls))
     target = jnp.where(to_off, _OFF, jnp.where(to_on, _ON, jnp.where(to_free, _FREE, status)))
-    return (target != status) & local.present, target, (jnp.abs(z) <= noise, noise == 0.0)
+    still = jnp.abs(z) <= noise, noise == 0.0
+    return (target != status) & local.present, target, still, response
 
 
 def _pivot(local: _Local, status):
-    """Principal pivoting, least index first, from the side the units came from.
+    """Principal pivoting, least index first, from this status.
 
-    The status found, whether it is one, and which units have no velocity there, or no pull.
+    The status found, whether it is one, which units have no velocity there, or no pull, and the
+    response of the free units.
     """
     cap = 8 * status.shape[0] + 16
 
     def running(carry):
-        _, done, _, count = carry
+        _, done, *_, count = carry
         return ~done & (count < cap)
 
     def step(carry):
-        status, _, _, count = carry
-        broken, target, still = _violations(local, status)
+        status, *_, count = carry
+        broken, target, still, response = _violations(local, status)
         first = jnp.argmax(broken)
         change = broken & (jnp.arange(status.shape[0]) == first)
-        return jnp.where(change, target, status), ~jnp.any(broken), still, count + 1
+        status = jnp.where(change, target, status)
+        return status, ~jnp.any(broken), still, response, count + 1
 
     nothing = jnp.zeros(status.shape, bool)
-    begin = (status, jnp.array(False), (nothing, nothing), 0)
-    return jax.lax.while_loop(running, step, begin)[:3]
+    response = [] if local.rows is None else [jnp.zeros_like(local.rows)]
+    begin = (status, jnp.array(False), (nothing, nothing), response, 0)
+    return jax.lax.while_loop(running, step, begin)[:4]
 
 
 def settle(
@@ -199,30 +217,34 @@ def settle(
     places, present = boundary.samples, boundary.samples < samples
     outside = (mode == _modes.ACTIVE).at[places].set(False, mode="drop")
     active = jnp.where(outside, residual, 0.0)
+    rows = gram.at[places].get(mode="fill", fill_value=0.0)
 
     def take(array):
         return array.at[places].get(mode="fill", fill_value=0.0)
 
     local = _Local(
-        gram=take(gram).at[:, places].get(mode="fill", fill_value=0.0),
+        gram=rows.at[:, places].get(mode="fill", fill_value=0.0),
         pull=take(gram @ active),
         effort=take(jnp.abs(gram) @ jnp.abs(active)),
         residual=take(residual),
         sign=sign,
         present=present,
         leaves=boundary.leaves(),
+        places=places,
+        outside=outside,
+        rows=rows if max_sliding > 0 else None,
     )
     # With repulsive units there may be other solutions: a search from their other sides shows.
     start = jnp.where(present, boundary.status, _OFF)
     repulsive = present & (sign * local.residual > 0.0)
     turned = repulsive & (start != _FREE)
-    first = status, found, still = _pivot(local, start)
+    first = status, found, still, response = _pivot(local, start)
     opposite = jnp.where(turned, _ON - start, start)
-    other, ends, _ = run_if(jnp.any(turned), lambda _: _pivot(local, opposite), first)
+    other, ends, *_ = run_if(jnp.any(turned), lambda _: _pivot(local, opposite), first)
     ambiguous = jnp.where(found & ends, jnp.sum(repulsive & (other != status)), 0)
     modes = _name(local, boundary, status, still)
     mode = mode.at[places].set(modes.astype(mode.dtype), mode="drop")
-    slots, response, fits = _respond(local, boundary, status, gram, mode, max_sliding)
+    slots, response, fits = _placed(local, status, response, max_sliding)
     fits = fits & boundary.complete
     distinct = ~jnp.any(_conflicts(local))
     return Settled(modes, mode, slots, response, found, fits, distinct, ambiguous)
@@ -250,18 +272,13 @@ def _name(local: _Local, boundary: Boundary, status, still):
     return jnp.where(rests, _modes.RESTING, status)
 
 
-def _respond(local, boundary, status, gram, mode, max_sliding):
+def _placed(local: _Local, status, response, max_sliding: int):
     """slots and response = G_FF^-1 G_FA of the sliding units F, moved into the slots."""
-    samples = gram.shape[0]
+    samples = local.outside.shape[0]
     free = (status == _FREE) & local.present
     if max_sliding == 0:
-        return (
-            jnp.zeros((0,), boundary.samples.dtype), jnp.zeros((0, samples)), ~jnp.any(free)
-        )  # fmt: skip
-    rows = gram.at[boundary.samples].get(mode="fill", fill_value=0.0)
-    rows = jnp.where(mode == _modes.ACTIVE, rows, 0.0)
-    solved = local.solve_free(free, rows)
+        return jnp.zeros((0,), local.places.dtype), jnp.zeros((0, samples)), ~jnp.any(free)
     (chosen,) = jnp.nonzero(free, size=max_sliding, fill_value=free.shape[0])
-    slots = boundary.samples.at[chosen].get(mode="fill", fill_value=samples)
-    response = solved.at[chosen].get(mode="fill", fill_value=0.0)
-    return slots, response, jnp.sum(free) <= max_sliding
+    slots = local.places.at[chosen].get(mode="fill", fill_value=samples)
+    moved = response[0].at[chosen].get(mode="fill", fill_value=0.0)
+    return slots, moved, jnp.sum(free) <= max_sliding

@@ -61,6 +61,12 @@ def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles
     rests = (old == _modes.ACTIVE) & (jnp.abs(other) <= noise)
     mode = jnp.where(old == _modes.ACTIVE, _modes.INACTIVE, _modes.ACTIVE)
     mode = jnp.where(rests, _modes.RESTING, mode)
+    # Where the search of the complementarity problem begins: an attractive unit has one answer, and
+    # this is mostly it. A repulsive one is asked whether it stays on the side that it came from.
+    held = direction * other < -noise
+    likely = (sign * pull < 0.0) & (direction * now > noise) & (passes | held)
+    expected = jnp.where(held, _modes.SLIDING, mode)
+    status = _status(walk, released, leaves, vanishes)
     # Others at the same instant.
     slides = walk.pattern.mode == _modes.SLIDING
     itself = meets[:, None] & (jnp.arange(course.samples) == k[:, None])
@@ -74,7 +80,7 @@ def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles
         full=settles & ~simple,
         vanishes=vanishes,
         on=slides | arrives,
-        status=_status(walk, released, leaves, vanishes),
+        status=jnp.where(itself & likely[:, None], expected[:, None], status),
         sign=sign,
         residual=_judged_by(course, tried.end, slides),
     )
@@ -179,7 +185,10 @@ def _turn_full(
         settled = settle(course.gram, turning.residual[j], turning.sign[j], mode, boundary, width)
         return boundary, settled
 
-    boundary, settled = jax.vmap(one)(at)
+    if len(at) > 1:
+        boundary, settled = jax.vmap(one)(at)
+    else:  # loops of one, which `jax.vmap` would make copy their tables at every turn
+        boundary, settled = jax.tree.map(lambda leaf: leaf[None], one(at[0]))
     places = boundary.samples
     lost = jnp.where(turning.vanishes[at], jnp.sum(walk.pattern.mode[at] == _modes.SLIDING, 1), 0)
     record = _with_changes(
