@@ -111,16 +111,17 @@ class Timed(NamedTuple):
 def timed(calls: list[Callable], rounds: int = 5, budget: float = 2.0) -> list[Timed]:
     """Seconds of wall time of each call, until its result is there.
 
-    The calls take turns, `rounds` times, so that what else the machine does meets all of them; a
-    call that has used up `budget` seconds sits the rest out. The fastest time of each is reported:
-    on a shared machine the others measure the neighbours.
+    The calls take turns, `rounds` times, so that what else the machine does meets all of them, and
+    there and back, since a short one is slower behind a long one; a call that has used up `budget`
+    seconds sits the rest out. The fastest time of each is reported: on a shared machine the others
+    measure the neighbours.
     """
     firsts = [_seconds(call) for call in calls]
     best, spent = [np.inf] * len(calls), [0.0] * len(calls)
-    for _ in range(rounds):
-        for i, call in enumerate(calls):
+    for turn in range(rounds):
+        for i in range(len(calls))[:: -1 if turn % 2 else 1]:
             if spent[i] < budget:
-                _, seconds = _seconds(call)
+                _, seconds = _seconds(calls[i])
                 best[i], spent[i] = min(best[i], seconds), spent[i] + seconds
     return [Timed(*first, least) for first, least in zip(firsts, best, strict=True)]
 
