@@ -27,10 +27,13 @@ def problem(seed, size, attractive):
     return x, residual, sign, rng.integers(0, 2, SAMPLES), boundary
 
 
-def settled(x, residual, sign, mode, boundary):
+def settled(x, residual, sign, mode, boundary, status=None):
+    """status: of the boundary's units, from which the search begins; their modes, where None."""
     on = np.isin(np.arange(SAMPLES), boundary)
+    begin = np.array(mode)
+    begin[boundary] = mode[boundary] if status is None else status
     mode = jnp.asarray(mode)
-    place = Boundary.gather(jnp.asarray(on), mode, mode, SAMPLES)
+    place = Boundary.gather(jnp.asarray(on), mode, jnp.asarray(begin), SAMPLES)
     gram = jnp.asarray(x @ x.T)
     return SETTLE(gram, jnp.asarray(residual), jnp.asarray(sign), mode, place, DIM)
 
@@ -73,6 +76,28 @@ def test_attractive_boundaries_give_the_minimal_norm(seed, size):
         fixed + columns @ best.x,
         atol=1e-9 * (1.0 + np.abs(fixed).sum()),
     )
+
+
+def answers(seed, size, attractive):
+    """(modes, response), from every status that a search may begin with."""
+    x, residual, sign, mode, boundary = problem(seed, size, attractive)
+    starts = product((INACTIVE, ACTIVE, SLIDING), repeat=size)
+    found = [settled(x, residual, sign, mode, boundary, start) for start in starts]
+    return [(np.asarray(got.mode), np.asarray(got.response)) for got in found]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3))
+@settings(max_examples=60)
+def test_attractive_boundaries_have_one_answer_wherever_the_search_begins(seed, size):
+    (modes, response), *others = answers(seed, size, attractive=True)
+    for other_modes, other_response in others:
+        np.testing.assert_array_equal(other_modes, modes)
+        np.testing.assert_allclose(other_response, response, rtol=1e-9, atol=1e-9)
+
+
+def test_control_repulsive_boundaries_have_several():
+    modes = [[tuple(mode) for mode, _ in answers(seed, 3, attractive=False)] for seed in range(20)]
+    assert any(len(set(found)) > 1 for found in modes)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4))
