@@ -55,7 +55,7 @@ def orthonormal(quick: bool) -> list[Row]:
 
 # The paper's high-dimensional experiment
 
-# The times of the drops are asked to 1e-4: at this tolerance they are right to about 3e-5.
+# The times of the drops are asked to 1e-4: at this tolerance they are right to 5e-5.
 _RTOL = 3e-4
 _FITTED, _LATEST = 1e-6, 1000.0
 _STOP = 0.9 * _FITTED  # at this tolerance a flow finds the loss to 10%

@@ -26,7 +26,7 @@ PLAIN_DESCENT = "gradient descent by jax.grad"
 ERROR = 1e-6
 _LN10 = float(np.log(10.0))
 _STEP = 1e-3  # of the gradient descent in the papers' experiments
-_ROUNDS = 20  # of runs of a few milliseconds, of which one in five meets no neighbour
+_ROUNDS = 20  # of runs of a few milliseconds, whose times scatter by half and more
 
 
 class Trial(NamedTuple):

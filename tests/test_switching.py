@@ -31,7 +31,8 @@ def settled(x, residual, sign, mode, boundary, status=None):
     """status: of the boundary's units, from which the search begins; their modes, where None."""
     on = np.isin(np.arange(SAMPLES), boundary)
     begin = np.array(mode)
-    begin[boundary] = mode[boundary] if status is None else status
+    if status is not None:
+        begin[boundary] = status
     mode = jnp.asarray(mode)
     place = Boundary.gather(jnp.asarray(on), mode, jnp.asarray(begin), SAMPLES)
     gram = jnp.asarray(x @ x.T)

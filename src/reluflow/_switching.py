@@ -210,7 +210,7 @@ def settle(
         gram, residual: of the whole data.
         sign: of a_j.
         mode: the neuron's modes, (samples,).
-        boundary: B, with the status each unit has on arrival.
+        boundary: B, with the status from which the search of each unit begins.
         max_sliding: the room for sliding units.
     """
     samples = gram.shape[0]

@@ -32,10 +32,7 @@ _SMALL = 2.0**-200  # a size that leaves room for its square
 _SPANS = np.diff(POINTS)
 _AT_POINTS = legendre_at(POINTS, NUM_NODES)
 # (Gauss points, intervals, modes), times the length of the interval in a step of length 1
-_AT_GAUSS = np.moveaxis(
-    legendre_at(POINTS[:-1, None] + _SPANS[:, None] * GAUSS, NUM_NODES) * _SPANS[:, None],
-    (0, 1, 2), (2, 1, 0),
-)  # fmt: skip
+_AT_GAUSS = legendre_at(POINTS[:-1, None] + _SPANS[:, None] * GAUSS, NUM_NODES).T * _SPANS[:, None]
 
 
 class Flight(eqx.Module):
