@@ -138,7 +138,7 @@ def two_points(quick: bool) -> list[Row]:
 def _two_points_at(name, size, over_descent, over_runge_kutta, data, runs) -> list[Row]:
     net = rf.balanced(jax.random.key(0), 60, data.dim, -size)
     t1 = LONG_ENOUGH * size
-    tolerances = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+    tolerances = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
     trials = list(flows(BOOST, runs[BOOST], net, t1, tolerances))
     if over_runge_kutta:
         trials += flows(RUNGE_KUTTA, runs[RUNGE_KUTTA], net, t1, (1e-3, 1e-5, 1e-7))
