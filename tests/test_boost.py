@@ -174,6 +174,31 @@ def test_inside_diffrax():
     assert int(sol.stats["num_steps"]) < 60
 
 
+def test_constant_steps():
+    """The error falls with the sixth power of the step at least, through 29 events; and a step in
+    which the residual cannot be closed does not pass for one."""
+    net, data = two_points()
+    exact = oracle_network(oracle(net, data, 12.48).final)
+
+    @functools.partial(jax.jit, compiler_options=rf.compiler_options())
+    def end(t1, step):
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(rf.field), rf.Boost(rtol=1e-13), 0.0, t1, step, net, args=data,
+            adjoint=diffrax.ForwardMode(), throw=False,
+        )  # fmt: skip
+
+    def error(steps):
+        sol = end(12.48, 12.48 / steps)
+        assert sol.result == diffrax.RESULTS.successful
+        assert int(sol.stats["num_steps"]) == steps
+        return relative_difference(at(sol.ys, 0), exact)
+
+    errors = [error(steps) for steps in (4, 8, 16)]
+    assert errors[1] < errors[0] / 2.0**6 and errors[2] < errors[1] / 2.0**6
+    assert errors[0] > 1e-9  # it is not all rounding
+    assert end(40.0, 40.0).result == diffrax.RESULTS.nonlinear_divergence
+
+
 @pytest.mark.parametrize("bad", [{"max_sliding": -1}, {"max_sliding": 1.5}, {"rtol": 0.0}])
 def test_bad_settings(bad):
     with pytest.raises(ValueError, match="must"):

@@ -59,7 +59,9 @@ class Boost(diffrax.AbstractAdaptiveSolver):
             stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-8),
         )
 
-    where it records no events, and no step is ended for a kink: `rf.flow` needs fewer steps.
+    where it records no events, and no step is ended for a kink: `rf.flow` needs fewer steps. With
+    `diffrax.ConstantStepSize`, a step in which the residual cannot be closed ends it with the
+    result `nonlinear_divergence`: take a shorter one.
 
     Arguments:
         max_sliding: how many units of one neuron may slide at once; as for `rf.RungeKutta`.
@@ -108,7 +110,12 @@ class Boost(diffrax.AbstractAdaptiveSolver):
 
         y_error = jax.tree.map(share, y0, y1)
         dense = {"state": state, "problem": problem}
-        return y1, y_error, dense, state, diffrax.RESULTS.successful
+        # A controller rejects it for its error, and then its result does not count; a constant
+        # step is kept, whatever came of it.
+        results = diffrax.RESULTS
+        good, diverged = results.successful, results.nonlinear_divergence
+        result = results.where(jnp.isfinite(error), good, diverged)
+        return y1, y_error, dense, state, result
 
     def func(self, terms, t0, y0: Network, args: Dataset):
         return terms.vf(t0, y0, args)
