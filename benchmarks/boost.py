@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from _boost_counts import against_limit, any_lambda, many_events, sliding
 from _boost_large import gaussian_teacher, orthonormal
+from _boost_order import order
 from _boost_times import compilation, two_points, under_vmap
 from _common import environment
 from _targets import Group, Row, write
@@ -18,6 +19,7 @@ from _targets import Group, Row, write
 jax.config.update("jax_enable_x64", True)
 
 GROUPS = {
+    "order": order,
     "lambda": any_lambda,
     "limit-process": against_limit,
     "events": many_events,
