@@ -158,6 +158,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lanes", type=int, default=max(LANES), help="measure no more than these")
     most = parser.parse_args().lanes
+    if most < min(LANES):
+        parser.error(f"--lanes must be at least {min(LANES)}, but it is {most}")
     found, device = environment(), jax.devices()[0].device_kind
     counts = [count for count in LANES if count <= most]
     arguments = grid(max(max(counts) // len(SCALES), 1))

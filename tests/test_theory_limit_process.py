@@ -7,7 +7,8 @@ import pytest
 from limits import NEURONS, SAMPLES, SEEDS, assert_same, labelled, plain, start
 
 import reluflow as rf
-from reluflow.theory import limit_process
+from reluflow.claims._mask_process import mask_process
+from reluflow.theory import limit_process, masks, minimal_squared_norm
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -24,6 +25,23 @@ def test_against_a_plain_loop(seed, lengths):
     if lengths:
         with pytest.raises(AssertionError):
             assert_same(limit_process(net, data), plain(net, data, lengths=False))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_against_the_process_from_masks_alone(seed):
+    """Identity data: the oracle that goes on to 2^19 samples, with no inputs."""
+    net_key, label_key = jax.random.split(jax.random.key(seed))
+    data = rf.Dataset(np.eye(SAMPLES), jax.random.normal(label_key, (SAMPLES,)))
+    net = rf.balanced(net_key, NEURONS, SAMPLES, -1.0)
+    process, mask = limit_process(net, data), np.asarray(masks(net, data))
+    end = mask_process(mask, np.asarray(data.y))
+    assert end.squared_norm == pytest.approx(float(process.final_squared_norm), rel=1e-13)
+    assert end.minimum == pytest.approx(float(minimal_squared_norm(data)), rel=1e-13)
+    assert end.interpolates == bool(process.interpolates)
+    assert end.jumps == int(process.num_jumps)
+    # Control: the masks of neurons with other signs.
+    other = mask_process(np.asarray(masks(net, rf.Dataset(data.x, -data.y))), np.asarray(data.y))
+    assert abs(other.squared_norm / end.squared_norm - 1.0) > 1e-3
 
 
 def test_what_it_cannot_say_is_reported():

@@ -13,12 +13,14 @@ from .._dataset import Dataset
 from .._initialisation import balanced
 from ._claim import Claim
 from ._finding import Finding
+from ._mask_process import random_ends
 
 _FAILURE = 0.01  # n (3/4)^m is this at the width that is called logarithmic
 _OFTEN = 0.95
 # Each neuron fits half of what is left (appendix E): the sum of 2^{-i/2} over i >= 1 is 1 + 2^{1/2}
 _HALVING = 1.0 + np.sqrt(2.0)
 _SLOPE = 0.03  # what Fig. 5 can be read to
+_MANY = tuple(2**k for k in range(12, 18))  # samples, by masks alone
 _ENTRIES = 2**22  # neurons x samples in one batch: memory
 
 
@@ -111,18 +113,21 @@ def _least(y: np.ndarray) -> float:
 
 
 def _lines(quick: bool) -> list[Finding]:
-    """At these n a line is steeper: the ratio to the minimum still grows towards 1 + 2^{1/2}."""
+    """Up to n = 4096 the line is steeper: the ratio to the minimum still grows towards 1 + 2^{1/2}.
+    From there on it is what was claimed."""
     sizes, rows = _growth(quick)
     norms, least = ([float(np.mean(row[i])) for row in rows] for i in (0, 1))
     name, where = "slope of ln|theta|^2 over ln n", f"n = {sizes[0]} to {sizes[-1]}"
-    found = [
+    many, far = _MANY[: 3 if quick else None], []
+    for samples in many:
+        ends = random_ends(samples, width(samples), 5 if quick else 20)
+        far.append(float(np.mean([end.squared_norm for end in ends if end.interpolates])))
+    beyond = f"{name}, n = {many[0]} to {many[-1]}"
+    return [
         Finding(f"{name}, {where}", _slope(sizes, norms), "==", 0.5, _SLOPE),
         Finding(f"the same of the minimum, {where}", _slope(sizes, least), "==", 0.5, _SLOPE),
+        Finding(beyond, _slope(many, far), "==", 0.5, _SLOPE),
     ]
-    if not quick:
-        last = f"{name}, n = {sizes[-2]} to {sizes[-1]} alone"
-        found.append(Finding(last, _slope(sizes[-2:], norms[-2:]), "==", 0.5, _SLOPE))
-    return found
 
 
 def _slope(sizes, values) -> float:
