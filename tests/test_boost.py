@@ -100,6 +100,15 @@ def test_at_rest_nothing_chatters():
     assert int(sol.events.count) < 400
 
 
+def test_at_rest_for_ever():
+    """Steps of 1e11, in which a guess that kept a residual of 1e-13 moved a neuron by 1e-4."""
+    net = rf.balanced(jax.random.key(0), 3, 2, -8.0)
+    data = rf.Dataset([[-0.5, 1.0], [2.0, 1.0]], [-1.0, 1.0])
+    sol = flow(net, data, 2e12, saveat=diffrax.SaveAt(steps=True), max_steps=400)
+    losses = np.asarray(sol.losses)[: int(sol.stats["num_accepted_steps"])]
+    assert np.max(losses[np.argmax(losses < 1e-20) :]) < 1e-20
+
+
 def test_units_that_cease_to_slide_are_not_driven_back():
     """They cease by one approximation of r, and move under another. With a guess of the next step
     that did not begin where the neurons are, 25 attempts were rejected here."""

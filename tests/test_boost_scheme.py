@@ -160,6 +160,9 @@ def test_first_guess_of_a_step():
     # From where the neurons are, though the polynomial ends elsewhere.
     moved = guess(0.1, 1e-12, kernel, apart=1e-3)
     np.testing.assert_allclose(moved, np.tile(residual(0.1) + 1e-3, (len(NODES), 1)), atol=1e-11)
+    # In a step in which that decays, it is gone at the end.
+    gone = guess(0.1, 0.1, 1e3 * jnp.eye(3), apart=1e-3)
+    np.testing.assert_allclose(gone[-1], residual(0.2), atol=1e-7)
 
 
 def test_longest_step_by_the_decay():

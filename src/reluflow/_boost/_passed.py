@@ -40,17 +40,17 @@ class Passed(eqx.Module):
         have a part in that, as it decays by the last kernel."""
         last = self.unknowns.length
         ratio = length / jnp.where(last > 0.0, last, 1.0)
-        decayed = self.decay.after(length * jnp.asarray(NODES), residual)
+        times = length * jnp.asarray(NODES)
         modes = small_product(TO_MODES, self.unknowns.nodes)
         terms = legendre(1.0 + ratio)[:, None] * modes
         high = jnp.sum(jnp.linalg.norm(terms[_HIGH:], axis=1))
         smooth = (last > 0.0) & (ratio <= _NEAR) & (high <= _SMOOTH * jnp.linalg.norm(residual))
         places = 1.0 + jnp.where(smooth, ratio, 0.0) * jnp.asarray(NODES)
+        continued = jnp.where(smooth, small_product(legendre(places).T, modes), 0.0)
         # Where the neurons stand is not quite where it ends: a unit that has ceased to slide by the
-        # one would be driven back by the other, however short the step.
-        apart = residual - self.unknowns.nodes[-1]
-        continued = small_product(legendre(places).T, modes) + apart
-        return jax.lax.stop_gradient(jnp.where(smooth, continued, decayed))
+        # one would be driven back by the other, however short the step. In a long one that decays.
+        apart = residual - jnp.where(smooth, self.unknowns.nodes[-1], 0.0)
+        return jax.lax.stop_gradient(continued + self.decay.after(times, apart))
 
     def uncertainty(self) -> Scalar:
         """Of the residual: what decided when units ceased to slide, which are to do so again."""
