@@ -3,6 +3,7 @@
 import functools
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -184,12 +185,12 @@ def test_inside_diffrax():
 
 
 def test_constant_steps():
-    """The error falls with the sixth power of the step at least, through 29 events; and a step in
-    which the residual cannot be closed does not pass for one."""
+    """The error falls with the sixth power of the step at least, through 29 events; a step in which
+    the residual cannot be closed does not pass for one, and backwards in time there is none."""
     net, data = two_points()
     exact = oracle_network(oracle(net, data, 12.48).final)
 
-    @functools.partial(jax.jit, compiler_options=rf.compiler_options())
+    @functools.partial(eqx.filter_jit, compiler_options=rf.compiler_options())
     def end(t1, step):
         return diffrax.diffeqsolve(
             diffrax.ODETerm(rf.field), rf.Boost(rtol=1e-13), 0.0, t1, step, net, args=data,
@@ -197,7 +198,7 @@ def test_constant_steps():
         )  # fmt: skip
 
     def error(steps):
-        sol = end(12.48, 12.48 / steps)
+        sol = end(np.float64(12.48), np.float64(12.48 / steps))
         assert sol.result == diffrax.RESULTS.successful
         assert int(sol.stats["num_steps"]) == steps
         return relative_difference(at(sol.ys, 0), exact)
@@ -205,7 +206,25 @@ def test_constant_steps():
     errors = [error(steps) for steps in (4, 8, 16)]
     assert errors[1] < errors[0] / 2.0**6 and errors[2] < errors[1] / 2.0**6
     assert errors[0] > 1e-9  # it is not all rounding
-    assert end(40.0, 40.0).result == diffrax.RESULTS.nonlinear_divergence
+    assert end(np.float64(40.0), np.float64(40.0)).result == diffrax.RESULTS.nonlinear_divergence
+    with pytest.raises(RuntimeError, match="forwards in time"):
+        end(np.float64(-1.0), np.float64(-1.0))
+
+
+@pytest.mark.parametrize(
+    ("terms", "args", "error", "message"),
+    [
+        (diffrax.ODETerm(lambda t, y, args: y), rf.datasets.two_points, ValueError, "rf.field"),
+        (diffrax.MultiTerm(*2 * [diffrax.ODETerm(rf.field)]), rf.datasets.two_points, ValueError,
+         "rf.field"),
+        (diffrax.ODETerm(rf.field), lambda: None, TypeError, "args=rf.Dataset"),
+    ],
+)  # fmt: skip
+def test_another_problem_inside_diffrax_is_refused(terms, args, error, message):
+    """It looks at its arguments alone: any other term would be ignored."""
+    net, _ = two_points()
+    with pytest.raises(error, match=message):
+        diffrax.diffeqsolve(terms, rf.Boost(), 0.0, 1.0, 0.1, net, args=args())
 
 
 @pytest.mark.parametrize("bad", [{"max_sliding": -1}, {"max_sliding": 1.5}, {"rtol": 0.0}])

@@ -141,9 +141,9 @@ def start(log_lambda):
     return rf.balanced(jax.random.key(0), 6, 3, log_lambda), gaussian_data(100, 4, 3)
 
 
-def size_at_the_end(log_lambda, integrator):
+def size_at_the_end(log_lambda, integrator, **options):
     net, data = start(log_lambda)
-    return rf.flow(net, data, 5.0, integrator=integrator).final.squared_norm()
+    return rf.flow(net, data, 5.0, integrator=integrator, **options).final.squared_norm()
 
 
 def test_runge_kutta_refuses():
@@ -152,6 +152,13 @@ def test_runge_kutta_refuses():
     for differentiate in (jax.grad, jax.jacfwd):
         with pytest.raises(Exception, match=r"Use jax.jvp or jax.jacfwd .*rf.Boost\(\)"):
             differentiate(make)(-3.0)
+
+
+def test_stop_loss_refuses():
+    """Where the loss is reached moves with the problem, and the end with it."""
+    make = functools.partial(size_at_the_end, integrator=rf.Boost(max_sliding=3), stop_loss=1e-3)
+    with pytest.raises(Exception, match="Differentiate to a fixed t1"):
+        jax.jacfwd(make)(-3.0)
 
 
 # jax.jacrev is refused by the same rule, after as long a trace.

@@ -184,6 +184,18 @@ def test_stops_at_a_loss():
     assert float(alone(t1=0.999 * time).stats["loss_final"]) > middle
 
 
+@pytest.mark.parametrize("integrator", [INTEGRATOR, rf.Boost(max_sliding=3)])
+def test_stops_where_the_loss_is_there_already(integrator):
+    """Nothing is integrated; a loss that is just below is not there yet."""
+    first = float(rf.loss(net(), DATA()))
+    for stop_loss, reached in ((10.0 * first, True), (first, True), (0.999999 * first, False)):
+        sol = alone(stop_loss=stop_loss, integrator=integrator)
+        assert bool(sol.result == rf.RESULTS.loss_reached)
+        assert (float(sol.stats["t_final"]) == 0.0) == reached
+        assert (int(sol.stats["num_steps"]) == 0) == reached
+        np.testing.assert_allclose(sol.losses, min(stop_loss, first), rtol=1e-9)
+
+
 # How it speaks
 
 

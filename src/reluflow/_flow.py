@@ -37,6 +37,11 @@ _NO_FORWARD = (
     "default."
 )
 
+_NO_STOP = (
+    "rf.flow cannot be differentiated with `stop_loss`: the time at which the loss is reached "
+    "moves, and that motion is not implemented. Differentiate to a fixed t1."
+)
+
 
 def flow(
     net: Network,
@@ -76,7 +81,8 @@ def flow(
             Saved states are as exact as the final one: `rf.Boost` sends the neurons through the
             step again, and the steps of `rf.RungeKutta` end at the times asked for. With `dense`
             every accepted step is stored, for `Solution.evaluate`.
-        stop_loss: end where the loss falls to this, located like an event.
+        stop_loss: end where the loss falls to this, located like an event; at t0 where it is there
+            already.
         max_steps: of attempted steps; 10 million by default. With `saveat.steps` or
             `saveat.dense` it is also the length of the buffers, which are reserved as a whole, and
             defaults to 4096. A run that needs more ends with the result `max_steps_reached`.
@@ -87,7 +93,7 @@ def flow(
 
     Returns:
         `rf.Solution`. Works under `jax.jit` and `jax.vmap`, in float64; with `rf.Boost` also
-        under `jax.jvp` and `jax.jacfwd`, through all events.
+        under `jax.jvp` and `jax.jacfwd`, through all events (but not with `stop_loss`).
 
     Raises:
         ValueError, TypeError: bad arguments, before anything is compiled.
@@ -103,14 +109,17 @@ def flow(
     meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter
     asked = (net, data, schedule, interval, tolerances, stop)
     prepared = integrator.prepare(data)
-    sol = _refusing_derivatives(prepared, asked, jnp.asarray(max_steps), max_events, meter)
+    limits = (jnp.asarray(max_steps), max_events, meter)
+    sol = _refusing_derivatives(prepared, asked, stop_loss is not None, *limits)
     return _raised(sol) if throw else sol
 
 
-def _refusing_derivatives(integrator, asked, *limits) -> Solution:
+def _refusing_derivatives(integrator, asked, stops: bool, *limits) -> Solution:
     """`_integrate`, with an error for each derivative that there is not."""
     if isinstance(integrator, RungeKutta):
         asked = eqxi.nondifferentiable(asked, msg=_NO_FORWARD)
+    elif stops:
+        asked = eqxi.nondifferentiable(asked, msg=_NO_STOP)
     sol = _integrate(integrator, *asked, *limits)
     return eqxi.nondifferentiable_backward(sol, msg=_NO_REVERSE)
 

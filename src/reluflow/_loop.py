@@ -70,6 +70,9 @@ class Run(eqx.Module):
             self.problem, self.net, self.interval[0], self.tolerances, self.stop_loss
         )
         report = self.integrator.report(self.problem, state)
+        there = loss(self.net, self.data) <= self.stop_loss
+        result = RESULTS.where(there, RESULTS.loss_reached, report.result)
+        report = eqx.tree_at(lambda r: r.result, report, result)
         saved = Saved.empty(self.schedule, self.net, self.data)
         stored = StoredSteps.empty(self.integrator, state, self.schedule.stored)
         events, meter, zero = Events.empty(self.max_events), self.meter.init(), jnp.array(0)

@@ -38,13 +38,13 @@ class Schedule(eqx.Module):
     def of(cls, saveat: diffrax.SaveAt, t0: Scalar, t1: Scalar, max_steps: int) -> "Schedule":
         # diffrax knows no SubSaveAt that saves nothing: None is what a mere dense output has.
         sub = diffrax.SubSaveAt(t1=True) if saveat.subs is None else saveat.subs
-        at_end = sub.t1 and saveat.subs is not None
         extra = (saveat.solver_state, saveat.controller_state, saveat.made_jump)
         if any(extra) or not isinstance(sub, diffrax.SubSaveAt):
             raise ValueError(
                 "Argument `saveat` must use only `t0`, `t1`, `ts`, `steps`, `dense` and `fn`, but "
                 f"it is {saveat!r}."
             )
+        at_end = sub.t1 and saveat.subs is not None
         middle = jnp.zeros((0,)) if sub.ts is None else as_float64("saveat.ts", sub.ts)
         _check_times(middle, t0, t1)
         parts = [t0[None]] if sub.t0 else []

@@ -3,14 +3,12 @@
 from typing import Any
 
 import equinox as eqx
-import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from . import _modes
-from ._branch import run_if
 from ._checks import as_float64, is_concrete
 from ._network import Network
 
@@ -65,7 +63,7 @@ class Switches(eqx.Module):
         return cls(jnp.full((places,), jnp.inf), unit, unit, mode, mode, jnp.zeros((places,), bool))
 
 
-def appended(buffers, count, changed, new) -> tuple[list, jax.Array]:
+def appended(buffers, count, changed, new) -> list:
     """The buffers with what changed of `new` written behind the first `count`, and the new count.
 
     In place; what has no room is dropped, and counted.
@@ -73,7 +71,7 @@ def appended(buffers, count, changed, new) -> tuple[list, jax.Array]:
     place = count + jnp.cumsum(changed.astype(jnp.int32)) - 1
     place = jnp.where(changed, place, buffers[0].shape[-1])
     written = [b.at[place].set(value, mode="drop") for b, value in zip(buffers, new, strict=True)]
-    return written, count + jnp.sum(changed, dtype=jnp.int32)
+    return [*written, count + jnp.sum(changed, dtype=jnp.int32)]
 
 
 class Events(eqx.Module):
@@ -114,15 +112,7 @@ class Events(eqx.Module):
     def record(self, switches: Switches) -> "Events":
         """With the units that changed written behind the others, in place."""
         new = (switches.time, switches.neuron, switches.sample, switches.before, switches.after)
-
-        def write(old):
-            return appended(*old, switches.changed, new)
-
-        # Where nobody wants it, it is a loop over all places for nothing; of a lane that does not,
-        # it changes nothing.
-        wanted = eqxi.unvmap_any(switches.changed)
-        buffers, count = run_if(wanted, write, (list(self.buffers()), self.count))
-        return Events(*buffers, count)
+        return Events(*appended(self.buffers(), self.count, switches.changed, new))
 
     def tally(self) -> dict[str, int]:
         """How many events of each kind, by the table of the engine's boundary logic.

@@ -93,6 +93,7 @@ class Boost(diffrax.AbstractAdaptiveSolver):
         return 8
 
     def init(self, terms, t0, t1, y0: Network, args: Dataset) -> BoostState:
+        y0 = _checked(terms, y0)
         problem = Problem.of(args)
         tolerances = (jnp.array(self.rtol), jnp.zeros(()))
         never = jnp.array(-1.0)
@@ -121,13 +122,34 @@ class Boost(diffrax.AbstractAdaptiveSolver):
         return terms.vf(t0, y0, args)
 
 
+def _checked(terms, y0: Network) -> Network:
+    """y0, unless it is not the flow, forwards in time, that is asked for."""
+    term = getattr(terms, "term", terms)  # diffrax wraps it, with the direction of time
+    if not isinstance(term, diffrax.ODETerm) or getattr(term, "vector_field", None) is not field:
+        raise ValueError(
+            "rf.Boost() integrates the gradient flow alone: argument `terms` must be "
+            f"diffrax.ODETerm(rf.field), but it is {term}."
+        )
+    backwards = jnp.asarray(getattr(terms, "direction", 1)) < 0
+    message = "rf.Boost() integrates forwards in time: argument `t1` must be greater than `t0`."
+    return eqx.error_if(y0, backwards, message)
+
+
 def field(t, net: Network, data: Dataset) -> Network:
     """The vector field of the flow, (log_scale', output', hidden') = (0, <D_j, w_j>, a_j D_j)
     in scaled coordinates, with alpha = 1 where <w_j, x_k> > 0 and 0 elsewhere.
 
     For `diffrax.ODETerm`. A solver that takes it as it stands ignores every boundary; `rf.Boost`
-    looks only at its arguments.
+    looks only at its arguments, and takes no other term than this.
+
+    Raises:
+        TypeError: `net` is no `rf.Network`, or `data`, the args of diffrax, no `rf.Dataset`.
     """
+    if not isinstance(net, Network) or not isinstance(data, Dataset):
+        raise TypeError(
+            "rf.field takes the state rf.Network and args=rf.Dataset, but they are a "
+            f"{type(net).__name__} and a {type(data).__name__}."
+        )
     preactivations = net.preactivations(data.x)
     residual = data.y - net(data.x)
     beta = jnp.where(preactivations > 0.0, residual, 0.0) / data.samples
