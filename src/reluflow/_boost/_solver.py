@@ -125,7 +125,7 @@ class Boost(diffrax.AbstractAdaptiveSolver):
 def _checked(terms, y0: Network) -> Network:
     """y0, unless it is not the flow, forwards in time, that is asked for."""
     term = getattr(terms, "term", terms)  # diffrax wraps it, with the direction of time
-    if not isinstance(term, diffrax.ODETerm) or getattr(term, "vector_field", None) is not field:
+    if not isinstance(term, diffrax.ODETerm) or term.vector_field is not field:
         raise ValueError(
             "rf.Boost() integrates the gradient flow alone: argument `terms` must be "
             f"diffrax.ODETerm(rf.field), but it is {term}."

@@ -10,7 +10,8 @@ import numpy as np
 
 
 class End(NamedTuple):
-    """|theta_inf|^2 (2026, eq. 15), its minimum (2022, Prop. 1), and whether all are fitted."""
+    """|theta_inf|^2 (2026, eq. 15), its minimum (2022, Prop. 1), whether all are fitted, and after
+    how many jumps."""
 
     squared_norm: float
     minimum: float
