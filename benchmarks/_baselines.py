@@ -70,21 +70,28 @@ def plain(net, data, rtol, times, *, solver, max_steps: int) -> Run:
     weights = net.weights()
     sol = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, weights, args: velocity(weights, data)),
-        solver, 0.0, times[-1], None, weights,
-        saveat=diffrax.SaveAt(
-            subs=[diffrax.SubSaveAt(ts=times), diffrax.SubSaveAt(t1=True)]
-        ),
+        solver,
+        0.0,
+        times[-1],
+        None,
+        weights,
+        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=times), diffrax.SubSaveAt(t1=True)]),
         stepsize_controller=diffrax.ClipStepSizeController(
             _controller(rtol, weights), step_ts=times
         ),
-        max_steps=max_steps, adjoint=diffrax.ForwardMode(), throw=False,
-    )  # fmt: skip
+        max_steps=max_steps,
+        adjoint=diffrax.ForwardMode(),
+        throw=False,
+    )
     there = jnp.isfinite(sol.ts[0])
     a, w = sol.ys[0]
     return Run(
-        jnp.where(there[:, None], a, jnp.nan), jnp.where(there[:, None, None], w, jnp.nan),
-        _evaluations(solver, sol.stats["num_steps"]), jnp.array(0), sol.ts[1][-1],
-    )  # fmt: skip
+        jnp.where(there[:, None], a, jnp.nan),
+        jnp.where(there[:, None, None], w, jnp.nan),
+        _evaluations(solver, sol.stats["num_steps"]),
+        jnp.array(0),
+        sol.ts[1][-1],
+    )
 
 
 class _Carry(NamedTuple):
@@ -118,26 +125,40 @@ def restarted(
 
     event = diffrax.Event(
         lambda t, y, args, **_: jnp.min(guards(y, *args)),
-        _UNDER_VMAP if batched else _ALONE, direction=False,
-    )  # fmt: skip
+        _UNDER_VMAP if batched else _ALONE,
+        direction=False,
+    )
     term = diffrax.ODETerm(lambda t, weights, args: velocity(weights, data, args[0], batched))
 
     def segment(carry: _Carry, until) -> _Carry:
         sol = diffrax.diffeqsolve(
-            term, solver, carry.time, until, None, carry.weights,
-            (carry.active, carry.stopped), stepsize_controller=controller, event=event,
-            max_steps=max_steps, adjoint=diffrax.ForwardMode(), throw=False,
-        )  # fmt: skip
+            term,
+            solver,
+            carry.time,
+            until,
+            None,
+            carry.weights,
+            (carry.active, carry.stopped),
+            stepsize_controller=controller,
+            event=event,
+            max_steps=max_steps,
+            adjoint=diffrax.ForwardMode(),
+            throw=False,
+        )
         weights = jax.tree.map(lambda leaf: leaf[-1], sol.ys)
         stands = sol.result == diffrax.RESULTS.event_occurred
         failed = ~stands & (sol.result != diffrax.RESULTS.successful)
         place = jnp.argmin(guards(weights, carry.active, carry.stopped))
         active, stopped = switched(weights, carry.active, carry.stopped, place)
         return _Carry(
-            sol.ts[-1], weights, jnp.where(stands, active, carry.active),
+            sol.ts[-1],
+            weights,
+            jnp.where(stands, active, carry.active),
             jnp.where(stands, stopped, carry.stopped),
-            carry.steps + sol.stats["num_steps"], carry.restarts + 1, failed,
-        )  # fmt: skip
+            carry.steps + sol.stats["num_steps"],
+            carry.restarts + 1,
+            failed,
+        )
 
     def switched(weights, active, stopped, place):
         (a, w), (j, k) = weights, jnp.divmod(place, active.shape[1])

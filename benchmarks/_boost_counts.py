@@ -110,11 +110,19 @@ def _jump_rows(name: str, sol: rf.Solution, process: LimitProcess) -> list[Row]:
         Row(f"{name}: attempted steps", steps_of(sol), 100, note=work(sol)),
         Row(f"{name}: relative error of a neuron's squared norm", float(np.max(off)), 1e-6),
         Row(f"{name}: largest squared norm of the others", idle, 1e-6),
-        Row(f"{name}: jumps out of order", max(len(order), len(who)) - same, 0,
-            note=f"neurons {order}, limit process {who}"),
-        Row(f"{name}: jump times, e-folds of a neuron from the limit's", float(np.max(folds)), 10,
-            note=f"theory: O(1), here of {_LOG:g}"),
-    ]  # fmt: skip
+        Row(
+            f"{name}: jumps out of order",
+            max(len(order), len(who)) - same,
+            0,
+            note=f"neurons {order}, limit process {who}",
+        ),
+        Row(
+            f"{name}: jump times, e-folds of a neuron from the limit's",
+            float(np.max(folds)),
+            10,
+            note=f"theory: O(1), here of {_LOG:g}",
+        ),
+    ]
 
 
 def arrivals(sol: rf.Solution) -> np.ndarray:
@@ -156,13 +164,20 @@ def many_events(quick: bool) -> list[Row]:
         steps.append(steps_of(sol))
         first = samples == 75
         rows += [
-            Row(f"n = {samples}: attempted steps", steps[-1], 50 if first else None,
-                note=f"rtol {_RTOL:g}: {work(sol)}"),
+            Row(
+                f"n = {samples}: attempted steps",
+                steps[-1],
+                50 if first else None,
+                note=f"rtol {_RTOL:g}: {work(sol)}",
+            ),
             Row(f"n = {samples}: sweeps", int(sol.stats["num_sweeps"]), 150 if first else None),
             Row(f"n = {samples}: final error", error, 1e-7),
-            Row(f"n = {samples}: events that rf.flow at {_TIGHT:g} does not have",
-                abs(int(sol.events.count) - int(exact.events.count)), 0),
-        ]  # fmt: skip
+            Row(
+                f"n = {samples}: events that rf.flow at {_TIGHT:g} does not have",
+                abs(int(sol.events.count) - int(exact.events.count)),
+                0,
+            ),
+        ]
     if len(steps) > 1:
         rows.append(Row("steps at n = 150 over those at n = 75", steps[1] / steps[0], 1.2))
     return rows
@@ -180,6 +195,9 @@ def sliding(quick: bool) -> list[Row]:
         Row("attempted steps", steps_of(sol), 120, note=f"rtol {_RTOL:g}: {work(sol)}"),
         Row("sweeps", int(sol.stats["num_sweeps"]), 400, note=tally),
         Row("final error", error, 1e-7),
-        Row("events that rf.RungeKutta does not have",
-            abs(int(sol.events.count) - int(exact.events.count)), 0),
-    ]  # fmt: skip
+        Row(
+            "events that rf.RungeKutta does not have",
+            abs(int(sol.events.count) - int(exact.events.count)),
+            0,
+        ),
+    ]

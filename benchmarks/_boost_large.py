@@ -28,9 +28,7 @@ def orthonormal(quick: bool) -> list[Row]:
     """n = 75, m = 200, about 3900 events; the reference is rf.flow at 1e-11."""
     data, net, t1 = orthonormal_problem(75, 200)
     boost = compiled(data, rf.Boost())
-    loop = jax.jit(
-        partial(restarted, data=data, solver=diffrax.Tsit5(), max_restarts=20_000)
-    )  # fmt: skip
+    loop = jax.jit(partial(restarted, data=data, solver=diffrax.Tsit5(), max_restarts=20_000))
 
     def last(run) -> Weights:
         if float(run.reached) < t1:
@@ -40,9 +38,13 @@ def orthonormal(quick: bool) -> list[Row]:
     trials = [
         *flows(BOOST, boost, net, t1, (1e-3, 1e-4, 1e-5, 1e-6)),
         *flows(RUNGE_KUTTA, compiled(data, rf.RungeKutta()), net, t1, [_RTOL_RUNGE_KUTTA]),
-        Trial(EVENT, _RTOL_DIFFRAX,
-              partial(loop, net, rtol=_RTOL_DIFFRAX, times=jnp.array([t1])), last),
-    ]  # fmt: skip
+        Trial(
+            EVENT,
+            _RTOL_DIFFRAX,
+            partial(loop, net, rtol=_RTOL_DIFFRAX, times=jnp.array([t1])),
+            last,
+        ),
+    ]
     exact = final_weights(checked(boost(net, 1e-11, t1)))
     points = measure(data, trials, exact, budget=8.0)
     least, rows = seconds_at(points, BOOST), []

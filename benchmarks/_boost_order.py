@@ -37,10 +37,13 @@ def _problems() -> list[Problem]:
     found = [
         Problem(f"{case.name} to t = {t1:g}", case.data, case.net, t1, smooth)
         for case, t1, smooth in (
-            (two, two.middle, True), (two, two.t1, False), (five, five.middle, False),
-            (five, five.t1, False), (many, many.middle, True),
+            (two, two.middle, True),
+            (two, two.t1, False),
+            (five, five.middle, False),
+            (five, five.t1, False),
+            (many, many.middle, True),
         )
-    ]  # fmt: skip
+    ]
     for samples, dim, seed in ((10, 4, 1), (6, 12, 2)):
         x = jax.random.normal(key(seed), (samples, dim)) / np.sqrt(dim)
         data = rf.Dataset(x, jax.random.normal(key(seed + 100), (samples,)))
@@ -71,7 +74,7 @@ def _constant_steps(problem: Problem, exact: Weights) -> Row:
     def end(step):
         sol = diffrax.diffeqsolve(
             diffrax.ODETerm(rf.field), rf.Boost(rtol=1e-13), 0.0, t1, step, net, args=data
-        )  # fmt: skip
+        )
         return sol.ys.weights()
 
     found = [Weights(*map(np.asarray, end(t1 / steps))) for steps in _STEPS]
@@ -91,9 +94,14 @@ def _tolerances(problem: Problem, exact: Weights) -> list[Row]:
     note = f"rtol {_TOLERANCES[0]:.0e} to {_TOLERANCES[-1]:.0e}: {counts[0]} to {counts[-1]} steps"
     return [
         Row(f"{name}: largest error / rtol", float(np.max(errors / _TOLERANCES)), 10.0, note=note),
-        Row(f"{name}: power of rtol in the error", _slope(_TOLERANCES[tells], errors[tells]),
-            _POWER, True, f"error {errors[0]:.1e} to {errors[-1]:.1e}"),
-    ]  # fmt: skip
+        Row(
+            f"{name}: power of rtol in the error",
+            _slope(_TOLERANCES[tells], errors[tells]),
+            _POWER,
+            True,
+            f"error {errors[0]:.1e} to {errors[-1]:.1e}",
+        ),
+    ]
 
 
 def _slope(x, y) -> float:

@@ -49,10 +49,13 @@ def descents(data, net, t1, steps) -> Iterable[Trial]:
     for step in steps:
         run = jax.jit(
             partial(
-                rf.descent, data=data, optimiser=optax.sgd(step), steps=round(t1 / step),
+                rf.descent,
+                data=data,
+                optimiser=optax.sgd(step),
+                steps=round(t1 / step),
                 throw=False,
             )
-        )  # fmt: skip
+        )
         yield Trial(DESCENT, step, partial(run, net), final_weights)
 
 
@@ -203,11 +206,15 @@ def under_vmap(quick: bool) -> list[Row]:
         f"attempted steps {steps.mean():.0f} in the mean, {steps.max()} at most"
     )
     return [
-        Row(f"{lanes} lanes: time of a lane over the same alone", found.together / found.alone,
-            1.0, note=note),
+        Row(
+            f"{lanes} lanes: time of a lane over the same alone",
+            found.together / found.alone,
+            1.0,
+            note=note,
+        ),
         Row("lanes that did not finish", int(np.sum(~np.asarray(found.lanes.good))), 0),
         Row("final losses, together and alone, differ by", found.difference),
-    ]  # fmt: skip
+    ]
 
 
 # The first result

@@ -62,11 +62,14 @@ def problems(shapes: dict) -> list[Problem]:
 def predicted(problem: Problem, size: float) -> list[Jump]:
     process = theory.limit_process(problem.net, problem.data)
     return [
-        Jump(frozenset(np.flatnonzero(process.group[i]).tolist()),
-             float(process.jump_times[i]) * size, float(process.squared_norms[i]),
-             float(process.plateau_rates[i, process.neuron[i]]))
+        Jump(
+            frozenset(np.flatnonzero(process.group[i]).tolist()),
+            float(process.jump_times[i]) * size,
+            float(process.squared_norms[i]),
+            float(process.plateau_rates[i, process.neuron[i]]),
+        )
         for i in range(int(process.num_jumps))
-    ]  # fmt: skip
+    ]
 
 
 def margin(problem: Problem) -> float:
@@ -91,9 +94,15 @@ def flow(net: rf.Network, data: rf.Dataset, t1) -> rf.Solution:
     """One compilation for a shape: traced inputs are not known to be orthogonal, hence 0."""
     saveat = diffrax.SaveAt(t0=True, steps=True, dense=True, fn=_log_squares)
     return rf.flow(
-        net, data, t1, integrator=rf.Boost(max_sliding=0), rtol=1e-9, saveat=saveat,
-        max_steps=MAX_STEPS, throw=False,
-    )  # fmt: skip
+        net,
+        data,
+        t1,
+        integrator=rf.Boost(max_sliding=0),
+        rtol=1e-9,
+        saveat=saveat,
+        max_steps=MAX_STEPS,
+        throw=False,
+    )
 
 
 @eqx.filter_jit

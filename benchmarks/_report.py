@@ -84,10 +84,11 @@ def ratios(points: list[Point], at: str) -> list[list[str]]:
     for method in _methods(points):
         reached = len(curve(points, method, at, "seconds")) > 0
         pairs = [
-            "fails" if not reached else " / ".join(_ratio(points, method, at, cost, target)
-                                                   for cost in _COST)
+            "fails"
+            if not reached
+            else " / ".join(_ratio(points, method, at, cost, target) for cost in _COST)
             for target in TARGETS
-        ]  # fmt: skip
+        ]
         rows.append([method, *("-" if pair == "- / -" else pair for pair in pairs)])
     return rows
 
@@ -109,12 +110,16 @@ def _methods(points: list[Point]) -> list[str]:
 def _rows(points: list[Point]) -> list[list[str]]:
     return [
         [
-            p.method, f"{p.setting:.0e}", *(f"{e:.1e}" for e in (*p.middle, *p.end)),
-            f"{p.evaluations}", _milliseconds(p.seconds),
-            f"{p.compile:.1f}" if p.compile > 0.2 else "", p.note,
+            p.method,
+            f"{p.setting:.0e}",
+            *(f"{e:.1e}" for e in (*p.middle, *p.end)),
+            f"{p.evaluations}",
+            _milliseconds(p.seconds),
+            f"{p.compile:.1f}" if p.compile > 0.2 else "",
+            p.note,
         ]
         for p in points
-    ]  # fmt: skip
+    ]
 
 
 def _milliseconds(seconds: float) -> str:
@@ -122,9 +127,17 @@ def _milliseconds(seconds: float) -> str:
 
 
 _HEADER = [
-    "method", "rtol or step", "weights, middle", "h, middle", "weights, end", "h, end",
-    "evaluations", "ms", "compile s", "note",
-]  # fmt: skip
+    "method",
+    "rtol or step",
+    "weights, middle",
+    "h, middle",
+    "weights, end",
+    "h, end",
+    "evaluations",
+    "ms",
+    "compile s",
+    "note",
+]
 
 
 def _describe_problem(problem: dict[str, Any]) -> str:
@@ -166,8 +179,9 @@ def plot(problems: list[dict[str, Any]], at: str) -> Figure:
             axes[row, column].set_xlabel(_COST[cost])
         axes[0, column].set_title(
             f"{problem['name']}  (m = {problem['neurons']}, n = {problem['samples']}, "
-            f"{problem['events']} events)", fontsize=10,
-        )  # fmt: skip
+            f"{problem['events']} events)",
+            fontsize=10,
+        )
     for row in axes:
         row[0].set_ylabel("error of the weights over the largest neuron")
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -196,9 +210,15 @@ def _panel(ax, problem, at: str, cost: str) -> None:
     if failures:
         failures.insert(0, "runs that stopped early:")
     ax.text(
-        0.98, 0.02, "\n".join(failures), transform=ax.transAxes, fontsize=8, va="bottom",
-        ha="right", color="#555555",
-    )  # fmt: skip
+        0.98,
+        0.02,
+        "\n".join(failures),
+        transform=ax.transAxes,
+        fontsize=8,
+        va="bottom",
+        ha="right",
+        color="#555555",
+    )
 
 
 def _extrapolate(ax, points, at: str, cost: str, color: str) -> None:
@@ -208,10 +228,17 @@ def _extrapolate(ax, points, at: str, cost: str, color: str) -> None:
     if len(front) and front[-1, 0] > target:
         price, _ = cost_at(front, target, descent_order(points, at))
         ax.plot(
-            [front[-1, 1], price], [front[-1, 0], target], ":", color=color, marker="s",
-            markevery=[1], markerfacecolor="white", markersize=4.5, linewidth=1.3,
+            [front[-1, 1], price],
+            [front[-1, 0], target],
+            ":",
+            color=color,
+            marker="s",
+            markevery=[1],
+            markerfacecolor="white",
+            markersize=4.5,
+            linewidth=1.3,
             label=f"{DESCENT}, extrapolated",
-        )  # fmt: skip
+        )
 
 
 def write(name: str, found: dict[str, Any], problems: list[dict[str, Any]]) -> None:
@@ -221,8 +248,9 @@ def write(name: str, found: dict[str, Any], problems: list[dict[str, Any]]) -> N
     (RESULTS / f"{name}.md").write_text(_text(found, problems, markdown=True))
     for at in _AT:
         plot(problems, at).savefig(RESULTS / f"{name}_{at}.png", dpi=130)
-    plain = [{**problem, "points": [_as_dict(p) for p in problem["points"]]}
-             for problem in problems]  # fmt: skip
+    plain = [
+        {**problem, "points": [_as_dict(p) for p in problem["points"]]} for problem in problems
+    ]
     document = {"environment": found, "problems": plain}
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
 

@@ -50,9 +50,7 @@ def compiled(data: rf.Dataset, integrator, **settings):
     """run(net, rtol, t1): `rf.flow`, compiled once for every network of a shape."""
 
     def run(net, rtol, t1):
-        return rf.flow(
-            net, data, t1, rtol=rtol, integrator=integrator, throw=False, **settings
-        )  # fmt: skip
+        return rf.flow(net, data, t1, rtol=rtol, integrator=integrator, throw=False, **settings)
 
     return jax.jit(run, compiler_options=rf.compiler_options())
 
@@ -92,9 +90,7 @@ def text(groups: dict[str, Group], markdown: bool) -> str:
     parts = [heading(_TITLE, 1), f"{asked - missed} of {asked} targets met, {missed} missed."]
     for name, group in groups.items():
         cells = [row.cells() for row in group.rows]
-        parts += [
-            heading(name, 2), describe(group.environment), table(_HEADER, cells, markdown)
-        ]  # fmt: skip
+        parts += [heading(name, 2), describe(group.environment), table(_HEADER, cells, markdown)]
     return "\n\n".join(parts) + "\n"
 
 

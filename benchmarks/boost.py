@@ -48,9 +48,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="without what takes minutes")
     parser.add_argument(
-        "--only", action="append", choices=GROUPS, metavar="GROUP",
+        "--only",
+        action="append",
+        choices=GROUPS,
+        metavar="GROUP",
         help=f"one of {', '.join(GROUPS)}; may be repeated. The others keep their last results",
-    )  # fmt: skip
+    )
     arguments = parser.parse_args()
     quick = arguments.quick
     names = arguments.only or [name for name in GROUPS if not (quick and name in _SLOW)]

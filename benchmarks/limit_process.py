@@ -63,10 +63,14 @@ def outcomes(keys, neurons: int, samples: int, batch: int, pairs: bool) -> Outco
         process = theory.limit_process(net, data)
         alike = shares(theory.masks(net, data).astype(jnp.float64)) if pairs else jnp.array(False)
         return Outcome(
-            process.final_squared_norm, theory.minimal_squared_norm(data),
-            2.0 * jnp.sum(jnp.abs(data.y)), process.num_jumps, jnp.any(process.unfittable),
-            jnp.any(process.idle), alike,
-        )  # fmt: skip
+            process.final_squared_norm,
+            theory.minimal_squared_norm(data),
+            2.0 * jnp.sum(jnp.abs(data.y)),
+            process.num_jumps,
+            jnp.any(process.unfittable),
+            jnp.any(process.idle),
+            alike,
+        )
 
     return jax.lax.map(one, keys, batch_size=batch)
 
@@ -94,11 +98,19 @@ def growth(sizes, seeds: int) -> tuple[list[list[str]], list[list[str]], dict]:
         for name, values in zip(curves, (norm, least, found.one_each[good]), strict=True):
             curves[name].append(float(values.mean()))
         ratio = norm / least
-        rows.append([
-            f"{samples}", f"{width(samples)}", f"{good.sum()} of {seeds}", f"{norm.mean():.3f}",
-            f"{norm.min():.3f} to {norm.max():.3f}", f"{least.mean():.3f}", f"{ratio.mean():.4f}",
-            f"{ratio.min():.3f} to {ratio.max():.3f}", f"{found.jumps[good].mean():.1f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                f"{samples}",
+                f"{width(samples)}",
+                f"{good.sum()} of {seeds}",
+                f"{norm.mean():.3f}",
+                f"{norm.min():.3f} to {norm.max():.3f}",
+                f"{least.mean():.3f}",
+                f"{ratio.mean():.4f}",
+                f"{ratio.min():.3f} to {ratio.max():.3f}",
+                f"{found.jumps[good].mean():.1f}",
+            ]
+        )
         print(f"  n = {samples}: ratio {ratio.mean():.4f}", flush=True)
     slopes = [
         slope_row(name, sizes, norms, i == 0) for i, (name, norms) in enumerate(curves.items())
@@ -121,15 +133,24 @@ def further(sizes, seeds: int) -> tuple[list[list[str]], list[str], dict]:
         ends = random_ends(samples, width(samples), seeds)
         good = [end for end in ends if end.interpolates]
         norm, ratio = (
-            np.array(values) for values in
-            zip(*((e.squared_norm, e.squared_norm / e.minimum) for e in good), strict=True)
-        )  # fmt: skip
+            np.array(values)
+            for values in zip(
+                *((e.squared_norm, e.squared_norm / e.minimum) for e in good), strict=True
+            )
+        )
         norms.append(float(norm.mean()))
         jumps = np.mean([end.jumps for end in good])
-        rows.append([
-            f"{samples}", f"{width(samples)}", f"{len(good)} of {seeds}", f"{norm.mean():.2f}",
-            f"{ratio.mean():.4f}", f"{ratio.min():.3f} to {ratio.max():.3f}", f"{jumps:.1f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                f"{samples}",
+                f"{width(samples)}",
+                f"{len(good)} of {seeds}",
+                f"{norm.mean():.2f}",
+                f"{ratio.mean():.4f}",
+                f"{ratio.min():.3f} to {ratio.max():.3f}",
+                f"{jumps:.1f}",
+            ]
+        )
         print(f"  n = {samples}: ratio {ratio.mean():.4f}", flush=True)
     name = f"limit process, n = {sizes[0]} to {sizes[-1]}, by masks"
     return rows, slope_row(name, sizes, norms, True), {"samples": list(sizes), "norm": norms}
@@ -162,13 +183,28 @@ def frequencies(sizes, seeds: int) -> tuple[list[list[str]], list[dict]]:
             )
             observed, error = fails.mean(), np.sqrt(fails.mean() * (1 - fails.mean()) / seeds)
             verdict = "met" if observed <= bound + 3.0 * error else "missed"
-            rows.append([
-                f"{samples}", f"{neurons}", f"{observed:.4f} +- {error:.4f}", f"{bound:.4f}",
-                *(f"{event.mean():.4f}" for event in (found.unfittable, found.idle, found.alike)),
-                verdict,
-            ])  # fmt: skip
-            numbers.append({"samples": samples, "neurons": neurons, "observed": float(observed),
-                            "standard_error": float(error), "bound": float(bound)})  # fmt: skip
+            rows.append(
+                [
+                    f"{samples}",
+                    f"{neurons}",
+                    f"{observed:.4f} +- {error:.4f}",
+                    f"{bound:.4f}",
+                    *(
+                        f"{event.mean():.4f}"
+                        for event in (found.unfittable, found.idle, found.alike)
+                    ),
+                    verdict,
+                ]
+            )
+            numbers.append(
+                {
+                    "samples": samples,
+                    "neurons": neurons,
+                    "observed": float(observed),
+                    "standard_error": float(error),
+                    "bound": float(bound),
+                }
+            )
     return rows, numbers
 
 
@@ -185,9 +221,15 @@ def widths(sizes, seeds: int) -> tuple[list[list[str]], list[dict]]:
         ratio = (found.squared_norm / found.minimum)[good]
         if not good.any():
             continue
-        rows.append([f"{neurons}", f"{good.sum()} of {seeds}", f"{ratio.mean():.4f}",
-                     f"{ratio.min():.4f} to {ratio.max():.4f}",
-                     f"{found.jumps[good].mean():.1f}"])  # fmt: skip
+        rows.append(
+            [
+                f"{neurons}",
+                f"{good.sum()} of {seeds}",
+                f"{ratio.mean():.4f}",
+                f"{ratio.min():.4f} to {ratio.max():.4f}",
+                f"{found.jumps[good].mean():.1f}",
+            ]
+        )
         numbers.append({"neurons": neurons, "ratio": float(ratio.mean())})
         print(f"  m = {neurons}: ratio {ratio.mean():.4f}", flush=True)
     return rows, numbers
@@ -207,18 +249,44 @@ def text(found, parts, markdown: bool) -> str:
     rows, slopes, many, often, wide, fast, seeds, off = parts
     mark = "## " if markdown else ""
     tables = [
-        (f"Fig. 5, Theorem 3: m = ln(n / {FAILURE}) / ln(4/3), {seeds[0]} seeds that interpolate",
-         ["n", "m", "interpolate", "norm^2, mean", "min to max", "minimum, mean", "ratio, mean",
-          "min to max", "jumps"], rows),
-        (f"Slope of the mean norm^2 on logarithmic axes; target {SLOPE} +- {MARGIN}",
-         ["curve", "slope", "", "from each n to the next"], slopes),
-        (f"Further, by the process from masks alone in NumPy (the two apart, n = 256: {off:.0e})",
-         ["n", "m", "interpolate", "norm^2, mean", "ratio, mean", "min to max", "jumps"], many),
-        (f"Prop. 2: Assumption 4(i) fails, {seeds[1]} seeds; the bound averaged over n_+",
-         ["n", "m", "frequency", "union bound", "unfittable", "idle", "alike", ""], often),
-        (f"Fig. 6, small initialisation: n = {WIDE_SAMPLES}, {seeds[2]} seeds, norm^2 / minimum",
-         ["m", "interpolate", "ratio, mean", "min to max", "jumps"], wide),
-    ]  # fmt: skip
+        (
+            f"Fig. 5, Theorem 3: m = ln(n / {FAILURE}) / ln(4/3), "
+            f"{seeds[0]} seeds that interpolate",
+            [
+                "n",
+                "m",
+                "interpolate",
+                "norm^2, mean",
+                "min to max",
+                "minimum, mean",
+                "ratio, mean",
+                "min to max",
+                "jumps",
+            ],
+            rows,
+        ),
+        (
+            f"Slope of the mean norm^2 on logarithmic axes; target {SLOPE} +- {MARGIN}",
+            ["curve", "slope", "", "from each n to the next"],
+            slopes,
+        ),
+        (
+            "Further, by the process from masks alone in NumPy "
+            f"(the two apart, n = 256: {off:.0e})",
+            ["n", "m", "interpolate", "norm^2, mean", "ratio, mean", "min to max", "jumps"],
+            many,
+        ),
+        (
+            f"Prop. 2: Assumption 4(i) fails, {seeds[1]} seeds; the bound averaged over n_+",
+            ["n", "m", "frequency", "union bound", "unfittable", "idle", "alike", ""],
+            often,
+        ),
+        (
+            f"Fig. 6, small initialisation: n = {WIDE_SAMPLES}, {seeds[2]} seeds, norm^2 / minimum",
+            ["m", "interpolate", "ratio, mean", "min to max", "jumps"],
+            wide,
+        ),
+    ]
     title = "The limit process over seeds"
     body = [f"{mark}{head}\n\n{table(columns, lines, markdown)}" for head, columns, lines in tables]
     return "\n\n".join([f"# {title}" if markdown else title, describe(found), *body, fast]) + "\n"
@@ -241,8 +309,14 @@ def main() -> None:
     path = RESULTS / ("limit-process-quick" if quick else "limit-process")
     RESULTS.mkdir(exist_ok=True)
     path.with_suffix(".md").write_text(text(found, parts, markdown=True))
-    document = {"environment": found, "growth": curves, "further": curve, "slopes": slopes,
-                "prop_2": events, "widths": by_width}  # fmt: skip
+    document = {
+        "environment": found,
+        "growth": curves,
+        "further": curve,
+        "slopes": slopes,
+        "prop_2": events,
+        "widths": by_width,
+    }
     path.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
 
 

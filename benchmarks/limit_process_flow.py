@@ -60,20 +60,26 @@ def record_of(problem: Problem, other: Problem) -> dict:
     flow, expected, apart = measured(problem, SIZE), predicted(problem, SIZE), margin(problem)
     late = [abs(f.time - e.time) * e.rate for f, e in zip(flow.jumps, expected, strict=False)]
     record = {
-        "problem": problem.name, "jumps": len(expected), "folds": apart * SIZE,
-        "same": same_order(flow.jumps, expected), "norm_error": norm_error(flow.jumps, expected),
-        "beside": -flow.beside, "late": max(late), "steps": flow.steps,
+        "problem": problem.name,
+        "jumps": len(expected),
+        "folds": apart * SIZE,
+        "same": same_order(flow.jumps, expected),
+        "norm_error": norm_error(flow.jumps, expected),
+        "beside": -flow.beside,
+        "late": max(late),
+        "steps": flow.steps,
         "unfittable": int(theory.limit_process(problem.net, problem.data).unfittable.sum()),
         "control_start": same_order(flow.jumps, predicted(other, SIZE)),
         "control_signs": same_order(flow.jumps, predicted(reversed_signs(problem), SIZE)),
-    }  # fmt: skip
+    }
     if apart * SIZE < APART or not record["same"] or record["norm_error"] > NORM_ERROR:
         size = next((s for s in SMALLER if apart * s >= 2.0 * APART), SMALLER[-1])
         again = measured(problem, size).jumps
         record |= {
-            "smaller": size, "smaller_same": same_order(again, expected),
+            "smaller": size,
+            "smaller_same": same_order(again, expected),
             "smaller_norm_error": norm_error(again, expected),
-        }  # fmt: skip
+        }
     if apart * SIZE >= APART and record["norm_error"] > NORM_ERROR:
         ends = [measured(problem, factor * SIZE).jumps for factor in LARGER]
         errors = np.log([norm_error(end, expected) for end in ends])
@@ -139,30 +145,69 @@ def summary(records: list[dict], times: dict) -> list[list[str]]:
     many = f"of {len(records)}"
     return [
         ["problems whose jumps are apart", f"{len(clear)} {many}", "", ""],
-        ["of these, the order of all jumps is the same", f"{right} of {len(clear)}", "all",
-         verdict(right == len(clear))],
-        [f"of these, every squared norm to {NORM_ERROR:g}", f"{small} of {len(clear)}", "all",
-         verdict(small == len(clear))],
+        [
+            "of these, the order of all jumps is the same",
+            f"{right} of {len(clear)}",
+            "all",
+            verdict(right == len(clear)),
+        ],
+        [
+            f"of these, every squared norm to {NORM_ERROR:g}",
+            f"{small} of {len(clear)}",
+            "all",
+            verdict(small == len(clear)),
+        ],
         ["that error, as a power of the neuron beside: where missed", orders or "none", "", ""],
-        [f"squared norms, where all others are below e^-{NORMS_APART:.1f} = {NORM_ERROR:g}",
-         f"{small_far} of {len(far)}", "all", verdict(small_far == len(far))],
-        ["of the others, the order is the same", f"{sum(r['same'] for r in close)} of {len(close)}",
-         "", ""],
+        [
+            f"squared norms, where all others are below e^-{NORMS_APART:.1f} = {NORM_ERROR:g}",
+            f"{small_far} of {len(far)}",
+            "all",
+            verdict(small_far == len(far)),
+        ],
+        [
+            "of the others, the order is the same",
+            f"{sum(r['same'] for r in close)} of {len(close)}",
+            "",
+            "",
+        ],
         ["the most e-folds of a problem of another order", wrong, "", ""],
-        ["all that are not apart, or missed, at smaller lambda: order",
-         f"{second} of {len(again)}", "all", verdict(second == len(again))],
-        ["the same: squared norms", f"{exact} of {len(again)}", "all",
-         verdict(exact == len(again))],
-        [f"slope of the times, {len(times['slopes'])} jumps of {times['problems']} problems",
-         f"{min(times['slopes']):.5f} to {max(times['slopes']):.5f}", f"-1 +- {SLOPE_ERROR}",
-         verdict(off <= SLOPE_ERROR)],
-        ["control, times 1% longer: the slope closest to -1 is off by", f"{least:.2f}",
-         f"above {SLOPE_ERROR}", verdict(least > SLOPE_ERROR)],
-        ["control, another start: the order is the same", f"{starts} {many}", "0",
-         verdict(starts == 0)],
-        ["control, a_j reversed: the order is the same", f"{signs} {many}", "0",
-         verdict(signs == 0)],
-    ]  # fmt: skip
+        [
+            "all that are not apart, or missed, at smaller lambda: order",
+            f"{second} of {len(again)}",
+            "all",
+            verdict(second == len(again)),
+        ],
+        [
+            "the same: squared norms",
+            f"{exact} of {len(again)}",
+            "all",
+            verdict(exact == len(again)),
+        ],
+        [
+            f"slope of the times, {len(times['slopes'])} jumps of {times['problems']} problems",
+            f"{min(times['slopes']):.5f} to {max(times['slopes']):.5f}",
+            f"-1 +- {SLOPE_ERROR}",
+            verdict(off <= SLOPE_ERROR),
+        ],
+        [
+            "control, times 1% longer: the slope closest to -1 is off by",
+            f"{least:.2f}",
+            f"above {SLOPE_ERROR}",
+            verdict(least > SLOPE_ERROR),
+        ],
+        [
+            "control, another start: the order is the same",
+            f"{starts} {many}",
+            "0",
+            verdict(starts == 0),
+        ],
+        [
+            "control, a_j reversed: the order is the same",
+            f"{signs} {many}",
+            "0",
+            verdict(signs == 0),
+        ],
+    ]
 
 
 def rows(records: list[dict]) -> list[list[str]]:
@@ -173,15 +218,34 @@ def rows(records: list[dict]) -> list[list[str]]:
         return f"e^-{r['smaller']:g}: {order}, {r['smaller_norm_error']:.0e}"
 
     return [
-        [r["problem"], f"{r['jumps']}", f"{r['folds']:.2f}", f"{r['beside']:.2f}",
-         "same" if r["same"] else "other", f"{r['norm_error']:.1e}", f"{r['late']:.1f}",
-         f"{r['unfittable']}", f"{r['steps']}", smaller(r)]
+        [
+            r["problem"],
+            f"{r['jumps']}",
+            f"{r['folds']:.2f}",
+            f"{r['beside']:.2f}",
+            "same" if r["same"] else "other",
+            f"{r['norm_error']:.1e}",
+            f"{r['late']:.1f}",
+            f"{r['unfittable']}",
+            f"{r['steps']}",
+            smaller(r),
+        ]
         for r in sorted(records, key=lambda r: r["folds"])
-    ]  # fmt: skip
+    ]
 
 
-HEADER = ["problem", "jumps", "e-folds", "in the flow", "order", "error of squared norms", "late",
-          "unfittable", "steps", "at smaller lambda"]  # fmt: skip
+HEADER = [
+    "problem",
+    "jumps",
+    "e-folds",
+    "in the flow",
+    "order",
+    "error of squared norms",
+    "late",
+    "unfittable",
+    "steps",
+    "at smaller lambda",
+]
 NOTE = f"""Apart: by the limit process, every other neuron is below e^-{APART:g} at every jump. The
 column e-folds says by how much the largest one is below 1 (for the second candidate: the gap of
 the two candidate times, times its rate, times ln(1/lambda)), the next one what that is in the
@@ -190,9 +254,13 @@ flow. late: the largest |t - s ln(1/lambda)|, in e-folds of the neuron."""
 
 def text(environ: dict, records: list[dict], times: dict, markdown: bool) -> str:
     title = f"The flow at ln(1/lambda) = {SIZE:g} against the limit process"
-    parts = [f"# {title}" if markdown else title, describe(environ), NOTE.replace("\n", " "),
-             table(["", "found", "asked", ""], summary(records, times), markdown),
-             table(HEADER, rows(records), markdown)]  # fmt: skip
+    parts = [
+        f"# {title}" if markdown else title,
+        describe(environ),
+        NOTE.replace("\n", " "),
+        table(["", "found", "asked", ""], summary(records, times), markdown),
+        table(HEADER, rows(records), markdown),
+    ]
     return "\n\n".join(parts) + "\n"
 
 

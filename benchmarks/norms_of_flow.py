@@ -49,9 +49,15 @@ class End(NamedTuple):
 def flow(net: rf.Network, data: rf.Dataset, integrator) -> rf.Solution:
     """One compilation for a shape and an integrator."""
     return rf.flow(
-        net, data, LATEST, integrator=integrator, rtol=RTOL, stop_loss=STOP, max_steps=20_000,
+        net,
+        data,
+        LATEST,
+        integrator=integrator,
+        rtol=RTOL,
+        stop_loss=STOP,
+        max_steps=20_000,
         throw=False,
-    )  # fmt: skip
+    )
 
 
 def integrator_for(net: rf.Network):
@@ -101,10 +107,14 @@ def run(start, neurons: int, data: rf.Dataset, seed: int) -> End:
         process = theory.limit_process(net, data)
         limit, unfittable = float(process.final_squared_norm), int(process.unfittable.sum())
     return End(
-        float(sol.final.squared_norm()), limit, float(sol.stats["loss_final"]),
-        float(sol.stats["t_final"]), int(sol.stats["num_steps"]), rf.RESULTS[sol.result] or "end",
+        float(sol.final.squared_norm()),
+        limit,
+        float(sol.stats["loss_final"]),
+        float(sol.stats["t_final"]),
+        int(sol.stats["num_steps"]),
+        rf.RESULTS[sol.result] or "end",
         unfittable,
-    )  # fmt: skip
+    )
 
 
 def sweep(starts: dict, cases: list[tuple[int, rf.Dataset]], size_of) -> list[dict]:
@@ -115,13 +125,22 @@ def sweep(starts: dict, cases: list[tuple[int, rf.Dataset]], size_of) -> list[di
         for name, start in starts.items():
             for seed in range(STARTS):
                 end = run(start, neurons, data, seed)
-                records.append({
-                    "start": name, "size": size_of(neurons, data), "neurons": neurons,
-                    "seed": seed, "minimum": least, **end._asdict(),
-                })  # fmt: skip
+                records.append(
+                    {
+                        "start": name,
+                        "size": size_of(neurons, data),
+                        "neurons": neurons,
+                        "seed": seed,
+                        "minimum": least,
+                        **end._asdict(),
+                    }
+                )
             mine = [r["squared_norm"] for r in records[-STARTS:]]
-            print(f"  {records[-1]['size']}, {name}: {min(mine):.4f} to {max(mine):.4f}, "
-                  f"minimum {least:.4f}, {records[-1]['steps']} steps", flush=True)  # fmt: skip
+            print(
+                f"  {records[-1]['size']}, {name}: {min(mine):.4f} to {max(mine):.4f}, "
+                f"minimum {least:.4f}, {records[-1]['steps']} steps",
+                flush=True,
+            )
     return records
 
 
@@ -153,14 +172,21 @@ def rows(records: list[dict]) -> list[list[str]]:
             limits = np.array([r["limit"] for r in mine if arrived(r)])
             least, some = mine[0]["minimum"], len(norms) > 0
             apart = np.max(np.abs(norms / limits - 1.0)) if some else np.nan
-            lines.append([
-                f"{size}", f"{mine[0]['neurons']}", name, f"{len(norms)} of {len(mine)}",
-                f"{norms.mean():.4f}" if some else "",
-                f"{norms.min():.4f} to {norms.max():.4f}" if some else "", f"{least:.4f}",
-                f"{norms.mean() / least:.4f}" if some else "",
-                f"{apart:.1e}" if np.isfinite(apart) else "",
-                f"{max(r['time'] for r in mine):.3g}", f"{max(r['steps'] for r in mine)}",
-            ])  # fmt: skip
+            lines.append(
+                [
+                    f"{size}",
+                    f"{mine[0]['neurons']}",
+                    name,
+                    f"{len(norms)} of {len(mine)}",
+                    f"{norms.mean():.4f}" if some else "",
+                    f"{norms.min():.4f} to {norms.max():.4f}" if some else "",
+                    f"{least:.4f}",
+                    f"{norms.mean() / least:.4f}" if some else "",
+                    f"{apart:.1e}" if np.isfinite(apart) else "",
+                    f"{max(r['time'] for r in mine):.3g}",
+                    f"{max(r['steps'] for r in mine)}",
+                ]
+            )
     return lines
 
 
@@ -180,8 +206,9 @@ def growth(records: list[dict]) -> list[list[str]]:
         if name in STARTS_SMALL:
             met = "met" if abs(value - SLOPE) <= MARGIN else "missed"
         octaves = np.diff(np.log(norms)) / np.diff(np.log(sizes))
-        lines.append([name, f"{value:.3f} +- {error:.3f}", met,
-                      ", ".join(f"{one:.3f}" for one in octaves)])  # fmt: skip
+        lines.append(
+            [name, f"{value:.3f} +- {error:.3f}", met, ", ".join(f"{one:.3f}" for one in octaves)]
+        )
     return lines
 
 
@@ -195,8 +222,16 @@ def trends(records: list[dict]) -> list[list[str]]:
         way = "falls" if asked < 0.0 else "rises"
         met = "met" if asked * (ratio[-1] - ratio[0]) > 0.0 else "missed"
         against = int(np.sum(asked * np.diff(ratio) <= 0.0))
-        lines.append([name, f"{ratio[0]:.4f}", f"{ratio[-1]:.4f}", way, met,
-                      f"{against} of {len(ratio) - 1}"])  # fmt: skip
+        lines.append(
+            [
+                name,
+                f"{ratio[0]:.4f}",
+                f"{ratio[-1]:.4f}",
+                way,
+                met,
+                f"{against} of {len(ratio) - 1}",
+            ]
+        )
     return lines
 
 
@@ -210,8 +245,19 @@ def draw(records: list[dict], xlabel: str, path) -> None:
     ax.figure.savefig(path, dpi=130)
 
 
-HEADER = ["", "m", "start", "to loss 1e-12", "norm^2, mean", "min to max", "minimum", "ratio",
-          "from the limit process", "t, latest", "steps, most"]  # fmt: skip
+HEADER = [
+    "",
+    "m",
+    "start",
+    "to loss 1e-12",
+    "norm^2, mean",
+    "min to max",
+    "minimum",
+    "ratio",
+    "from the limit process",
+    "t, latest",
+    "steps, most",
+]
 
 
 def text(environ: dict, parts: dict[str, list[dict]], markdown: bool) -> str:
@@ -219,25 +265,31 @@ def text(environ: dict, parts: dict[str, list[dict]], markdown: bool) -> str:
     body = [f"# {title}" if markdown else title, describe(environ)]
     if "samples" in parts:
         found = parts["samples"]
-        body += [f"{mark}Fig. 5: against n, {STARTS} starts, total size of the start fixed",
-                 table(["n", *HEADER[1:]], rows(found), markdown),
-                 f"{mark}Slope in n on logarithmic axes; target {SLOPE} +- {MARGIN}",
-                 table(["curve", "slope", "", "from each n to the next"], growth(found),
-                       markdown)]  # fmt: skip
+        body += [
+            f"{mark}Fig. 5: against n, {STARTS} starts, total size of the start fixed",
+            table(["n", *HEADER[1:]], rows(found), markdown),
+            f"{mark}Slope in n on logarithmic axes; target {SLOPE} +- {MARGIN}",
+            table(["curve", "slope", "", "from each n to the next"], growth(found), markdown),
+        ]
     if "width" in parts:
         found = parts["width"]
         columns = ["start", "ratio, first m", "last m", "asked", "", "steps the other way"]
-        body += [f"{mark}Fig. 6: against m, n = {WIDE_SAMPLES}, {STARTS} starts",
-                 table(HEADER[1:], [row[1:] for row in rows(found)], markdown),
-                 table(columns, trends(found), markdown)]  # fmt: skip
+        body += [
+            f"{mark}Fig. 6: against m, n = {WIDE_SAMPLES}, {STARTS} starts",
+            table(HEADER[1:], [row[1:] for row in rows(found)], markdown),
+            table(columns, trends(found), markdown),
+        ]
     return "\n\n".join(body) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="n to 32, m to 128")
-    parser.add_argument("--only", choices=["samples", "width", "tables"],
-                        help="measure one part again; or none, only the tables")  # fmt: skip
+    parser.add_argument(
+        "--only",
+        choices=["samples", "width", "tables"],
+        help="measure one part again; or none, only the tables",
+    )
     asked = parser.parse_args()
     environ, name = environment(), "norms-of-flow" + ("-quick" if asked.quick else "")
     path = RESULTS / f"{name}.json"

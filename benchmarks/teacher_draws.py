@@ -38,9 +38,16 @@ def flow_of():
     @jax.jit
     def run(net, data, t1):
         return rf.flow(
-            net, data, t1, integrator=rf.Boost(max_sliding=MAX_SLIDING), rtol=RTOL, stop_loss=STOP,
-            saveat=diffrax.SaveAt(t0=True, steps=True), max_steps=MAX_STEPS, throw=False,
-        )  # fmt: skip
+            net,
+            data,
+            t1,
+            integrator=rf.Boost(max_sliding=MAX_SLIDING),
+            rtol=RTOL,
+            stop_loss=STOP,
+            saveat=diffrax.SaveAt(t0=True, steps=True),
+            max_steps=MAX_STEPS,
+            throw=False,
+        )
 
     return run
 
@@ -56,27 +63,39 @@ def record_of(key: int, run, t1: float) -> dict:
     below = np.flatnonzero(losses <= FITTED)
     found = analysis.saddles(sol, data)
     record = {
-        "key": key, "loss_start": float(losses[0]), "loss": float(losses[-1]),
-        "time": float(ts[-1]), "result": rf.RESULTS[sol.result] or "end", "seconds": seconds,
-        "steps": int(sol.stats["num_steps"]), "events": int(sol.stats["num_events"]),
+        "key": key,
+        "loss_start": float(losses[0]),
+        "loss": float(losses[-1]),
+        "time": float(ts[-1]),
+        "result": rf.RESULTS[sol.result] or "end",
+        "seconds": seconds,
+        "steps": int(sol.stats["num_steps"]),
+        "events": int(sol.stats["num_events"]),
         "fitted_at": float(ts[below[0]]) if len(below) else None,
         "rate": float(np.log(losses[-2] / losses[-1]) / (ts[-1] - ts[-2])),
         "saddles": [saddle_of(one) for one in found],
         "left": left_over(sol.final, data),
-    }  # fmt: skip
+    }
     record["verdict"] = verdict(record)
-    print(f"  key {key}: loss {record['loss']:.2e} at t = {record['time']:.5g} ({seconds:.0f} s, "
-          f"{record['steps']} steps): {record['verdict']}", flush=True)  # fmt: skip
+    print(
+        f"  key {key}: loss {record['loss']:.2e} at t = {record['time']:.5g} ({seconds:.0f} s, "
+        f"{record['steps']} steps): {record['verdict']}",
+        flush=True,
+    )
     return record
 
 
 def saddle_of(saddle: analysis.Saddle) -> dict:
     return {
-        "loss": saddle.loss, "index": saddle.index, "active": int(saddle.active.sum()),
-        "stationary": saddle.stationary, "reached": saddle.reached,
-        "escape_rate": saddle.escape_rate, "leaving": min(saddle.leaving, 1e300),
+        "loss": saddle.loss,
+        "index": saddle.index,
+        "active": int(saddle.active.sum()),
+        "stationary": saddle.stationary,
+        "reached": saddle.reached,
+        "escape_rate": saddle.escape_rate,
+        "leaving": min(saddle.leaving, 1e300),
         "log_distance": saddle.log_distance,
-    }  # fmt: skip
+    }
 
 
 def left_over(net: rf.Network, data: rf.Dataset) -> list[dict]:
@@ -84,12 +103,17 @@ def left_over(net: rf.Network, data: rf.Dataset) -> list[dict]:
     largest = float(np.max(2.0 * np.asarray(net.log_norm())))
     return [
         {
-            "sample": one.sample, "label": one.label, "residual": one.residual, "share": one.share,
-            "helpers": one.helpers, "helper": max(one.log_size - largest, -1e300),
-            "opponent": max(one.opponent_log_size - largest, -1e300), "waiting": one.waiting,
+            "sample": one.sample,
+            "label": one.label,
+            "residual": one.residual,
+            "share": one.share,
+            "helpers": one.helpers,
+            "helper": max(one.log_size - largest, -1e300),
+            "opponent": max(one.opponent_log_size - largest, -1e300),
+            "waiting": one.waiting,
         }
         for one in analysis.unfitted(net, data)
-    ]  # fmt: skip
+    ]
 
 
 def verdict(record: dict) -> str:
@@ -116,13 +140,23 @@ def main_rows(records: list[dict]) -> list[list[str]]:
         dormant = [s for s in r["left"] if s["helpers"] > 0]
         never = [s for s in r["left"] if s["helpers"] == 0]
         chain = ", ".join(f"{s['loss']:.1e} ({s['index']})" for s in r["saddles"])
-        rows.append([
-            f"{r['key']}", r["verdict"], f"{r['loss']:.2e}", f"{r['time']:.0f}",
-            f"{r['fitted_at']:.1f}" if r["fitted_at"] is not None else "", f"{r['rate']:.1e}",
-            chain, names(never), names(dormant),
-            f"{max((s['helper'] for s in r['left']), default=-np.inf):.1f}"
-            if dormant else "", f"{r['steps']}", f"{r['seconds']:.0f}", r["result"][:60],
-        ])  # fmt: skip
+        rows.append(
+            [
+                f"{r['key']}",
+                r["verdict"],
+                f"{r['loss']:.2e}",
+                f"{r['time']:.0f}",
+                f"{r['fitted_at']:.1f}" if r["fitted_at"] is not None else "",
+                f"{r['rate']:.1e}",
+                chain,
+                names(never),
+                names(dormant),
+                f"{max((s['helper'] for s in r['left']), default=-np.inf):.1f}" if dormant else "",
+                f"{r['steps']}",
+                f"{r['seconds']:.0f}",
+                r["result"][:60],
+            ]
+        )
     return rows
 
 
@@ -131,9 +165,21 @@ def names(samples: list[dict], most: int = 6) -> str:
     return text + (f" and {len(samples) - most} more" if len(samples) > most else "")
 
 
-HEADER = ["key", "", "loss", "at t", "1e-6 at t", "-d ln L / dt", "critical points: L (index)",
-          "left, nobody active", "left, others active", "their ln size", "steps", "s",
-          "ended"]  # fmt: skip
+HEADER = [
+    "key",
+    "",
+    "loss",
+    "at t",
+    "1e-6 at t",
+    "-d ln L / dt",
+    "critical points: L (index)",
+    "left, nobody active",
+    "left, others active",
+    "their ln size",
+    "steps",
+    "s",
+    "ended",
+]
 NOTE = """left: the samples with 99% of the loss at the end. nobody active: no neuron of whatever
 size has a_j r_k > 0 and is active on it. others active: some have and are, and their size is
 ln(|a_j| |w_j|) of the largest of them, less that of the largest neuron."""
@@ -164,14 +210,18 @@ def summary(records: list[dict]) -> list[list[str]]:
         ["of them, the output is 0 to the last bit", f"{whole} of {len(stay)}"],
         [f"of them, {large}", helped(stay)],
         [f"control, of the others: {large}", helped(others)],
-    ]  # fmt: skip
+    ]
 
 
 def text(environ: dict, records: list[dict], markdown: bool) -> str:
     title = f"The high-dimensional experiment of the 2022 paper, {len(records)} draws"
-    parts = [f"# {title}" if markdown else title, describe(environ),
-             table(["", "draws"], summary(records), markdown), NOTE.replace("\n", " "),
-             table(HEADER, main_rows(records), markdown)]  # fmt: skip
+    parts = [
+        f"# {title}" if markdown else title,
+        describe(environ),
+        table(["", "draws"], summary(records), markdown),
+        NOTE.replace("\n", " "),
+        table(HEADER, main_rows(records), markdown),
+    ]
     return "\n\n".join(parts) + "\n"
 
 

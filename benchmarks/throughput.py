@@ -89,9 +89,14 @@ def measure(compiled: Compiled, arguments, count: int, first: rf.Network | None)
     steps, good = np.asarray(steps), np.asarray(good)
     seconds = min(run.first, run.best)
     return Rate(
-        count, seconds, compiled.seconds, steps.mean(), int(steps.max()), int(good.sum()),
+        count,
+        seconds,
+        compiled.seconds,
+        steps.mean(),
+        int(steps.max()),
+        int(good.sum()),
         np.nan if first is None else _difference(final, first, good),
-    ), final  # fmt: skip
+    ), final
 
 
 def _difference(found: rf.Network, exact: rf.Network, good) -> float:
@@ -134,14 +139,19 @@ def text(found, device: str, rates: dict[str, list[Rate]], markdown: bool) -> st
         for what, values in cells.items():
             if values:
                 rows.append([f"{name}: {what}", *values, *[""] * (len(LANES) - len(values))])
-    return "\n\n".join([
-        f"# {title}" if markdown else title,
-        describe(found),
-        f"two points, m = {NEURONS}, lambda = {lambdas}, rtol {RTOL:.0e}, t1 = {T1:g}; best of up "
-        "to 6 calls after compilation. All programs were compiled side by side. Empty: not "
-        "measured.",
-        table(["lanes", *map(str, LANES)], rows, markdown),
-    ]) + "\n"  # fmt: skip
+    return (
+        "\n\n".join(
+            [
+                f"# {title}" if markdown else title,
+                describe(found),
+                f"two points, m = {NEURONS}, lambda = {lambdas}, rtol {RTOL:.0e}, t1 = {T1:g}; "
+                "best of up to 6 calls after compilation. All programs were compiled side by side. "
+                "Empty: not measured.",
+                table(["lanes", *map(str, LANES)], rows, markdown),
+            ]
+        )
+        + "\n"
+    )
 
 
 def write(found, device: str, rates: dict[str, list[Rate]]) -> None:

@@ -71,9 +71,14 @@ def loop_lane(key, log_lambda, t1, batched: bool) -> Lane:
     data = rf.datasets.two_points()
     net = rf.balanced(key, NEURONS, data.dim, log_lambda)
     run = restarted(
-        net, data, RTOL, jnp.stack([t1]), solver=diffrax.Tsit5(), max_restarts=MAX_RESTARTS,
+        net,
+        data,
+        RTOL,
+        jnp.stack([t1]),
+        solver=diffrax.Tsit5(),
+        max_restarts=MAX_RESTARTS,
         batched=batched,
-    )  # fmt: skip
+    )
     final = rf.Network(jnp.zeros(NEURONS), run.a[0], run.w[0])
     return Lane(rf.loss(final, data), run.restarts, run.evaluations, run.reached >= t1)
 
@@ -136,9 +141,13 @@ def cost(lane, seeds: int) -> Cost:
     apart = np.array([one.loss for one in alone.output])
     difference = np.max(np.abs(apart - np.asarray(together.output.loss)))
     return Cost(
-        min(alone.first, alone.best), min(together.first, together.best), together.output,
-        float(difference), len(traces), len(seen),
-    )  # fmt: skip
+        min(alone.first, alone.best),
+        min(together.first, together.best),
+        together.output,
+        float(difference),
+        len(traces),
+        len(seen),
+    )
 
 
 def throughput(lane, lanes) -> dict[int, float]:
@@ -152,20 +161,35 @@ def throughput(lane, lanes) -> dict[int, float]:
 
 def ratio_table(costs: dict[str, Cost], markdown: bool) -> str:
     header = [
-        "method", "lane / alone", "alone, ms each", "lane, ms each", "steps mean", "steps max",
-        "finished", "loss < 1e-6", "traces", "recompilations",
-    ]  # fmt: skip
+        "method",
+        "lane / alone",
+        "alone, ms each",
+        "lane, ms each",
+        "steps mean",
+        "steps max",
+        "finished",
+        "loss < 1e-6",
+        "traces",
+        "recompilations",
+    ]
     rows = []
     for name, found in costs.items():
         count = found.lanes.loss.shape[0]
         steps = np.asarray(found.lanes.steps)
-        rows.append([
-            name, f"{found.together / found.alone:.2f}", f"{1e3 * found.alone / count:.2f}",
-            f"{1e3 * found.together / count:.2f}", f"{steps.mean():.0f}", f"{steps.max()}",
-            f"{int(np.sum(found.lanes.good))} of {count}",
-            f"{int(np.sum(np.asarray(found.lanes.loss) < 1e-6))}",
-            f"{found.traces}", f"{found.recompilations}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"{found.together / found.alone:.2f}",
+                f"{1e3 * found.alone / count:.2f}",
+                f"{1e3 * found.together / count:.2f}",
+                f"{steps.mean():.0f}",
+                f"{steps.max()}",
+                f"{int(np.sum(found.lanes.good))} of {count}",
+                f"{int(np.sum(np.asarray(found.lanes.loss) < 1e-6))}",
+                f"{found.traces}",
+                f"{found.recompilations}",
+            ]
+        )
     return table(header, rows, markdown)
 
 
@@ -201,15 +225,21 @@ def text(found, costs, rates, markdown: bool) -> str:
     heading = (lambda title: f"# {title}") if markdown else (lambda title: title)
     lambdas = ", ".join(f"{scale:.0e}" for scale in SCALES)
     count = next(iter(costs.values())).lanes.loss.shape[0]
-    return "\n\n".join([
-        heading("Cost of a lane under vmap"),
-        describe(found),
-        f"two points, m = {NEURONS}, lambda = {lambdas}, rtol {RTOL:.0e}, t1 = {T1:g}: {count} "
-        "lanes. Steps: attempted steps of rf.flow, restarts of the outer loop. Traces: one alone, "
-        "one under vmap; recompilations: for other seeds, lambdas and end times.",
-        ratio_table(costs, markdown),
-        throughput_table(rates, markdown),
-    ]) + "\n"  # fmt: skip
+    return (
+        "\n\n".join(
+            [
+                heading("Cost of a lane under vmap"),
+                describe(found),
+                f"two points, m = {NEURONS}, lambda = {lambdas}, rtol {RTOL:.0e}, t1 = {T1:g}: "
+                f"{count} lanes. Steps: attempted steps of rf.flow, restarts of the outer loop. "
+                "Traces: one alone, one under vmap; "
+                "recompilations: for other seeds, lambdas and end times.",
+                ratio_table(costs, markdown),
+                throughput_table(rates, markdown),
+            ]
+        )
+        + "\n"
+    )
 
 
 def write(name: str, found, costs: dict[str, Cost], rates) -> None:

@@ -55,9 +55,14 @@ def flows(case: Case, tolerances) -> Iterable[Trial]:
         @jax.jit
         def run(net, rtol, times, integrator=integrator):
             return rf.flow(
-                net, case.data, times[-1], rtol=rtol, integrator=integrator,
-                saveat=diffrax.SaveAt(ts=times), throw=False,
-            )  # fmt: skip
+                net,
+                case.data,
+                times[-1],
+                rtol=rtol,
+                integrator=integrator,
+                saveat=diffrax.SaveAt(ts=times),
+                throw=False,
+            )
 
         for rtol in tolerances:
             yield Trial(f"{FLOW} {name}", rtol, partial(run, case.net, rtol, case.times), read)
@@ -75,9 +80,14 @@ def descents(case: Case, steps) -> Iterable[Trial]:
     for step in steps:
         to_middle, to_end = round(case.middle / step), round(case.t1 / step)
         run = partial(
-            rf.descent, case.net, case.data, optax.sgd(step), to_end, save_every=to_middle,
+            rf.descent,
+            case.net,
+            case.data,
+            optax.sgd(step),
+            to_end,
+            save_every=to_middle,
             throw=False,
-        )  # fmt: skip
+        )
         yield Trial(DESCENT, step, run, read)
 
 
@@ -123,10 +133,16 @@ def measure(case: Case, quick: bool) -> dict:
         middle, end = errors(case, Weights(*map(np.asarray, weights)), exact)
         points.append(
             Point(
-                trial.method, trial.setting, middle, end, int(evaluations), time.best,
-                time.first - time.best, note,
+                trial.method,
+                trial.setting,
+                middle,
+                end,
+                int(evaluations),
+                time.best,
+                time.first - time.best,
+                note,
             )
-        )  # fmt: skip
+        )
     saveat = diffrax.SaveAt(ts=case.times)
     sol = rf.flow(
         case.net, case.data, case.t1, integrator=rf.RungeKutta(), rtol=1e-13, saveat=saveat

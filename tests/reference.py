@@ -87,9 +87,13 @@ class _Integrator:
 
     def solver(self, t_bound, first_step):
         return DOP853(
-            self.flow.field, self.t, self.flow.start(), t_bound, first_step=first_step,
+            self.flow.field,
+            self.t,
+            self.flow.start(),
+            t_bound,
+            first_step=first_step,
             **self.tolerances,
-        )  # fmt: skip
+        )
 
     def reach(self, t):
         """The state at t, a little later than the start of the step, by a step of its own."""
@@ -213,8 +217,15 @@ def reference_flow(x, y, a, w, log_scale, t1, *, ts=(), rtol=1e-12, max_steps=20
     columns = np.array(run.events).reshape(-1, 5).T
     stacked = [np.array([w[i] for w, _ in saved]) for i in range(3)]
     return Reference(
-        columns[0], *columns[1:].astype(int), Weights(*stacked),
-        np.array([loss for _, loss in saved]), flow.weights(flow.start()),
-        flow.loss(flow.start()), flow.modes.copy(), first, flow.dissipated,
-        int(run.ambiguous), steps,
-    )  # fmt: skip
+        columns[0],
+        *columns[1:].astype(int),
+        Weights(*stacked),
+        np.array([loss for _, loss in saved]),
+        flow.weights(flow.start()),
+        flow.loss(flow.start()),
+        flow.modes.copy(),
+        first,
+        flow.dissipated,
+        int(run.ambiguous),
+        steps,
+    )

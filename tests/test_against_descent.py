@@ -77,13 +77,15 @@ def without_sliding(gram, residual, sign, mode, boundary, max_sliding):
     """`settle`, but a unit that should slide rests with alpha = 0."""
     settled = _SETTLE(gram, residual, sign, mode, boundary, max_sliding)
     rest = lambda m: jnp.where(m == _modes.SLIDING, _modes.RESTING, m).astype(m.dtype)  # noqa: E731
-    return settled.__class__(**{
-        **vars(settled),
-        "modes": rest(settled.modes),
-        "mode": rest(settled.mode),
-        "slots": jnp.full_like(settled.slots, gram.shape[0]),
-        "response": jnp.zeros_like(settled.response),
-    })  # fmt: skip
+    return settled.__class__(
+        **{
+            **vars(settled),
+            "modes": rest(settled.modes),
+            "mode": rest(settled.mode),
+            "slots": jnp.full_like(settled.slots, gram.shape[0]),
+            "response": jnp.zeros_like(settled.response),
+        }
+    )
 
 
 _SETTLE = _turning.settle

@@ -16,7 +16,7 @@ from trajectories import (
     on_five_points,
     on_orthonormal,
     on_two_points,
-)  # fmt: skip
+)
 
 import reluflow as rf
 from reluflow.analysis import phases, plateaus
@@ -67,9 +67,14 @@ def test_a_larger_lambda_has_no_plateau():
 
 
 @pytest.mark.parametrize(
-    "problem", [on_five_points, *(lambda ln=ln: on_two_points(ln) for ln in SMALL),
-                lambda: on_orthonormal(4), lambda: on_orthonormal(6)],
-)  # fmt: skip
+    "problem",
+    [
+        on_five_points,
+        *(lambda ln=ln: on_two_points(ln) for ln in SMALL),
+        lambda: on_orthonormal(4),
+        lambda: on_orthonormal(6),
+    ],
+)
 def test_what_the_loss_curve_shows(problem):
     """Standing still by the state is standing still by differences of losses."""
     sol, data = problem()
@@ -133,9 +138,10 @@ def test_a_run_that_ends_early():
     for end, expected in ((20.0, ALL[:2]), (33.8, ALL[:3]), (60.0, ALL[:4])):
         kept = int(np.searchsorted(sol.ts, end))
         short = eqx.tree_at(
-            lambda s: (s.ts, s.losses, s.networks), sol,
+            lambda s: (s.ts, s.losses, s.networks),
+            sol,
             jax.tree.map(lambda leaf, k=kept: leaf[:k], (sol.ts, sol.losses, sol.networks)),
-        )  # fmt: skip
+        )
         found = phases(short, data)
         assert names(found) == expected and found[-1].end == float(sol.ts[kept - 1])
 
@@ -145,9 +151,10 @@ def test_a_run_that_begins_at_the_saddle():
     sol, data = on_two_points(-40.0)
     start = int(np.searchsorted(sol.ts, 50.0))
     late = eqx.tree_at(
-        lambda s: (s.ts, s.losses, s.networks), sol,
+        lambda s: (s.ts, s.losses, s.networks),
+        sol,
         jax.tree.map(lambda leaf: leaf[start:], (sol.ts, sol.losses, sol.networks)),
-    )  # fmt: skip
+    )
     assert names(phases(late, data)) == ["plateau", "fitting", "convergence"]
 
 
@@ -161,9 +168,10 @@ def test_neurons_that_are_aligned_already_skip_alignment():
     nets = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), net)
     # A still picture of such a start is all that is needed.
     still = eqx.tree_at(
-        lambda s: (s.ts, s.losses, s.networks, s.events), sol,
+        lambda s: (s.ts, s.losses, s.networks, s.events),
+        sol,
         (jnp.arange(3.0), jnp.full(3, 0.5), nets, rf.Events.empty(4)),
-    )  # fmt: skip
+    )
     assert names(phases(still, data)) == ["growth"]
     turn = jnp.array([[1.0, 1.0], [-1.0, 1.0]])
     away = eqx.tree_at(lambda s: s.networks.hidden, still, nets.hidden @ turn)

@@ -54,7 +54,7 @@ X, Y = np.array([[1.0, 0.0], [0.5, 1.0], [-1.0, 0.3]]), np.array([1.0, 2.0, 3.0]
         (lambda: rf.RungeKutta(max_sliding=-1), ["`max_sliding`", "-1"]),
         (lambda: rf.RungeKutta(max_sliding=1.5), ["`max_sliding`", "1.5"]),
     ],
-)  # fmt: skip
+)
 def test_values_are_refused(make, words):
     with pytest.raises(ValueError) as error:
         make()
@@ -150,9 +150,13 @@ def test_bad_lanes_are_refused_by_shape_under_jit():
 
 def subprocess_output(code, **env):
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
         env={**os.environ, "JAX_ENABLE_X64": "0", **env},
-    )  # fmt: skip
+    )
     return result.stdout + result.stderr
 
 

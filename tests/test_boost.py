@@ -174,9 +174,17 @@ def test_inside_diffrax():
 
     def solve(solver, saveat):
         return diffrax.diffeqsolve(
-            diffrax.ODETerm(rf.field), solver, 0.0, 40.0, 0.1, net, args=data, saveat=saveat,
-            stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-8), max_steps=256,
-        )  # fmt: skip
+            diffrax.ODETerm(rf.field),
+            solver,
+            0.0,
+            40.0,
+            0.1,
+            net,
+            args=data,
+            saveat=saveat,
+            stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-8),
+            max_steps=256,
+        )
 
     sol = solve(rf.Boost(), diffrax.SaveAt(ts=times, dense=True))
     assert largest_difference(sol.ys, ref.networks, 40) < 1e-7
@@ -193,9 +201,16 @@ def test_constant_steps():
     @functools.partial(eqx.filter_jit, compiler_options=rf.compiler_options())
     def end(t1, step):
         return diffrax.diffeqsolve(
-            diffrax.ODETerm(rf.field), rf.Boost(rtol=1e-13), 0.0, t1, step, net, args=data,
-            adjoint=diffrax.ForwardMode(), throw=False,
-        )  # fmt: skip
+            diffrax.ODETerm(rf.field),
+            rf.Boost(rtol=1e-13),
+            0.0,
+            t1,
+            step,
+            net,
+            args=data,
+            adjoint=diffrax.ForwardMode(),
+            throw=False,
+        )
 
     def error(steps):
         sol = end(np.float64(12.48), np.float64(12.48 / steps))
@@ -215,11 +230,15 @@ def test_constant_steps():
     ("terms", "args", "error", "message"),
     [
         (diffrax.ODETerm(lambda t, y, args: y), rf.datasets.two_points, ValueError, "rf.field"),
-        (diffrax.MultiTerm(*2 * [diffrax.ODETerm(rf.field)]), rf.datasets.two_points, ValueError,
-         "rf.field"),
+        (
+            diffrax.MultiTerm(*2 * [diffrax.ODETerm(rf.field)]),
+            rf.datasets.two_points,
+            ValueError,
+            "rf.field",
+        ),
         (diffrax.ODETerm(rf.field), lambda: None, TypeError, "args=rf.Dataset"),
     ],
-)  # fmt: skip
+)
 def test_another_problem_inside_diffrax_is_refused(terms, args, error, message):
     """It looks at its arguments alone: any other term would be ignored."""
     net, _ = two_points()

@@ -184,9 +184,11 @@ def test_longest_step_by_the_decay():
 
 def attempted(length, error, converged=True):
     return SimpleNamespace(
-        unknowns=SimpleNamespace(length=jnp.array(length)), error=jnp.array(error),
-        converged=jnp.array(converged), progress=SimpleNamespace(sweeps=3, trusted=0.2),
-    )  # fmt: skip
+        unknowns=SimpleNamespace(length=jnp.array(length)),
+        error=jnp.array(error),
+        converged=jnp.array(converged),
+        progress=SimpleNamespace(sweeps=3, trusted=0.2),
+    )
 
 
 def test_step_after_two_that_missed():

@@ -133,9 +133,10 @@ def test_two_boundaries_at_one_instant(y_1, y_2, modes):
     time = boost_root(A, start, UNIT[0] / 4.0, SECOND)
     a, w = boost(A, start, UNIT[0] / 4.0, time)
     active = UNIT[0] + sum(
-        label * row for label, row, mode in zip((y_1, y_2), x[1:3], modes, strict=True)
+        label * row
+        for label, row, mode in zip((y_1, y_2), x[1:3], modes, strict=True)
         if mode == ACTIVE
-    )  # fmt: skip
+    )
     held = [row for row, mode in zip(x[1:3], modes, strict=True) if mode == SLIDING]
     basis = np.linalg.qr(np.array(held).T)[0] if held else np.zeros((4, 1))
     force = (active - basis @ (basis.T @ active)) / 4.0

@@ -79,9 +79,18 @@ def test_a_scale_no_float_can_hold():
 def test_two_points_end_to_end(tmp_path):
     out = tmp_path / "deep" / "two-points"
     result = invoke(
-        "two-points", "--neurons", "12", "--seed", "3", "--out", str(out),
-        "--compare-descent", "1e-2", "--rtol", "1e-7",
-    )  # fmt: skip
+        "two-points",
+        "--neurons",
+        "12",
+        "--seed",
+        "3",
+        "--out",
+        str(out),
+        "--compare-descent",
+        "1e-2",
+        "--rtol",
+        "1e-7",
+    )
     assert result.exit_code == 0, result.output
     assert {path.name for path in out.iterdir()} == FILES
     assert [path.name for path in out.parent.iterdir()] == ["two-points"]  # no drafts left
@@ -129,12 +138,36 @@ def check_consistency(summary, trajectory):
     "arguments",
     [
         ["five-points", "--neurons", "8", "--t1", "60", "--scale", "1e-2"],
-        ["orthonormal", "--samples", "3", "--dim", "4", "--neurons", "5", "--t1", "20",
-         "--labels", "positive", "--integrator", "tsit5"],
-        ["gaussian-teacher", "--samples", "3", "--dim", "6", "--neurons", "4", "--t1", "5",
-         "--scale", "1e-400"],
+        [
+            "orthonormal",
+            "--samples",
+            "3",
+            "--dim",
+            "4",
+            "--neurons",
+            "5",
+            "--t1",
+            "20",
+            "--labels",
+            "positive",
+            "--integrator",
+            "tsit5",
+        ],
+        [
+            "gaussian-teacher",
+            "--samples",
+            "3",
+            "--dim",
+            "6",
+            "--neurons",
+            "4",
+            "--t1",
+            "5",
+            "--scale",
+            "1e-400",
+        ],
     ],
-)  # fmt: skip
+)
 def test_the_other_experiments_small(arguments, tmp_path):
     result = invoke(*arguments, "--out", str(tmp_path))
     assert result.exit_code == 0, result.output

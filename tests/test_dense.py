@@ -122,9 +122,13 @@ def test_a_thousand_times_cost_no_step():
     make, t1 = PROBLEMS["five points"]
     ts = np.linspace(0.0, t1, 1000)
     sol = rf.flow(
-        *make(), t1, integrator=rf.Boost(), rtol=1e-11, max_steps=ROOM,
+        *make(),
+        t1,
+        integrator=rf.Boost(),
+        rtol=1e-11,
+        max_steps=ROOM,
         saveat=diffrax.SaveAt(ts=ts, dense=True),
-    )  # fmt: skip
+    )
     alone = solved("five points", "boost")
     for count in ("num_steps", "num_sweeps"):
         assert int(sol.stats[count]) == int(alone.stats[count])

@@ -32,9 +32,15 @@ def test_under_jit_and_vmap(integrator):
         def one(key, data):
             net = rf.balanced(key, 6, 3, -3.0)
             return rf.flow(
-                net, data, 10.0, integrator=INTEGRATOR[integrator], rtol=1e-10, throw=False,
-                saveat=diffrax.SaveAt(dense=True), max_steps=ROOM,
-            )  # fmt: skip
+                net,
+                data,
+                10.0,
+                integrator=INTEGRATOR[integrator],
+                rtol=1e-10,
+                throw=False,
+                saveat=diffrax.SaveAt(dense=True),
+                max_steps=ROOM,
+            )
 
         sols = jax.vmap(one)(keys, data)
         return sols, jax.vmap(lambda sol: sol.evaluate(jnp.array([[0.1, 3.0], [10.0, 0.0]])))(sols)

@@ -26,8 +26,11 @@ def outputs(tmp_path_factory):
             environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
             process = subprocess.run(
                 [sys.executable, "-W", "error", str(path)],
-                cwd=place, env=environment, capture_output=True, text=True,
-            )  # fmt: skip
+                cwd=place,
+                env=environment,
+                capture_output=True,
+                text=True,
+            )
             assert process.returncode == 0, process.stderr
             done[name] = process.stdout, place
         return done[name]

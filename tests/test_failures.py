@@ -133,9 +133,13 @@ def test_a_dead_network_is_no_failure():
 
 def test_every_code_says_what_to_try():
     for code in (
-        rf.RESULTS.max_steps_reached, rf.RESULTS.event_buffer_full, rf.RESULTS.sliding_buffer_full,
-        rf.RESULTS.step_collapsed, rf.RESULTS.chattering, rf.RESULTS.not_finite,
-    ):  # fmt: skip
+        rf.RESULTS.max_steps_reached,
+        rf.RESULTS.event_buffer_full,
+        rf.RESULTS.sliding_buffer_full,
+        rf.RESULTS.step_collapsed,
+        rf.RESULTS.chattering,
+        rf.RESULTS.not_finite,
+    ):
         message = rf.RESULTS[code]
         assert any(word in message for word in ("Increase", "Loosen", "Perturb", "Look for"))
 

@@ -24,9 +24,7 @@ def problem(seed):
 @jax.jit
 def flow(net, data, t1):
     saveat = diffrax.SaveAt(steps=True, fn=lambda t, net, data: net.log_norm())
-    return rf.flow(
-        net, data, t1, integrator=rf.Boost(max_sliding=0), saveat=saveat, max_steps=512
-    )  # fmt: skip
+    return rf.flow(net, data, t1, integrator=rf.Boost(max_sliding=0), saveat=saveat, max_steps=512)
 
 
 def flow_jumps(net, data, t1):

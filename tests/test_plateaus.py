@@ -91,9 +91,11 @@ def test_minimal_norm_of_inputs_of_other_lengths():
 
     solved = scipy.optimize.minimize(
         lambda v: 2.0 * np.linalg.norm(v.reshape(2, 2), axis=1).sum(),
-        v.ravel(), method="SLSQP", constraints={"type": "eq", "fun": interpolates},
+        v.ravel(),
+        method="SLSQP",
+        constraints={"type": "eq", "fun": interpolates},
         options={"ftol": 1e-14},
-    )  # fmt: skip
+    )
     np.testing.assert_allclose(minimal_squared_norm(data), solved.fun, rtol=1e-6)
 
 

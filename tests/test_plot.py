@@ -19,8 +19,10 @@ from reluflow.plot._style import number
 
 
 def trajectory(data, log_lambda=-3.0, neurons=5):
-    nets = [rf.balanced(key, neurons, data.dim, log_lambda) for key in jax.random.split(
-        jax.random.key(0), 3)]  # fmt: skip
+    nets = [
+        rf.balanced(key, neurons, data.dim, log_lambda)
+        for key in jax.random.split(jax.random.key(0), 3)
+    ]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *nets)
 
 

@@ -16,8 +16,11 @@ def test_the_python_example(tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert "Solution: successful" in done.stdout
     loss, squared_norm = map(float, done.stdout.split("\n")[-2].split())

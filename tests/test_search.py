@@ -43,9 +43,14 @@ def problem(seed, shape):
 def solver(kind, width):
     def one(net, data, t1):
         return rf.flow(
-            net, data, t1, integrator=kind(max_sliding=width), rtol=RTOL[kind], throw=False,
+            net,
+            data,
+            t1,
+            integrator=kind(max_sliding=width),
+            rtol=RTOL[kind],
+            throw=False,
             max_steps=20_000,
-        )  # fmt: skip
+        )
 
     return eqx.filter_jit(jax.vmap(one))
 

@@ -116,8 +116,10 @@ def test_a_solution_is_one_of_those_enumerated(seed, size):
     taken = np.asarray(got.mode)[boundary]
     nothing_on = not np.any(outside) and not np.any(np.isin(taken, (ACTIVE, SLIDING)))
     assert nothing_on or tuple(np.where(taken == RESTING, INACTIVE, taken)) in solutions
-    np.testing.assert_array_equal(np.asarray(got.mode)[~np.isin(np.arange(SAMPLES), boundary)],
-                                  mode[~np.isin(np.arange(SAMPLES), boundary)])  # fmt: skip
+    np.testing.assert_array_equal(
+        np.asarray(got.mode)[~np.isin(np.arange(SAMPLES), boundary)],
+        mode[~np.isin(np.arange(SAMPLES), boundary)],
+    )
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4))

@@ -88,8 +88,9 @@ def test_homogeneity(seed, log_factor):
     here = end(net, data)
     there = end(
         rf.Network(net.log_scale + log_factor / 2.0, net.output, net.hidden),
-        rf.Dataset(data.x, c * data.y), 4.0 / c,
-    )  # fmt: skip
+        rf.Dataset(data.x, c * data.y),
+        4.0 / c,
+    )
     final = here.final
     expected = rf.Network(final.log_scale + log_factor / 2.0, final.output, final.hidden)
     assert relative_difference(there.final, expected) < 1e-8

@@ -42,27 +42,46 @@ GOOD = [[1.0, 2.0, 1.0], [1.0, -1.0, 2.0]]
 @pytest.mark.parametrize(
     ("key", "problem", "samples", "neurons", "words"),
     [
-        ((2022, "1"), _problem([1, 2, -1], GOOD, [[1, 0, 0], [0, 1, 1e-6], [0, 0, 1]], [1, -1]),
-         (1, 2), (), "not orthogonal"),
+        (
+            (2022, "1"),
+            _problem([1, 2, -1], GOOD, [[1, 0, 0], [0, 1, 1e-6], [0, 0, 1]], [1, -1]),
+            (1, 2),
+            (),
+            "not orthogonal",
+        ),
         ((2022, "1"), _problem([1, 2, -1], GOOD, 2.0 * np.eye(3), [1, -1]), (0, 1, 2), (), "|x_0|"),
         ((2022, "2"), _problem([1, 0, -2], GOOD, a=[1, -1]), (1,), (), "sample 1"),
         ((2022, "2"), _problem([3, 4, -5], GOOD, a=[1, -1]), (), (), "both signs"),
-        ((2022, "3"), _problem([1, 2, -1], [[1, -1, 1], [1, -1, 2]], a=[1, -1]), (1,), (),
-         "neuron 0, misses sample 1"),
+        (
+            (2022, "3"),
+            _problem([1, 2, -1], [[1, -1, 1], [1, -1, 2]], a=[1, -1]),
+            (1,),
+            (),
+            "neuron 0, misses sample 1",
+        ),
         ((2022, "3"), _problem([1, 2, -1], GOOD), (), (), "no neuron has a_j < 0"),
         ((2022, "4"), _problem([1, 2, -1], GOOD, a=[1, -1.5]), (), (1,), "1.5"),
         ((2026, "3"), _problem([1, 2, -1], GOOD, a=[1.5, -1]), (), (0,), "1.5"),
         ((2026, "4i"), _problem([1, 2, -1], GOOD), (2,), (), "no neuron can fit sample 2"),
-        ((2026, "4i"), _problem([1, 2, -1], [*GOOD, [1, 1, -1]], a=[1, -1, -1]), (), (2,),
-         "nothing to fit: 2"),
-        ((2026, "4i"), _problem([1, 2, -1], [*GOOD, [2, 1, 1]], a=[1, -1, 1]), (), (0, 2),
-         "share"),
+        (
+            (2026, "4i"),
+            _problem([1, 2, -1], [*GOOD, [1, 1, -1]], a=[1, -1, -1]),
+            (),
+            (2,),
+            "nothing to fit: 2",
+        ),
+        ((2026, "4i"), _problem([1, 2, -1], [*GOOD, [2, 1, 1]], a=[1, -1, 1]), (), (0, 2), "share"),
         ((2026, "4ii"), _problem([1, 0, -2], GOOD, a=[1, -1]), (1,), (), "labels"),
         ((2026, "4ii"), _problem([3, 4, -5], GOOD, a=[1, -1]), (), (0,), "ties"),
-        ((2026, "4ii"), _problem([1, 2, -1], GOOD, [[1, 0, 0], [0, 1, 1], [0, 0, 1]], [1, -1]),
-         (), (), "not known"),
+        (
+            (2026, "4ii"),
+            _problem([1, 2, -1], GOOD, [[1, 0, 0], [0, 1, 1], [0, 0, 1]], [1, -1]),
+            (),
+            (),
+            "not known",
+        ),
     ],
-)  # fmt: skip
+)
 def test_assumptions_that_fail(key, problem, samples, neurons, words):
     """Each says who is in the way; the same problem without the fault passes that check."""
     check = theory.assumptions(*problem)[key]

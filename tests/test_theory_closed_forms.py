@@ -136,9 +136,17 @@ def test_phases_of_the_flow(flip):
 
 def test_phases_in_order():
     phases = theory.phases(orthonormal(), -100.0)
-    times = [getattr(phases, name) for name in
-             ("alignment", "first_drop", "first_fitted", "saddle_left", "second_drop",
-              "second_fitted")]  # fmt: skip
+    times = [
+        getattr(phases, name)
+        for name in (
+            "alignment",
+            "first_drop",
+            "first_fitted",
+            "saddle_left",
+            "second_drop",
+            "second_fitted",
+        )
+    ]
     assert np.all(np.diff(times) > 0.0)
     # Control: a margin that the proof does not admit lets the saddle end before it begins.
     wide = theory.phases(orthonormal(), -100.0, epsilon=0.9)

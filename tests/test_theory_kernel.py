@@ -65,9 +65,14 @@ def test_the_closed_form_solves_its_equation():
     lazy = theory.kernel_flow(net, data)
     kernel, y = np.asarray(theory.neural_tangent_kernel(net, data)), np.asarray(data.y)
     solved = solve_ivp(
-        lambda t, h: kernel @ (y - h), (0.0, 2.0), np.asarray(net(data.x)), method="DOP853",
-        rtol=1e-12, atol=1e-13, t_eval=[0.0, 0.5, 2.0],
-    )  # fmt: skip
+        lambda t, h: kernel @ (y - h),
+        (0.0, 2.0),
+        np.asarray(net(data.x)),
+        method="DOP853",
+        rtol=1e-12,
+        atol=1e-13,
+        t_eval=[0.0, 0.5, 2.0],
+    )
     times = np.array([0.0, 0.5, 2.0])
     np.testing.assert_allclose(lazy.predictions(times), solved.y.T, atol=1e-10)
     losses = np.mean((solved.y.T - y) ** 2, axis=1) / 2.0

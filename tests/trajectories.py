@@ -65,10 +65,15 @@ def in_other_units(sol, data, factor):
     """The flow for labels c y: theta is sqrt(c) times as large, and all goes c times faster."""
     nets, events = sol.networks, sol.events
     scaled = eqx.tree_at(
-        lambda s: (s.ts, s.losses, s.networks.log_scale, s.events.time), sol,
-        (sol.ts / factor, sol.losses * factor**2, nets.log_scale + np.log(factor) / 2.0,
-         events.time / factor),
-    )  # fmt: skip
+        lambda s: (s.ts, s.losses, s.networks.log_scale, s.events.time),
+        sol,
+        (
+            sol.ts / factor,
+            sol.losses * factor**2,
+            nets.log_scale + np.log(factor) / 2.0,
+            events.time / factor,
+        ),
+    )
     return scaled, rf.Dataset(data.x, factor * data.y)
 
 

@@ -126,8 +126,9 @@ def _descend(net, data, optimiser, saves, throw) -> Solution:
         return carry, carry[0]
 
     _, later = jax.lax.scan(block, (weights, optimiser.init(weights)), saves.lengths)
-    trajectory = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]),
-                              weights, later)  # fmt: skip
+    trajectory = jax.tree.map(
+        lambda first, rest: jnp.concatenate([first[None], rest]), weights, later
+    )
     return _solution(trajectory, data, _clock(optimiser, saves), saves.counts[-1], throw)
 
 

@@ -134,9 +134,18 @@ def _integrate(
     integrator, net, data, schedule, interval, tolerances, stop_loss, max_steps, max_events, meter
 ) -> Solution:
     return Run(
-        integrator, Problem.of(data), net, data, schedule, interval, tolerances, stop_loss,
-        max_steps, max_events, meter,
-    ).solve()  # fmt: skip
+        integrator,
+        Problem.of(data),
+        net,
+        data,
+        schedule,
+        interval,
+        tolerances,
+        stop_loss,
+        max_steps,
+        max_events,
+        meter,
+    ).solve()
 
 
 def _lengths(net, data, saveat, max_steps, max_events) -> tuple[int, int]:

@@ -116,6 +116,11 @@ class Fired(eqx.Module):
             held = pattern.slots[slot // width, slot % width].astype(sample.dtype)
             sample = jnp.where(leaves, held, sample)
         return cls(
-            jnp.clip(neuron, 0, neurons - 1), sample, arrives, leaves_low, leaves_high,
-            outer_vanishes, outer >= neurons,
-        )  # fmt: skip
+            jnp.clip(neuron, 0, neurons - 1),
+            sample,
+            arrives,
+            leaves_low,
+            leaves_high,
+            outer_vanishes,
+            outer >= neurons,
+        )

@@ -132,9 +132,15 @@ class Run(eqx.Module):
             "loss_final": loss(final, self.data),
         }
         return Solution(
-            saved.ts, saved.losses, saved.values, final, carry.events, result, stats,
+            saved.ts,
+            saved.losses,
+            saved.values,
+            final,
+            carry.events,
+            result,
+            stats,
             carry.stored.interpolation(self.integrator, self.problem),
-        )  # fmt: skip
+        )
 
     # What is saved inside the last step
 

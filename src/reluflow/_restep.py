@@ -30,9 +30,15 @@ class Passage(eqx.Module):
     @classmethod
     def of(cls, state: RungeKuttaState) -> "Passage":
         return cls(
-            state.time, state.total_log_scale(), state.output, state.hidden, state.preactivation,
-            state.balance, state.pattern, state.rtol,
-        )  # fmt: skip
+            state.time,
+            state.total_log_scale(),
+            state.output,
+            state.hidden,
+            state.preactivation,
+            state.balance,
+            state.pattern,
+            state.rtol,
+        )
 
 
 def restep(

@@ -153,9 +153,15 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         result = RESULTS.where(stuck, collapsed, next_pattern.result)
         switches, ambiguous = next_pattern.switches, next_pattern.ambiguous
         return state, Report(
-            state.time, jnp.array(True), accepts, result, switches, ambiguous,
-            jnp.array(self._evaluations_per_step()), jnp.array(0),
-        )  # fmt: skip
+            state.time,
+            jnp.array(True),
+            accepts,
+            result,
+            switches,
+            ambiguous,
+            jnp.array(self._evaluations_per_step()),
+            jnp.array(0),
+        )
 
     def network(self, state: RungeKuttaState) -> Network:
         return Network(state.total_log_scale(), state.output, state.hidden)

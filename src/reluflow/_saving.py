@@ -133,8 +133,10 @@ class Saved(eqx.Module):
         values = jax.vmap(lambda time, net: schedule.fn(time, net, data))(times, nets)
         buffers = jax.tree.map(
             lambda buffer, value: buffer.at[places].set(value, mode="drop"),
-            self.buffers(), (times, losses, values), is_leaf=eqx.internal._loop.common._is_buffer,
-        )  # fmt: skip
+            self.buffers(),
+            (times, losses, values),
+            is_leaf=eqx.internal._loop.common._is_buffer,
+        )
         count = self.count + jnp.sum(due, dtype=self.count.dtype)
         count = jnp.minimum(count, schedule.length)
         return Saved(*buffers, count, self.reached + jnp.sum(planned, dtype=self.reached.dtype))

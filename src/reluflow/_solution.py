@@ -99,8 +99,12 @@ class Events(eqx.Module):
         mode = jnp.full((max_events,), -1, jnp.int8)
         return cls(
             jnp.full((max_events,), jnp.inf, jnp.float64),
-            unit, unit, mode, mode, jnp.array(0, jnp.int32),
-        )  # fmt: skip
+            unit,
+            unit,
+            mode,
+            mode,
+            jnp.array(0, jnp.int32),
+        )
 
     def buffers(self):
         return self.time, self.neuron, self.sample, self.before, self.after

@@ -89,8 +89,15 @@ def moved(
     )
     state = eqx.tree_at(
         lambda s: (
-            s.time, s.output, s.hidden, s.preactivation, s.armed, s.upcoming, s.made_jump,
-            s.stalled, s.switched,
+            s.time,
+            s.output,
+            s.hidden,
+            s.preactivation,
+            s.armed,
+            s.upcoming,
+            s.made_jump,
+            s.stalled,
+            s.switched,
         ),
         state,
         (
@@ -104,7 +111,7 @@ def moved(
             jnp.array(0),
             jnp.where(progressed, 0, state.switched),
         ),
-    )  # fmt: skip
+    )
     return rescaled(state)
 
 
@@ -157,9 +164,7 @@ def rescaled(state: RungeKuttaState) -> RungeKuttaState:
     shift = jnp.where(jnp.abs(exponent) > _EXPONENT_RANGE, exponent, 0).astype(jnp.int32)
     row = -shift[:, None]
     return eqx.tree_at(
-        lambda s: (
-            s.exponent, s.output, s.hidden, s.preactivation, s.balance, s.made_jump
-        ),
+        lambda s: (s.exponent, s.output, s.hidden, s.preactivation, s.balance, s.made_jump),
         state,
         (
             state.exponent + shift,
@@ -169,4 +174,4 @@ def rescaled(state: RungeKuttaState) -> RungeKuttaState:
             jnp.ldexp(state.balance, -2 * shift),
             state.made_jump | jnp.any(shift != 0),
         ),
-    )  # fmt: skip
+    )

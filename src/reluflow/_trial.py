@@ -86,9 +86,15 @@ def attempt(
     finite = (jnp.isfinite(scaled) & at_end.finite) | failed
     scaled = jnp.where(finite & ~failed, scaled, jnp.inf)
     keep, _, next_end, _, controller_state, _ = controller.adapt_step_size(
-        jnp.zeros(()), length, jnp.ones(()), jnp.ones(()), None,
-        scaled, error_order, state.controller,
-    )  # fmt: skip
+        jnp.zeros(()),
+        length,
+        jnp.ones(()),
+        jnp.ones(()),
+        None,
+        scaled,
+        error_order,
+        state.controller,
+    )
     interpolant = solver.interpolation_cls(t0=0.0, t1=1.0, **dense)
     inside = _inside(guards, interpolant, start, end, problem, length, at_end)
     return Trial(

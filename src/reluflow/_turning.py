@@ -38,9 +38,14 @@ class Turn(eqx.Module):
     def none(cls, state: RungeKuttaState, capacity: int) -> "Turn":
         row = jax.tree.map(lambda leaf: leaf[0], state.pattern)
         return cls(
-            _nobody(), row.mode, row.slots, row.response, Switches.none(capacity),
-            jnp.array(0), RESULTS.successful,
-        )  # fmt: skip
+            _nobody(),
+            row.mode,
+            row.slots,
+            row.response,
+            Switches.none(capacity),
+            jnp.array(0),
+            RESULTS.successful,
+        )
 
 
 def _nobody() -> Int[Array, ""]:

@@ -51,9 +51,13 @@ def attempt(question: Question, places: int, ends_at_kinks: bool = True) -> Atte
     Its derivative is that of the fixed point: see `_tangent`.
     """
     return _attempt(
-        question, Progress.none(len(question.residual)), places=places,
-        ends_at_kinks=ends_at_kinks, whole=True, differentiated=False,
-    )  # fmt: skip
+        question,
+        Progress.none(len(question.residual)),
+        places=places,
+        ends_at_kinks=ends_at_kinks,
+        whole=True,
+        differentiated=False,
+    )
 
 
 def go_on(question: Question, progress: Progress, places: int) -> Attempt:
@@ -194,9 +198,13 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, whole, diff
     """
     (question, progress), (direction, _) = primals, tangents
     solved = _attempt(
-        question, progress, places=places, ends_at_kinks=ends_at_kinks, whole=whole,
+        question,
+        progress,
+        places=places,
+        ends_at_kinks=ends_at_kinks,
+        whole=whole,
         differentiated=True,
-    )  # fmt: skip
+    )
     fixed = solved.unknowns
 
     def once(question: Question, unknowns: Unknowns) -> tuple[Unknowns, Swept]:
@@ -234,9 +242,11 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, whole, diff
     swept_tangent, unknowns_tangent = jax.tree.map(lambda t: t[0] + moves * t[1], both)
     none = jax.tree.map(lambda leaf: None, solved)
     out = eqx.tree_at(
-        lambda a: (a.swept, a.unknowns), none, (swept_tangent, unknowns_tangent),
+        lambda a: (a.swept, a.unknowns),
+        none,
+        (swept_tangent, unknowns_tangent),
         is_leaf=lambda leaf: leaf is None,
-    )  # fmt: skip
+    )
     return solved, out
 
 

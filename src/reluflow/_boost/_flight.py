@@ -144,10 +144,14 @@ def land(course: Course, walk: Walk, flight: Flight) -> Walk:
     move = jax.tree.map(last, flight.moves)
     gained = walk.frame(course).combination(course, walk.pattern, move.gained)
     new = (
-        jnp.asarray(POINTS)[flight.safe], flight.preactivation[at, rows],
-        move.kept[:, None] * walk.combination + gained, move.kept * walk.kept,
-        walk.growth + move.growth, walk.exponent + move.exponent, flight.armed[at, rows],
-    )  # fmt: skip
+        jnp.asarray(POINTS)[flight.safe],
+        flight.preactivation[at, rows],
+        move.kept[:, None] * walk.combination + gained,
+        move.kept * walk.kept,
+        walk.growth + move.growth,
+        walk.exponent + move.exponent,
+        flight.armed[at, rows],
+    )
 
     def fields(w: Walk):
         return w.time, w.preactivation, w.combination, w.kept, w.growth, w.exponent, w.armed

@@ -106,7 +106,14 @@ def _moved(course: Course, walk: Walk, tried: Tried, commit, lands) -> Walk:
     reduced = eqx.tree_at(lambda r: r.output, reduced, jnp.where(vanishes, 0.0, reduced.output))
     return eqx.tree_at(
         lambda w: (
-            w.time, w.reduced, w.preactivation, w.combination, w.kept, w.growth, w.exponent, w.armed
+            w.time,
+            w.reduced,
+            w.preactivation,
+            w.combination,
+            w.kept,
+            w.growth,
+            w.exponent,
+            w.armed,
         ),
         walk,
         (
@@ -119,4 +126,4 @@ def _moved(course: Course, walk: Walk, tried: Tried, commit, lands) -> Walk:
             put(walk.exponent + move.exponent, walk.exponent),
             put_rows(walk.armed | clear, walk.armed),
         ),
-    )  # fmt: skip
+    )

@@ -69,11 +69,21 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         decay = Decay.by(jnp.zeros_like(problem.gram))
         passed = Passed(t0, start, hidden, nothing, noise, decay)
         return BoostState(
-            time=t0, start=start, hidden=hidden, residual=residual, wish=jnp.array(jnp.inf),
-            missed=Missed.none(), passed=passed, stalled=jnp.array(0),
+            time=t0,
+            start=start,
+            hidden=hidden,
+            residual=residual,
+            wish=jnp.array(jnp.inf),
+            missed=Missed.none(),
+            passed=passed,
+            stalled=jnp.array(0),
             progress=Progress.none(len(residual)),
-            rtol=tolerances[0], atol=tolerances[1], stop_loss=stop_loss, bound=bound, noise=noise,
-        )  # fmt: skip
+            rtol=tolerances[0],
+            atol=tolerances[1],
+            stop_loss=stop_loss,
+            bound=bound,
+            noise=noise,
+        )
 
     def step(self, problem: Problem, state: BoostState, limit) -> tuple[BoostState, Report]:
         moved, report, _ = self._step(problem, state, self._question(problem, state, limit), limit)
@@ -87,9 +97,15 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         reached = time >= state.time
         until = state.passed.until(jnp.where(reached, state.passed.begin, time))
         known = Question(
-            problem, state.passed.start, state.residual, until, state.rtol, state.bound,
-            state.passed.uncertainty(), jnp.array(True),
-        )  # fmt: skip
+            problem,
+            state.passed.start,
+            state.residual,
+            until,
+            state.rtol,
+            state.bound,
+            state.passed.uncertainty(),
+            jnp.array(True),
+        )
         asked = self._question(problem, state, limit)
         question = jax.tree.map(lambda a, b: jnp.where(looks, a, b), known, asked)
         state, report, net = self._step(problem, state, question, limit)
@@ -130,9 +146,10 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         reaches = (asked == limit - state.time) & (trial.unknowns.length == asked)
         stalled = state.stalled + jnp.where(ends, 1, 0)
         moved = jax.lax.cond(
-            keep, lambda: _moved(problem, state, trial, start, hidden, reaches, limit),
+            keep,
+            lambda: _moved(problem, state, trial, start, hidden, reaches, limit),
             lambda: eqx.tree_at(lambda s: s.stalled, state, stalled),
-        )  # fmt: skip
+        )
         control = (wish, state.missed.after(trial, asked, keep))
         control = jax.tree.map(
             lambda a, b: jnp.where(ends, a, b), control, (state.wish, state.missed)
@@ -174,9 +191,15 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
     def report(self, problem: Problem, state: BoostState) -> Report:
         zero = jnp.array(0)
         return Report(
-            state.time, jnp.array(True), jnp.array(False), RESULTS.successful,
-            Switches.none(placed(state.start)), zero, jnp.array(-1), zero,
-        )  # fmt: skip
+            state.time,
+            jnp.array(True),
+            jnp.array(False),
+            RESULTS.successful,
+            Switches.none(placed(state.start)),
+            zero,
+            jnp.array(-1),
+            zero,
+        )
 
     def network(self, state: BoostState) -> Network:
         return Network(state.start.log_scale, state.start.output, state.hidden)
@@ -192,9 +215,15 @@ def _of_length(problem: Problem, state: BoostState, length: Scalar, tolerance) -
     nodes = state.passed.guess(length, state.residual)
     guess = Unknowns.of_nodes(nodes, state.residual, length)
     return Question(
-        problem, state.start, state.residual, guess, tolerance, state.bound, state.noise,
+        problem,
+        state.start,
+        state.residual,
+        guess,
+        tolerance,
+        state.bound,
+        state.noise,
         jnp.array(False),
-    )  # fmt: skip
+    )
 
 
 def _moved(
@@ -230,9 +259,13 @@ def _switches(events: StepEvents, begin: Scalar, length: Scalar, keep) -> Switch
     def ordered(_):
         order = jnp.argsort(events.time)
         return Switches(
-            begin + length * events.time[order], events.neuron[order], events.sample[order],
-            events.before[order], events.after[order], events.present(),
-        )  # fmt: skip
+            begin + length * events.time[order],
+            events.neuron[order],
+            events.sample[order],
+            events.before[order],
+            events.after[order],
+            events.present(),
+        )
 
     none = Switches.none(events.time.shape[0])
     return run_if(keep & (events.count > 0), ordered, none)

@@ -47,9 +47,14 @@ def arrived(problem: Problem, start: Start, hidden: Hidden, walk: Walk) -> tuple
     balance = start.balance * walk.kept**2
     output = balanced_output(walk.reduced.output, hidden, balance)
     start = Start(
-        start.log_scale + walk.total_growth(), output, preactivation, balance, walk.pattern,
-        walk.armed, walk.pending,
-    )  # fmt: skip
+        start.log_scale + walk.total_growth(),
+        output,
+        preactivation,
+        balance,
+        walk.pattern,
+        walk.armed,
+        walk.pending,
+    )
     return _rescaled(start, hidden)
 
 

@@ -98,9 +98,14 @@ def _worked_off(gram, norms, lanes: Lane, places: int):
         of_these = course.rows(at)
         these = _idle(walk.rows(at), ~present).on_hops(of_these)
         done, record, mode, there = _through_step(
-            of_these, these, record, lane, lanes.noise[lane], lanes.of_use,
+            of_these,
+            these,
+            record,
+            lane,
+            lanes.noise[lane],
+            lanes.of_use,
             jax.tree.map(lambda leaf: leaf[:, at], here),
-        )  # fmt: skip
+        )
         there = eqx.tree_at(lambda h: h.weight, there, jnp.where(present, there.weight, 0.0))
         added = added + predictions_of_lanes(mode, there, lane, count)
 

@@ -31,9 +31,14 @@ class StepEvents(eqx.Module):
         shape = (lanes, places)
         unit, mode = jnp.full(shape, -1, jnp.int32), jnp.full(shape, -1, jnp.int8)
         return cls(
-            jnp.full(shape, jnp.inf), unit, unit, mode, mode, jnp.zeros(shape),
+            jnp.full(shape, jnp.inf),
+            unit,
+            unit,
+            mode,
+            mode,
+            jnp.zeros(shape),
             jnp.zeros((lanes,), jnp.int32),
-        )  # fmt: skip
+        )
 
     def present(self) -> Bool[Array, " places"]:
         """Of one lane."""

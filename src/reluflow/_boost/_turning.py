@@ -119,9 +119,10 @@ def _status(walk: Walk, released: Release, leaves, vanishes):
 def turn(course: Course, walk: Walk, record: Record, lane, of_use: Worth, turning: Turning):
     """The neurons on their next patterns, and the record of it."""
     walk, record = run_if(
-        jnp.any(turning.simple), lambda both: _turn_simple(course, *both, lane, of_use, turning),
+        jnp.any(turning.simple),
+        lambda both: _turn_simple(course, *both, lane, of_use, turning),
         (walk, record),
-    )  # fmt: skip
+    )
     neurons, width = walk.pattern.slots.shape
     capacity = places(course.samples, width)
     at_once = 1 if capacity > _ROOM else min(_TURNS, neurons)
@@ -218,16 +219,28 @@ def _turn_full(
     zeroed = few.preactivation.at[units].set(0.0, mode="drop")
     course = course.rows(at)
     new = (
-        pattern, zeroed, few.armed.at[units].set(False, mode="drop"), jnp.zeros_like(few.pending),
-        overlaps(course, pattern, zeroed), guards(pattern, course.fine),
+        pattern,
+        zeroed,
+        few.armed.at[units].set(False, mode="drop"),
+        jnp.zeros_like(few.pending),
+        overlaps(course, pattern, zeroed),
+        guards(pattern, course.fine),
         None if walk.modes is None else mode_frame(course, pattern),
-    )  # fmt: skip
+    )
     few = eqx.tree_at(
         lambda w: (
-            w.pattern, w.preactivation, w.armed, w.pending, w.reduced.overlap, w.guards, w.modes
+            w.pattern,
+            w.preactivation,
+            w.armed,
+            w.pending,
+            w.reduced.overlap,
+            w.guards,
+            w.modes,
         ),
-        few, new, is_leaf=lambda leaf: leaf is None,
-    )  # fmt: skip
+        few,
+        new,
+        is_leaf=lambda leaf: leaf is None,
+    )
     return walk.with_rows(chosen, few), record
 
 
@@ -253,6 +266,13 @@ def _with_changes(
         return jnp.broadcast_to(values[at][:, None], places.shape)
 
     new = (
-        of_each(lane), changed, of_each(walk.time), of_each(walk.index), places, before, modes, kink
-    )  # fmt: skip
+        of_each(lane),
+        changed,
+        of_each(walk.time),
+        of_each(walk.index),
+        places,
+        before,
+        modes,
+        kink,
+    )
     return record.add(of_use, *(array.ravel() for array in new))

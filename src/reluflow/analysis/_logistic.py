@@ -62,9 +62,13 @@ def logistic_fit(sol: Solution, neurons, begin: float = -np.inf, end: float = np
     half = ts[np.argmax(log_u >= log_u.max() - np.log(2.0))]
     guess = [np.log(rate), log_u.max(), half * rate]
     found = scipy.optimize.least_squares(
-        lambda p: _log_logistic(ts, *p) - log_u, guess, xtol=1e-14, ftol=1e-14, gtol=1e-14,
+        lambda p: _log_logistic(ts, *p) - log_u,
+        guess,
+        xtol=1e-14,
+        ftol=1e-14,
+        gtol=1e-14,
         x_scale="jac",
-    )  # fmt: skip
+    )
     if not found.success:
         raise RuntimeError(f"The logistic fit did not converge: {found.message}")
     log_rate, log_capacity, phase = found.x

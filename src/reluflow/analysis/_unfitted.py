@@ -75,9 +75,17 @@ def unfitted(net: Network, data: Dataset, part: float = 0.99) -> list[Unfitted]:
         right = sign * residual[k] > 0.0
         helps, opposes = right & active[:, k], ~right & active[:, k]
         helper = int(np.argmax(np.where(helps, size, -np.inf))) if helps.any() else -1
-        found.append(Unfitted(
-            int(k), float(y[k]), float(residual[k]), float(residual[k] ** 2 / total),
-            int(helps.sum()), helper, float(size[helper]) if helper >= 0 else -np.inf,
-            float(np.max(size[opposes], initial=-np.inf)), int(np.sum(right & ~active[:, k])),
-        ))  # fmt: skip
+        found.append(
+            Unfitted(
+                int(k),
+                float(y[k]),
+                float(residual[k]),
+                float(residual[k] ** 2 / total),
+                int(helps.sum()),
+                helper,
+                float(size[helper]) if helper >= 0 else -np.inf,
+                float(np.max(size[opposes], initial=-np.inf)),
+                int(np.sum(right & ~active[:, k])),
+            )
+        )
     return found

@@ -21,9 +21,14 @@ def over_lambda(
 
     def finding(log_lambda: float, start: float | None = None) -> Finding:
         return Finding(
-            what, float(values[log_lambda]), relation, float(predicted), tolerance,
-            log_lambda=log_lambda, holds_from=start,
-        )  # fmt: skip
+            what,
+            float(values[log_lambda]),
+            relation,
+            float(predicted),
+            tolerance,
+            log_lambda=log_lambda,
+            holds_from=start,
+        )
 
     holds = [finding(log_lambda).verdict is Verdict.holds for log_lambda in logs]
     return finding(logs[0], holds_from(logs, holds) if len(logs) > 1 else None)

@@ -83,9 +83,12 @@ def times(data: Dataset, log_lambda: float) -> np.ndarray:
     windows += [(max(t - 10.0 * slow, 0.0), min(t + 20.0 * slow, end), 100) for t in drops]
     parts = [np.linspace(begin, stop, count + 2)[1:-1] for begin, stop, count in windows]
     named = (
-        predicted.alignment, predicted.first_fitted, predicted.saddle_left,
-        predicted.second_fitted, *drops,
-    )  # fmt: skip
+        predicted.alignment,
+        predicted.first_fitted,
+        predicted.saddle_left,
+        predicted.second_fitted,
+        *drops,
+    )
     ts = np.unique(np.concatenate([[0.0, end], named, *parts]))
     # What is missing fills the whole, off the round numbers that the windows begin at.
     rest = SAVES + 1 - len(ts)

@@ -12,8 +12,22 @@ from ._finding import Finding, holds_from
 from ._problems import draws, standard
 
 LOG_LAMBDAS = (
-    -3.0, -10.0, -30.0, -100.0, -300.0, -1e3, -2e3, -5e3, -1e4, -2e4, -5e4, -1e5, -2e5, -5e5, -1e6
-)  # fmt: skip
+    -3.0,
+    -10.0,
+    -30.0,
+    -100.0,
+    -300.0,
+    -1e3,
+    -2e3,
+    -5e3,
+    -1e4,
+    -2e4,
+    -5e4,
+    -1e5,
+    -2e5,
+    -5e5,
+    -1e6,
+)
 _INFORMATIVE = 0.5
 _MEASURABLE = 1e-6  # at a tolerance of the integration of 1e-8
 

@@ -35,13 +35,22 @@ def _early(net: Network, data: Dataset, sol, log_lambda: float, sign: float = 1.
     alive = at(sol.networks, (early[-1], fits))
     directions = np.unique(toward[fits] / np.linalg.norm(toward[fits], axis=1)[:, None], axis=0)
     return [
-        Finding("largest angle of a neuron to eq. 10, up to half of the time of the first drop",
-                float(np.max(apart)), "<=", _ANGLE),
-        Finding("largest angle to +-D_j of its pattern, at that time",
-                float(np.max(off)), "<=", _ANGLE),
-        Finding("directions that neurons have at that time, against their patterns'",
-                len(clusters(alive, 2.0 * _ANGLE)), "==", len(directions)),
-    ]  # fmt: skip
+        Finding(
+            "largest angle of a neuron to eq. 10, up to half of the time of the first drop",
+            float(np.max(apart)),
+            "<=",
+            _ANGLE,
+        ),
+        Finding(
+            "largest angle to +-D_j of its pattern, at that time", float(np.max(off)), "<=", _ANGLE
+        ),
+        Finding(
+            "directions that neurons have at that time, against their patterns'",
+            len(clusters(alive, 2.0 * _ANGLE)),
+            "==",
+            len(directions),
+        ),
+    ]
 
 
 def _lemma_2(quick: bool) -> list[Finding]:
@@ -70,8 +79,14 @@ def _inequalities(net: Network, data: Dataset, sol, log_lambda: float) -> list[F
     ratio = roles.D_first / roles.D_second
     limit = np.log(2.0) + c + (1.0 - ratio * eps) * log_lambda
     largest = float(np.max(np.asarray(then.log_norm())))
-    found.append(Finding("ln of the largest |w_j| at t_1, against 2 c lambda^(1 - r eps)",
-                         largest, "<=", float(limit)))  # fmt: skip
+    found.append(
+        Finding(
+            "ln of the largest |w_j| at t_1, against 2 c lambda^(1 - r eps)",
+            largest,
+            "<=",
+            float(limit),
+        )
+    )
     return found
 
 

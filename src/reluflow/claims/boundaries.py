@@ -37,9 +37,13 @@ def _lemma_6(quick: bool) -> list[Finding]:
 def _no_reactivation(events: float, signs: float, where: str) -> list[Finding]:
     return [
         Finding(f"inactive units that became active, in {where}", float(events), "==", 0.0),
-        Finding("largest <w_j, x_k> / |w_j| of a unit that was inactive at a save before",
-                float(signs), "<=", _SIGN),
-    ]  # fmt: skip
+        Finding(
+            "largest <w_j, x_k> / |w_j| of a unit that was inactive at a save before",
+            float(signs),
+            "<=",
+            _SIGN,
+        ),
+    ]
 
 
 def _reactivated(data: Dataset, sol: Solution) -> tuple[int, float]:
@@ -79,13 +83,17 @@ def _first_boundary(seed: int) -> list[Finding]:
     (a, *_), (j, _), velocity = _at_first_boundary(seed)
     mode = int(np.asarray(problem(seed, _BOUNDARY)[2].events.after)[0])
     return [
-        Finding("velocity of <w_j, x_k> on the active side of the first boundary, over |a_j|",
-                velocity / abs(a[j]), "<=", 0.0),
+        Finding(
+            "velocity of <w_j, x_k> on the active side of the first boundary, over |a_j|",
+            velocity / abs(a[j]),
+            "<=",
+            0.0,
+        ),
         Finding("mode of the unit from there on, 3 being at rest", mode, "==", _modes.RESTING),
         _violation(seed, 0.0, 0.0),
         _violation(seed, 0.5, 0.5),
         _violation(seed, 1.0, 1.0),
-    ]  # fmt: skip
+    ]
 
 
 @functools.cache
@@ -116,8 +124,11 @@ def _violation(seed: int, derivative: float, predicted: float) -> Finding:
     measured = 2.0 * fine - coarse
     return Finding(
         f"sigma'(0) = {derivative:g}: violation of eq. 39 there, over the velocity above",
-        abs(measured - derivative * velocity) / abs(velocity), "==", predicted, _EULER,
-    )  # fmt: skip
+        abs(measured - derivative * velocity) / abs(velocity),
+        "==",
+        predicted,
+        _EULER,
+    )
 
 
 def _mean_velocity(seed: int, derivative: float, steps: int) -> float:

@@ -31,13 +31,25 @@ def _local(data: Dataset, sol: Solution, log_lambda: float) -> list[Finding]:
     radius = np.exp(eps * log_lambda / 240.0)
     lowest = np.min(_ratios(_ball(sol.final, roles, radius), data))
     return [
-        Finding("inf |grad L|^2 / L on the tail of the flow, over |D_-|",
-                analysis.local_pl(sol, data) / roles.D_second, ">=", 1.0),
-        Finding("the same at theta_inf, over all residuals",
-                float(theory.pl_constant(sol.final, data)) / roles.D_second, ">=", 1.0),
-        Finding("the smallest of those tried within lambda^(eps / 240) of theta_inf",
-                float(lowest) / roles.D_second, ">=", 1.0),
-    ]  # fmt: skip
+        Finding(
+            "inf |grad L|^2 / L on the tail of the flow, over |D_-|",
+            analysis.local_pl(sol, data) / roles.D_second,
+            ">=",
+            1.0,
+        ),
+        Finding(
+            "the same at theta_inf, over all residuals",
+            float(theory.pl_constant(sol.final, data)) / roles.D_second,
+            ">=",
+            1.0,
+        ),
+        Finding(
+            "the smallest of those tried within lambda^(eps / 240) of theta_inf",
+            float(lowest) / roles.D_second,
+            ">=",
+            1.0,
+        ),
+    ]
 
 
 @jax.jit
@@ -95,19 +107,46 @@ def _limit(net: Network, data: Dataset, sol: Solution, roles: Roles | None = Non
         float(np.exp(log_squares(final, which))) for which in (roles.first, roles.second)
     )
     return [
-        Finding("L at the end over L at the beginning",
-                float(sol.losses[-1] / sol.losses[0]), "<=", _FITTED),
-        Finding("|theta_inf|^2 over the smallest of all interpolators, minus 1",
-                float(analysis.norm_ratio(final, data)) - 1.0, "==", 0.0, _MINIMAL),
-        Finding("u_+ at the end over n |D_+|, minus 1",
-                u_first / (n * roles.D_first) - 1.0, "==", 0.0, _MINIMAL),
-        Finding("u_- at the end over n |D_-|, minus 1",
-                u_second / (n * roles.D_second) - 1.0, "==", 0.0, _MINIMAL),
-        Finding("1 - cos of S_+,1 to D_+ at the end",
-                unaligned(final, roles.first, roles.toward_first), "<=", _MINIMAL),
-        Finding("1 - cos of S_-,1 to -D_- at the end",
-                unaligned(final, roles.second, roles.toward_second), "<=", _MINIMAL),
-    ]  # fmt: skip
+        Finding(
+            "L at the end over L at the beginning",
+            float(sol.losses[-1] / sol.losses[0]),
+            "<=",
+            _FITTED,
+        ),
+        Finding(
+            "|theta_inf|^2 over the smallest of all interpolators, minus 1",
+            float(analysis.norm_ratio(final, data)) - 1.0,
+            "==",
+            0.0,
+            _MINIMAL,
+        ),
+        Finding(
+            "u_+ at the end over n |D_+|, minus 1",
+            u_first / (n * roles.D_first) - 1.0,
+            "==",
+            0.0,
+            _MINIMAL,
+        ),
+        Finding(
+            "u_- at the end over n |D_-|, minus 1",
+            u_second / (n * roles.D_second) - 1.0,
+            "==",
+            0.0,
+            _MINIMAL,
+        ),
+        Finding(
+            "1 - cos of S_+,1 to D_+ at the end",
+            unaligned(final, roles.first, roles.toward_first),
+            "<=",
+            _MINIMAL,
+        ),
+        Finding(
+            "1 - cos of S_-,1 to -D_- at the end",
+            unaligned(final, roles.second, roles.toward_second),
+            "<=",
+            _MINIMAL,
+        ),
+    ]
 
 
 def _rate(seed: int) -> list[Finding]:
@@ -128,11 +167,20 @@ def _rate(seed: int) -> list[Finding]:
     measured = float(np.diff(np.log(excess))[0] / np.diff(log_lambdas)[0])
     eps = float(theory.largest_epsilon(data))
     return [
-        Finding("exponent of |theta_inf|^2 / min - 1 in lambda, against eps / 31",
-                measured, ">=", eps / 31.0),
-        Finding("the same over 2 min -q_j of the neurons left behind by the limit process, minus 1",
-                measured / exponent - 1.0, "==", 0.0, _RATE),
-    ]  # fmt: skip
+        Finding(
+            "exponent of |theta_inf|^2 / min - 1 in lambda, against eps / 31",
+            measured,
+            ">=",
+            eps / 31.0,
+        ),
+        Finding(
+            "the same over 2 min -q_j of the neurons left behind by the limit process, minus 1",
+            measured / exponent - 1.0,
+            "==",
+            0.0,
+            _RATE,
+        ),
+    ]
 
 
 def _no_first(quick: bool) -> list[Finding]:

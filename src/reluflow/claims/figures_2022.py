@@ -65,13 +65,18 @@ def _saddle_times(scale: float, quick: bool) -> list[Finding]:
     where = f"scale {scale:g}, mean of {len(seeds)} seeds and {_SPREAD:g} standard deviations"
     return [
         *(
-            Finding(f"time at which the {name} saddle is left, {where}", mean[i], "==", _LEAVES[i],
-                    spread[i])
+            Finding(
+                f"time at which the {name} saddle is left, {where}",
+                mean[i],
+                "==",
+                _LEAVES[i],
+                spread[i],
+            )
             for i, name in enumerate(("first", "second"))
         ),
         Finding(f"final loss over the first, scale {scale:g}", left, "<=", _FITTED),
         Finding(f"most kinks of a final fit, scale {scale:g}", kinks, "==", 2.0),
-    ]  # fmt: skip
+    ]
 
 
 def _leaving(sol: Solution) -> tuple[float, float]:
@@ -108,14 +113,26 @@ def _rich(scale: float, quick: bool) -> list[Finding]:
     where = f"scale {scale:g}, {len(left)} seeds"
     return [
         Finding(f"fewest intermediate saddles, {where}", min(fewest), ">=", 1.0),
-        Finding(f"most groups of neurons, 0.01 rad apart, at the first, {where}",
-                max(groups, default=np.nan), "==", 2.0),
-        Finding(f"least angle that one of them still turns while it grows, {where}",
-                min(turned, default=np.nan), ">=", _TURNS),
+        Finding(
+            f"most groups of neurons, 0.01 rad apart, at the first, {where}",
+            max(groups, default=np.nan),
+            "==",
+            2.0,
+        ),
+        Finding(
+            f"least angle that one of them still turns while it grows, {where}",
+            min(turned, default=np.nan),
+            ">=",
+            _TURNS,
+        ),
         Finding(f"final loss over the first, {where}", max(left), "<=", _FITTED),
-        Finding(f"most kinks of a final fit, of {_NEURONS} neurons, {where}", max(kinks), "<=",
-                data.samples),
-    ]  # fmt: skip
+        Finding(
+            f"most kinks of a final fit, of {_NEURONS} neurons, {where}",
+            max(kinks),
+            "<=",
+            data.samples,
+        ),
+    ]
 
 
 def _turned(saddle: analysis.Saddle, final: Network) -> float:
@@ -151,11 +168,20 @@ def _kernel(scale: float, quick: bool) -> list[Finding]:
     return [
         Finding(f"most saddles, {where}", max(saddles), "==", 0.0),
         Finding(f"largest |theta - theta(0)| over |theta(0)|, {where}", max(moved), "<=", _LAZY),
-        Finding(f"largest distance of the outputs to those with the first kernel, over that of the "
-                f"labels, {where}", max(apart), "<=", _KERNEL),
-        Finding(f"fewest kinks of a final fit, of {_NEURONS} neurons, {where}", min(kinks), ">=",
-                _NEURONS / 2),
-    ]  # fmt: skip
+        Finding(
+            f"largest distance of the outputs to those with the first kernel, over that of the "
+            f"labels, {where}",
+            max(apart),
+            "<=",
+            _KERNEL,
+        ),
+        Finding(
+            f"fewest kinks of a final fit, of {_NEURONS} neurons, {where}",
+            min(kinks),
+            ">=",
+            _NEURONS / 2,
+        ),
+    ]
 
 
 CLAIMS = (

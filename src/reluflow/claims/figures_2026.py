@@ -26,8 +26,9 @@ def _nothing_fitted(quick: bool) -> list[Finding]:
     process, (net, data) = process_1(), figure_1()
     rates = np.tile(np.asarray(process.plateau_rates)[0], (len(process.losses), 1))
     fits = np.zeros_like(np.asarray(process.fits))
-    return _found(followed(_LOG_LAMBDA), net, data, np.asarray(process.times(_LOG_LAMBDA)), rates,
-                  fits)  # fmt: skip
+    return _found(
+        followed(_LOG_LAMBDA), net, data, np.asarray(process.times(_LOG_LAMBDA)), rates, fits
+    )
 
 
 def _measured(process: theory.LimitProcess) -> list[Finding]:
@@ -38,9 +39,13 @@ def _measured(process: theory.LimitProcess) -> list[Finding]:
 
 
 def _found(
-    sol: Solution, net: Network, data: Dataset, times: np.ndarray, rates: np.ndarray,
+    sol: Solution,
+    net: Network,
+    data: Dataset,
+    times: np.ndarray,
+    rates: np.ndarray,
     fits: np.ndarray,
-) -> list[Finding]:  # fmt: skip
+) -> list[Finding]:
     times = times[np.isfinite(times)]
     ts, sizes = np.asarray(sol.ts), np.asarray(sol.networks.log_norm())
     hidden = np.asarray(sol.networks.hidden)
@@ -64,14 +69,26 @@ def _found(
     turned = _angle(middles[0], middles[1])[~np.isnan(slopes[1])]
     where = f"lambda = e^{_LOG_LAMBDA:g}"
     return [
-        Finding(f"slopes of ln|w_j| on the plateaus: largest distance to |D_j|, relative, {where}",
-                max(map(np.max, off)), "<=", _SLOPE),
+        Finding(
+            f"slopes of ln|w_j| on the plateaus: largest distance to |D_j|, relative, {where}",
+            max(map(np.max, off)),
+            "<=",
+            _SLOPE,
+        ),
         Finding(f"slopes that increase from one plateau to the next, {where}", faster, "==", 0.0),
-        Finding(f"largest angle to the predicted directions, on all plateaus, {where}",
-                max(map(np.max, angles)), "<=", _ANGLE),
-        Finding(f"largest angle by which the first jump turns a neuron, {where}", turned.max(),
-                ">=", _TURNS),
-    ]  # fmt: skip
+        Finding(
+            f"largest angle to the predicted directions, on all plateaus, {where}",
+            max(map(np.max, angles)),
+            "<=",
+            _ANGLE,
+        ),
+        Finding(
+            f"largest angle by which the first jump turns a neuron, {where}",
+            turned.max(),
+            ">=",
+            _TURNS,
+        ),
+    ]
 
 
 def _toward(net: Network, data: Dataset, unfitted: np.ndarray) -> np.ndarray:

@@ -133,15 +133,35 @@ def _findings(compared: dict[float, _Compared]) -> list[Finding]:
     low, high = sorted(compared)[:2]
     return [
         over_lambda("jumps of another neuron than predicted", column("order"), "==", 0.0),
-        over_lambda(f"largest |theta - limit| over |theta|, {_OFF:g} off the jump times",
-                    column("weights"), "<=", _CLOSE),
-        over_lambda(f"largest |L - its plateau| over the first, {_OFF:g} off the jump times",
-                    column("losses"), "<=", _CLOSE),
-        Finding("exponent of ln(1/lambda) with which the jump times converge",
-                _rate(column("times"), low, high), "==", -1.0, _RATE, log_lambda=low),
-        Finding("exponent with which ln|w_j| / ln(1/lambda) does, at all times",
-                _rate(column("exponents"), low, high), "==", -1.0, _RATE, log_lambda=low),
-    ]  # fmt: skip
+        over_lambda(
+            f"largest |theta - limit| over |theta|, {_OFF:g} off the jump times",
+            column("weights"),
+            "<=",
+            _CLOSE,
+        ),
+        over_lambda(
+            f"largest |L - its plateau| over the first, {_OFF:g} off the jump times",
+            column("losses"),
+            "<=",
+            _CLOSE,
+        ),
+        Finding(
+            "exponent of ln(1/lambda) with which the jump times converge",
+            _rate(column("times"), low, high),
+            "==",
+            -1.0,
+            _RATE,
+            log_lambda=low,
+        ),
+        Finding(
+            "exponent with which ln|w_j| / ln(1/lambda) does, at all times",
+            _rate(column("exponents"), low, high),
+            "==",
+            -1.0,
+            _RATE,
+            log_lambda=low,
+        ),
+    ]
 
 
 def _rate(values: dict[float, float], low: float, high: float) -> float:

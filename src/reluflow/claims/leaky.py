@@ -40,9 +40,12 @@ def _against_minimum(slope: float, quick: bool) -> list[Finding]:
     if slope == 0.0:
         return found
     one = over_lambda(
-        "the same, if the first neurons to grow fit the samples of both signs", ratio, "==",
-        one_cluster_squared_norm(data, slope) / least, 1e-3,
-    )  # fmt: skip
+        "the same, if the first neurons to grow fit the samples of both signs",
+        ratio,
+        "==",
+        one_cluster_squared_norm(data, slope) / least,
+        1e-3,
+    )
     return [*found, one]
 
 
@@ -51,9 +54,13 @@ def _against_engine() -> Finding:
     log_lambda = -100.0
     engine = float(standard_run(_SEED, log_lambda).final.squared_norm())
     return Finding(
-        "|theta|^2 at slope 0 over that of rf.flow", _end(0.0, log_lambda).squared_norm / engine,
-        "==", 1.0, _AGREE, log_lambda=log_lambda,
-    )  # fmt: skip
+        "|theta|^2 at slope 0 over that of rf.flow",
+        _end(0.0, log_lambda).squared_norm / engine,
+        "==",
+        1.0,
+        _AGREE,
+        log_lambda=log_lambda,
+    )
 
 
 def _end(slope: float, log_lambda: float) -> LeakyEnd:

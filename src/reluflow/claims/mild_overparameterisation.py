@@ -44,9 +44,10 @@ def _frequencies(quick: bool, of_width: Callable[[int], int], small_n: bool) -> 
         neurons = of_width(samples)
         held = 1.0 - _failures(samples, neurons, seeds)
         found.append(
-            Finding(f"frequency of Assumption 4(i), n = {samples}, m = {neurons}", held, ">=",
-                    _OFTEN)
-        )  # fmt: skip
+            Finding(
+                f"frequency of Assumption 4(i), n = {samples}, m = {neurons}", held, ">=", _OFTEN
+            )
+        )
     for samples in (16, 64) if small_n else (64,):
         for neurons in (width(samples) // 2, width(samples)):
             failed = _failures(samples, neurons, seeds)
@@ -54,9 +55,14 @@ def _frequencies(quick: bool, of_width: Callable[[int], int], small_n: bool) -> 
             bound = theory.union_bound(neurons, half, samples - half).total
             error = 3.0 * np.sqrt(bound * (1.0 - bound) / seeds)
             found.append(
-                Finding(f"frequency of its failure, below the union bound and three standard "
-                        f"errors, n = {samples}, m = {neurons}", failed, "<=", bound + error)
-            )  # fmt: skip
+                Finding(
+                    f"frequency of its failure, below the union bound and three standard "
+                    f"errors, n = {samples}, m = {neurons}",
+                    failed,
+                    "<=",
+                    bound + error,
+                )
+            )
     return found
 
 
@@ -89,10 +95,14 @@ def _norms(quick: bool) -> list[Finding]:
     ratio = [float(np.mean(row[0] / row[1])) for row in rows]
     where = f"n = {sizes[0]} to {sizes[-1]}, m of order ln n"
     return [
-        Finding(f"largest |theta|^2 / (n^(1/2) max|y|), {where}", over, "<=",
-                2.0 * np.sqrt(2.0) * _HALVING),
+        Finding(
+            f"largest |theta|^2 / (n^(1/2) max|y|), {where}",
+            over,
+            "<=",
+            2.0 * np.sqrt(2.0) * _HALVING,
+        ),
         Finding(f"largest mean of |theta|^2 over its minimum, {where}", max(ratio), "<=", _HALVING),
-    ]  # fmt: skip
+    ]
 
 
 def _one_each(quick: bool) -> list[Finding]:
@@ -102,10 +112,14 @@ def _one_each(quick: bool) -> list[Finding]:
     norm, least = 2.0 * np.sum(np.abs(y)), float(_least(y))
     largest = np.sqrt(samples) * np.abs(y).max()
     return [
-        Finding(f"|theta|^2 / (n^(1/2) max|y|), n = {samples}", norm / largest, "<=",
-                2.0 * np.sqrt(2.0) * _HALVING),
+        Finding(
+            f"|theta|^2 / (n^(1/2) max|y|), n = {samples}",
+            norm / largest,
+            "<=",
+            2.0 * np.sqrt(2.0) * _HALVING,
+        ),
         Finding(f"|theta|^2 over its minimum, n = {samples}", norm / least, "<=", _HALVING),
-    ]  # fmt: skip
+    ]
 
 
 def _least(y: np.ndarray) -> float:
@@ -164,9 +178,12 @@ def _limits(keys, neurons: int, samples: int):
         process = theory.limit_process(balanced(net_key, neurons, samples, -1.0), data)
         size = jnp.abs(data.y)
         return (
-            process.final_squared_norm, theory.minimal_squared_norm(data), jnp.max(size),
-            2.0 * jnp.sum(size), process.interpolates.astype(jnp.float64),
-        )  # fmt: skip
+            process.final_squared_norm,
+            theory.minimal_squared_norm(data),
+            jnp.max(size),
+            2.0 * jnp.sum(size),
+            process.interpolates.astype(jnp.float64),
+        )
 
     batch = max(1, min(len(keys), _ENTRIES // (neurons * samples)))
     return jax.lax.map(one, keys, batch_size=batch)

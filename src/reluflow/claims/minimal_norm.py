@@ -36,17 +36,41 @@ def _against_convex(data: Dataset) -> list[Finding]:
     solved = theory.minimal_norm_interpolator(data)
     two = theory.minimal_norm_network(data) if data.is_orthogonal() else solved.network
     return [
-        Finding("smallest |theta|^2 by convex optimisation over 2 n (|D_+| + |D_-|), minus 1",
-                solved.squared_norm / closed - 1.0, "==", 0.0, _CONVEX),
-        Finding("the certified lower bound of |theta|^2 over it, minus 1",
-                solved.lower_bound / closed - 1.0, "==", 0.0, _CONVEX),
-        Finding("smallest variation norm, sum_j |a_j| |w_j|, over n (|D_+| + |D_-|), minus 1",
-                _variation(solved.network) / (closed / 2.0) - 1.0, "==", 0.0, _CONVEX),
-        Finding("|theta|^2 of the two neurons along D_+ and -D_- over 2 n (|D_+| + |D_-|), minus 1",
-                float(two.squared_norm()) / closed - 1.0, "==", 0.0, _ROUNDING),
-        Finding("largest |h(x_k) - y_k| of these two",
-                float(np.max(np.abs(two(data.x) - data.y))), "<=", _ROUNDING),
-    ]  # fmt: skip
+        Finding(
+            "smallest |theta|^2 by convex optimisation over 2 n (|D_+| + |D_-|), minus 1",
+            solved.squared_norm / closed - 1.0,
+            "==",
+            0.0,
+            _CONVEX,
+        ),
+        Finding(
+            "the certified lower bound of |theta|^2 over it, minus 1",
+            solved.lower_bound / closed - 1.0,
+            "==",
+            0.0,
+            _CONVEX,
+        ),
+        Finding(
+            "smallest variation norm, sum_j |a_j| |w_j|, over n (|D_+| + |D_-|), minus 1",
+            _variation(solved.network) / (closed / 2.0) - 1.0,
+            "==",
+            0.0,
+            _CONVEX,
+        ),
+        Finding(
+            "|theta|^2 of the two neurons along D_+ and -D_- over 2 n (|D_+| + |D_-|), minus 1",
+            float(two.squared_norm()) / closed - 1.0,
+            "==",
+            0.0,
+            _ROUNDING,
+        ),
+        Finding(
+            "largest |h(x_k) - y_k| of these two",
+            float(np.max(np.abs(two(data.x) - data.y))),
+            "<=",
+            _ROUNDING,
+        ),
+    ]
 
 
 def _variation(net: Network) -> float:

@@ -76,13 +76,20 @@ def _necessary(quick: bool) -> list[Finding]:
         where = f"{int(fits.sum())} limit processes that fit all, n = {_SAMPLES}, m = {neurons}"
         mistaken, fails = int(np.sum((minimal != covered) & fits)), fits & ~covered
         found += [
-            Finding(f"of {where}: those with minimal norm though Assumption 3 fails, or without "
-                    "though it holds", mistaken, "==", 0.0),
-            Finding(f"of {where}: the share for which it fails", fails.sum() / fits.sum(), ">=",
-                    0.5),
-            Finding(f"of {where}: the mean number of kinks of these", np.mean(kinks[fails]), ">=",
-                    3.0),
-        ]  # fmt: skip
+            Finding(
+                f"of {where}: those with minimal norm though Assumption 3 fails, or without "
+                "though it holds",
+                mistaken,
+                "==",
+                0.0,
+            ),
+            Finding(
+                f"of {where}: the share for which it fails", fails.sum() / fits.sum(), ">=", 0.5
+            ),
+            Finding(
+                f"of {where}: the mean number of kinks of these", np.mean(kinks[fails]), ">=", 3.0
+            ),
+        ]
     return found
 
 
@@ -120,8 +127,11 @@ def _exponential(quick: bool) -> Finding:
     return Finding(
         f"d ln(m) / dn, m the mean width at which Assumption 3 begins to hold, n = {sizes[0]} to "
         f"{sizes[-1]}",
-        float(np.polyfit(sizes, means, 1)[0]), "==", float(np.log(2.0) / 2.0), 3.0 * float(error),
-    )  # fmt: skip
+        float(np.polyfit(sizes, means, 1)[0]),
+        "==",
+        float(np.log(2.0) / 2.0),
+        3.0 * float(error),
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))

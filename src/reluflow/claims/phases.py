@@ -33,14 +33,26 @@ def _second_phase(net: Network, data: Dataset, sol: Solution, log_lambda: float,
     c = float(np.max(np.asarray(net.log_norm()))) - log_lambda
     others = float(np.max(np.asarray(then.log_norm())[~roles.first]))
     return [
-        Finding("t_2 over -ln(lambda) / |D_+|, against 1 + 3 eps",
-                when * roles.D_first / -log_lambda, "<=", 1.0 + 3.0 * eps),
-        Finding("|D_+| - <w_j, D_+> / |w_j| at t_2, largest over S_+,1, against lambda^(eps / 5)",
-                roles.D_first * unaligned(then, roles.first, roles.toward_first), "<=", small),
-        Finding("ln of the largest other |w_j| at t_2, against 2 c lambda^eps",
-                others, "<=", float(np.log(2.0) + c + eps * log_lambda)),
+        Finding(
+            "t_2 over -ln(lambda) / |D_+|, against 1 + 3 eps",
+            when * roles.D_first / -log_lambda,
+            "<=",
+            1.0 + 3.0 * eps,
+        ),
+        Finding(
+            "|D_+| - <w_j, D_+> / |w_j| at t_2, largest over S_+,1, against lambda^(eps / 5)",
+            roles.D_first * unaligned(then, roles.first, roles.toward_first),
+            "<=",
+            small,
+        ),
+        Finding(
+            "ln of the largest other |w_j| at t_2, against 2 c lambda^eps",
+            others,
+            "<=",
+            float(np.log(2.0) + c + eps * log_lambda),
+        ),
         *_logistic(data, sol, roles, log_lambda),
-    ]  # fmt: skip
+    ]
 
 
 def _logistic(data: Dataset, sol: Solution, roles: Roles, log_lambda: float) -> list[Finding]:
@@ -56,13 +68,27 @@ def _logistic(data: Dataset, sol: Solution, roles: Roles, log_lambda: float) -> 
     law = theory.log_logistic_law(ts - ts[0], log_u[0], data, sign=int(roles.sign))
     fit = analysis.logistic_fit(sol, roles.first, begin, end)
     return [
-        Finding("largest |ln u_+ - ln u| from t_1 on, u the logistic law from there",
-                float(np.max(np.abs(log_u - np.asarray(law)))), "<=", error),
-        Finding("rate of the logistic equation fitted to u_+, over 2 |D_+|, minus 1",
-                fit.rate / (2.0 * roles.D_first) - 1.0, "==", 0.0, error),
-        Finding("what it tends to, over n |D_+|, minus 1",
-                fit.capacity / (data.samples * roles.D_first) - 1.0, "==", 0.0, error),
-    ]  # fmt: skip
+        Finding(
+            "largest |ln u_+ - ln u| from t_1 on, u the logistic law from there",
+            float(np.max(np.abs(log_u - np.asarray(law)))),
+            "<=",
+            error,
+        ),
+        Finding(
+            "rate of the logistic equation fitted to u_+, over 2 |D_+|, minus 1",
+            fit.rate / (2.0 * roles.D_first) - 1.0,
+            "==",
+            0.0,
+            error,
+        ),
+        Finding(
+            "what it tends to, over n |D_+|, minus 1",
+            fit.capacity / (data.samples * roles.D_first) - 1.0,
+            "==",
+            0.0,
+            error,
+        ),
+    ]
 
 
 def _no_first(quick: bool) -> list[Finding]:
@@ -96,17 +122,31 @@ def _third_phase(net: Network, data: Dataset, sol: Solution, log_lambda: float, 
     c = float(np.max(np.asarray(net.log_norm()))) - log_lambda
     others = float(np.max(np.asarray(then.log_norm())[~(roles.first | roles.second)]))
     return [
-        Finding("t_3 over -ln(lambda) / |D_-|, against 1 + 3 r eps",
-                when * roles.D_second / -log_lambda, "<=",
-                1.0 + 3.0 * eps * roles.D_first / roles.D_second),
-        Finding("|D_-| - <w_j, -D_-> / |w_j| at t_3, largest over S_-,1, against lambda^(eps / 14)",
-                roles.D_second * unaligned(then, roles.second, roles.toward_second),
-                "<=", small(1 / 14)),
-        Finding("largest |w_j(t_2) - w_j(t_3)| over S_+,1, against lambda^(eps / 15)",
-                moved, "<=", small(1 / 15)),
-        Finding("ln of the largest other |w_j| at t_3, against 3 c lambda^eps",
-                others, "<=", float(np.log(3.0) + c + eps * log_lambda)),
-    ]  # fmt: skip
+        Finding(
+            "t_3 over -ln(lambda) / |D_-|, against 1 + 3 r eps",
+            when * roles.D_second / -log_lambda,
+            "<=",
+            1.0 + 3.0 * eps * roles.D_first / roles.D_second,
+        ),
+        Finding(
+            "|D_-| - <w_j, -D_-> / |w_j| at t_3, largest over S_-,1, against lambda^(eps / 14)",
+            roles.D_second * unaligned(then, roles.second, roles.toward_second),
+            "<=",
+            small(1 / 14),
+        ),
+        Finding(
+            "largest |w_j(t_2) - w_j(t_3)| over S_+,1, against lambda^(eps / 15)",
+            moved,
+            "<=",
+            small(1 / 15),
+        ),
+        Finding(
+            "ln of the largest other |w_j| at t_3, against 3 c lambda^eps",
+            others,
+            "<=",
+            float(np.log(3.0) + c + eps * log_lambda),
+        ),
+    ]
 
 
 def _largest_move(before: Network, after: Network, which: np.ndarray) -> float:
@@ -135,17 +175,34 @@ def _measured_times(data: Dataset, sol: Solution, log_lambda: float) -> list[Fin
     eps, size = float(predicted.epsilon), -log_lambda
     first, second = size / float(predicted.first_drop), size / float(predicted.second_drop)
     return [
-        Finding("whether the phases are alignment, growth, fitting, plateau, fitting, convergence",
-                float(as_in_figure), "==", 1.0),
-        Finding("end of the alignment over t_1", alignment.end / float(predicted.alignment),
-                "<=", 1.0),
-        Finding("when the saddle is reached, over -ln(lambda) / |D_+|, against 1 + 3 eps",
-                plateau.begin * first / size, "<=", 1.0 + 3.0 * eps),
-        Finding("when it is left, over -ln(lambda) / |D_-|, against 1 - eps",
-                plateau.end * second / size, ">=", 1.0 - eps),
-        Finding("when the convergence begins, over -ln(lambda) / |D_-|, against 1 + 3 r eps",
-                convergence.begin * second / size, "<=", 1.0 + 3.0 * eps * first / second),
-    ]  # fmt: skip
+        Finding(
+            "whether the phases are alignment, growth, fitting, plateau, fitting, convergence",
+            float(as_in_figure),
+            "==",
+            1.0,
+        ),
+        Finding(
+            "end of the alignment over t_1", alignment.end / float(predicted.alignment), "<=", 1.0
+        ),
+        Finding(
+            "when the saddle is reached, over -ln(lambda) / |D_+|, against 1 + 3 eps",
+            plateau.begin * first / size,
+            "<=",
+            1.0 + 3.0 * eps,
+        ),
+        Finding(
+            "when it is left, over -ln(lambda) / |D_-|, against 1 - eps",
+            plateau.end * second / size,
+            ">=",
+            1.0 - eps,
+        ),
+        Finding(
+            "when the convergence begins, over -ln(lambda) / |D_-|, against 1 + 3 r eps",
+            convergence.begin * second / size,
+            "<=",
+            1.0 + 3.0 * eps * first / second,
+        ),
+    ]
 
 
 def _large(quick: bool) -> list[Finding]:

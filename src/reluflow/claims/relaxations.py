@@ -45,12 +45,20 @@ def _against_orthogonal(coherence: float, name: str, quick: bool) -> list[Findin
     saddles = _worst(abs(pair.saddles - pair.saddles_orthogonal) for pair in pairs)
     numbers = (
         ("final loss over the first", _worst(pair.left for pair in pairs), "<=", _ZERO),
-        ("distance to the loss with orthogonal inputs, over the first loss",
-         _worst(pair.apart for pair in pairs), "<=", _SAME),
-        ("distance to its final weights, relative", _worst(pair.distance for pair in pairs), "<=",
-         _SAME),
+        (
+            "distance to the loss with orthogonal inputs, over the first loss",
+            _worst(pair.apart for pair in pairs),
+            "<=",
+            _SAME,
+        ),
+        (
+            "distance to its final weights, relative",
+            _worst(pair.distance for pair in pairs),
+            "<=",
+            _SAME,
+        ),
         ("saddles more or fewer than with orthogonal inputs", saddles, "==", 0.0),
-    )  # fmt: skip
+    )
     return [
         Finding(f"{what}, {where}", value, relation, bound, log_lambda=_LOG_LAMBDA)
         for what, value, relation, bound in numbers
@@ -69,11 +77,21 @@ def _different(coherence: float, name: str, quick: bool) -> list[Finding]:
     pairs = [_pair(seed, float(coherence)) for seed in ((0,) if quick else (0, 1, 2, 3))]
     where = f"coherence {name}, the largest of {len(pairs)} seeds"
     return [
-        Finding(f"distance to the loss with orthogonal inputs, over the first loss, {where}",
-                _worst(pair.apart for pair in pairs), ">=", _OTHER, log_lambda=_LOG_LAMBDA),
-        Finding(f"distance to its final weights, relative, {where}",
-                _worst(pair.distance for pair in pairs), ">=", _OTHER, log_lambda=_LOG_LAMBDA),
-    ]  # fmt: skip
+        Finding(
+            f"distance to the loss with orthogonal inputs, over the first loss, {where}",
+            _worst(pair.apart for pair in pairs),
+            ">=",
+            _OTHER,
+            log_lambda=_LOG_LAMBDA,
+        ),
+        Finding(
+            f"distance to its final weights, relative, {where}",
+            _worst(pair.distance for pair in pairs),
+            ">=",
+            _OTHER,
+            log_lambda=_LOG_LAMBDA,
+        ),
+    ]
 
 
 class _Pair(NamedTuple):
@@ -95,9 +113,14 @@ def _pair(seed: int, coherence: float) -> _Pair:
     near = nearly_orthonormal(data, coherence, seed)
     # A Runge-Kutta solver compiles in a quarter of the time, and at this lambda is as good.
     sol = flow(
-        net, near, ts[-1], integrator=RungeKutta(), saveat=diffrax.SaveAt(ts=ts),
-        max_steps=100_000, throw=False,
-    )  # fmt: skip
+        net,
+        near,
+        ts[-1],
+        integrator=RungeKutta(),
+        saveat=diffrax.SaveAt(ts=ts),
+        max_steps=100_000,
+        throw=False,
+    )
     if np.isnan(failed(sol) + failed(orthogonal)):
         return _Pair(np.nan, np.nan, np.nan, -1, 0)
     first_loss = float(sol.losses[0])

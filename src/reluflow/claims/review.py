@@ -38,12 +38,20 @@ def _worst_end(seeds, log_lambda: float, change: Callable = lambda net, data: ne
         losses.append(float(sol.losses[-1] / sol.losses[0]))
         norms.append(_variation(sol.final) / float(theory.minimal_variation_norm(data)))
     return [
-        Finding(f"of {len(losses)} draws of data and weights, those that violate an assumption",
-                float(without), "==", 0.0),
+        Finding(
+            f"of {len(losses)} draws of data and weights, those that violate an assumption",
+            float(without),
+            "==",
+            0.0,
+        ),
         Finding("largest L at the end over L at the beginning", max(losses), "<=", _FITTED),
-        Finding("largest variation norm over the smallest of all interpolators, minus 1",
-                max(norms) - 1.0, "<=", _LARGER),
-    ]  # fmt: skip
+        Finding(
+            "largest variation norm over the smallest of all interpolators, minus 1",
+            max(norms) - 1.0,
+            "<=",
+            _LARGER,
+        ),
+    ]
 
 
 def _variation(net: Network) -> float:
@@ -67,14 +75,28 @@ def _cross_terms(quick: bool) -> list[Finding]:
         states = [net, *(at(sol.networks, i) for i in (100, 200, 300))]
         gram = np.array(data.gram())
         np.fill_diagonal(gram, 0.0)
-        found.append([
-            Finding("largest derivative of <w_j, x_k>' by another residual, inputs along the axes",
-                    max(_cross(state, axes) for state in states), "==", 0.0),
-            Finding("the same relative to that by its own, inputs rotated",
-                    max(_cross(state, data) for state in states), "<=", _ROUNDING),
-            Finding("largest <x_k, x_l> with which the flow computes, inputs rotated",
-                    float(np.max(np.abs(gram))), "==", 0.0),
-        ])  # fmt: skip
+        found.append(
+            [
+                Finding(
+                    "largest derivative of <w_j, x_k>' by another residual, inputs along the axes",
+                    max(_cross(state, axes) for state in states),
+                    "==",
+                    0.0,
+                ),
+                Finding(
+                    "the same relative to that by its own, inputs rotated",
+                    max(_cross(state, data) for state in states),
+                    "<=",
+                    _ROUNDING,
+                ),
+                Finding(
+                    "largest <x_k, x_l> with which the flow computes, inputs rotated",
+                    float(np.max(np.abs(gram))),
+                    "==",
+                    0.0,
+                ),
+            ]
+        )
     return worst(found)
 
 
@@ -98,8 +120,14 @@ def _cross(net: Network, data: Dataset) -> float:
 def _correlated(quick: bool) -> list[Finding]:
     net, data = standard(0)
     data = Dataset(data.x + 0.01 * jnp.roll(data.x, 1, axis=0), data.y)
-    return [Finding("derivative of <w_j, x_k>' by another residual, correlations of 0.01",
-                    _cross(net, data), "<=", _ROUNDING)]  # fmt: skip
+    return [
+        Finding(
+            "derivative of <w_j, x_k>' by another residual, correlations of 0.01",
+            _cross(net, data),
+            "<=",
+            _ROUNDING,
+        )
+    ]
 
 
 CLAIMS = (

@@ -57,17 +57,40 @@ def _beside(data: Dataset, sol: Solution, log_lambda: float, saddle, eigenvalues
     grows = (log_u[-1] - log_u[0]) / (2.0 * (ts[span[-1]] - ts[span[0]]))
     square = float(saddle.network.squared_norm())
     return [
-        Finding("largest |theta - theta_S| between the two times, against lambda^(eps / 5)",
-                float(np.max(apart)), "<=", float(small)),
-        Finding("|theta_S|^2 over 2 n |D_+|, minus 1",
-                square / (2.0 * data.samples * roles.D_first) - 1.0, "==", 0.0, _CURVATURE),
-        Finding("|grad L| at theta_S, relative to |D_+| |theta_S|",
-                saddle.gradient_norm / (roles.D_first * np.sqrt(square)), "<=", _ROUNDING),
-        Finding("smallest eigenvalue of the Hessian at theta_S over -|D_-|, minus 1",
-                float(eigenvalues[0]) / -roles.D_second - 1.0, "==", 0.0, _CURVATURE),
-        Finding("rate at which S_-,1 grows between the two times, over |D_-|, minus 1",
-                float(grows / roles.D_second) - 1.0, "==", 0.0, float(small)),
-    ]  # fmt: skip
+        Finding(
+            "largest |theta - theta_S| between the two times, against lambda^(eps / 5)",
+            float(np.max(apart)),
+            "<=",
+            float(small),
+        ),
+        Finding(
+            "|theta_S|^2 over 2 n |D_+|, minus 1",
+            square / (2.0 * data.samples * roles.D_first) - 1.0,
+            "==",
+            0.0,
+            _CURVATURE,
+        ),
+        Finding(
+            "|grad L| at theta_S, relative to |D_+| |theta_S|",
+            saddle.gradient_norm / (roles.D_first * np.sqrt(square)),
+            "<=",
+            _ROUNDING,
+        ),
+        Finding(
+            "smallest eigenvalue of the Hessian at theta_S over -|D_-|, minus 1",
+            float(eigenvalues[0]) / -roles.D_second - 1.0,
+            "==",
+            0.0,
+            _CURVATURE,
+        ),
+        Finding(
+            "rate at which S_-,1 grows between the two times, over |D_-|, minus 1",
+            float(grows / roles.D_second) - 1.0,
+            "==",
+            0.0,
+            float(small),
+        ),
+    ]
 
 
 def _active(sol: Solution, data: Dataset, time: float) -> np.ndarray:
@@ -147,13 +170,25 @@ def _links(data: Dataset, sol: Solution, count: int | None) -> list[Finding]:
     number = ("==", float(count)) if count else (">=", 2.0)
     return [
         Finding(f"saddles in the chain{where}", float(len(passed)), *number),
-        Finding(f"smallest decrease of the index from one to the next, and to the limit{where}",
-                float(np.min(-np.diff([*index, 0]))), ">=", 1.0),
-        Finding(f"largest difference between the index and the negative eigenvalues{where}",
-                float(np.max(np.abs(np.subtract(index, negative)))), "==", 0.0),
-        Finding(f"smallest eigenvalue of the Hessian at the limit{where}",
-                float(last[0]), ">=", -_CURVATURE * scale),
-    ]  # fmt: skip
+        Finding(
+            f"smallest decrease of the index from one to the next, and to the limit{where}",
+            float(np.min(-np.diff([*index, 0]))),
+            ">=",
+            1.0,
+        ),
+        Finding(
+            f"largest difference between the index and the negative eigenvalues{where}",
+            float(np.max(np.abs(np.subtract(index, negative)))),
+            "==",
+            0.0,
+        ),
+        Finding(
+            f"smallest eigenvalue of the Hessian at the limit{where}",
+            float(last[0]),
+            ">=",
+            -_CURVATURE * scale,
+        ),
+    ]
 
 
 def _no_chain(quick: bool) -> list[Finding]:

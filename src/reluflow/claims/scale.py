@@ -61,13 +61,25 @@ def _saddles(problems: list[tuple[Network, Dataset]]) -> list[Finding]:
     many = f"over {len(problems)} seeds"
     return [
         Finding(f"intermediate saddles at lambda = e^{_LARGE:g}, {many}", sum(large), "==", 0.0),
-        Finding(f"largest |theta|^2 over its minimum there, {many}", np.max(ratio), "<=",
-                1.0 + _CLOSE),
-        Finding(f"seeds with one intermediate saddle at lambda = e^{_SMALLER:g}, {many}",
-                small.count(1), "==", len(problems), log_lambda=_SMALLER),
-        Finding("growth of the time between the drops from lambda = e^-300 to e^-1000, over "
-                f"(1/|D-| - 1/|D+|) ln(1/lambda), the worst {many}", worst, "==", 1.0, _SLOPE),
-    ]  # fmt: skip
+        Finding(
+            f"largest |theta|^2 over its minimum there, {many}", np.max(ratio), "<=", 1.0 + _CLOSE
+        ),
+        Finding(
+            f"seeds with one intermediate saddle at lambda = e^{_SMALLER:g}, {many}",
+            small.count(1),
+            "==",
+            len(problems),
+            log_lambda=_SMALLER,
+        ),
+        Finding(
+            "growth of the time between the drops from lambda = e^-300 to e^-1000, over "
+            f"(1/|D-| - 1/|D+|) ln(1/lambda), the worst {many}",
+            worst,
+            "==",
+            1.0,
+            _SLOPE,
+        ),
+    ]
 
 
 def _intermediate(sol: Solution, data: Dataset) -> list[analysis.Saddle]:
@@ -107,8 +119,12 @@ def _mean_field(net: Network, data: Dataset) -> Finding:
     apart = _threshold(doubled) - _threshold(once)
     return Finding(
         f"ln(lambda*) at m = {NEURONS} minus at m = {half}, each neuron twice; lambda* the largest "
-        "with an intermediate saddle", apart, "==", -0.5 * np.log(2.0), 2.0 * _WIDTH,
-    )  # fmt: skip
+        "with an intermediate saddle",
+        apart,
+        "==",
+        -0.5 * np.log(2.0),
+        2.0 * _WIDTH,
+    )
 
 
 def _threshold(
@@ -135,8 +151,10 @@ def _samples() -> Finding:
     return Finding(
         f"d(-ln lambda*) / dn from n = 4 to 12, above three standard errors; lambda* the largest "
         f"with |theta|^2 within 1% of its minimum, ln(lambda*) = {means}",
-        float(slope), ">=", 3.0 * float(np.sqrt(covariance[0, 0])),
-    )  # fmt: skip
+        float(slope),
+        ">=",
+        3.0 * float(np.sqrt(covariance[0, 0])),
+    )
 
 
 def _largest(samples: int, seed: int) -> float:

@@ -113,8 +113,11 @@ def _controls(outcome: Outcome) -> list[str]:
         word = (
             "HOLDS, although it must not" if name in outcome.blind else "does not hold, as it must"
         )
-        broken = [f"{f.what}: {f.measured:.4g} {f.relation} {f.predicted:.4g}" for f in found
-                  if not f.settled]  # fmt: skip
+        broken = [
+            f"{f.what}: {f.measured:.4g} {f.relation} {f.predicted:.4g}"
+            for f in found
+            if not f.settled
+        ]
         lines += [f"Control, {name}: {word}. {'; '.join(broken)}", ""]
     return lines
 
@@ -124,9 +127,12 @@ def _row(finding: Finding) -> tuple[str, ...]:
     if finding.relation == "==" and finding.tolerance:
         predicted += f" ± {finding.tolerance:.2g}"
     return (
-        finding.what, f"{finding.measured:.5g}", predicted, f"{finding.margin:.2g}",
+        finding.what,
+        f"{finding.measured:.5g}",
+        predicted,
+        f"{finding.margin:.2g}",
         f"{finding.verdict}{_from(finding.holds_from)}",
-    )  # fmt: skip
+    )
 
 
 def _from(log_lambda: float | None) -> str:

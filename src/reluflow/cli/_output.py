@@ -74,8 +74,13 @@ def _draw_loss(outcome: Outcome, path: Path) -> None:
     ax = loss_curve(solution, label=label, plateaus=plateaus(solution))
     if beside is not None:
         step = outcome.settings.descent_step
-        loss_curve(beside.solution, ax, label=f"gradient descent, step {step:g}",
-                   color="#D55E00", linestyle="--")  # fmt: skip
+        loss_curve(
+            beside.solution,
+            ax,
+            label=f"gradient descent, step {step:g}",
+            color="#D55E00",
+            linestyle="--",
+        )
     ax.figure.savefig(path, dpi=160)
 
 

@@ -174,8 +174,15 @@ def _error(outcome: Outcome) -> dict[str, Any]:
     weights = np.sqrt(squares / np.asarray(ours.networks.squared_norm()))[both]
     mine, other = plateaus(ours), plateaus(theirs)
     same = len(mine) == len(other)
-    drops = [float(d.half - f.half) for f, d in zip(mine, other, strict=same) if
-             np.isfinite(d.half) and np.isfinite(f.half)] if same else None  # fmt: skip
+    drops = (
+        [
+            float(d.half - f.half)
+            for f, d in zip(mine, other, strict=same)
+            if np.isfinite(d.half) and np.isfinite(f.half)
+        ]
+        if same
+        else None
+    )
     return {
         "function_max": float(function.max()),
         "function_final": float(function[-1]),

@@ -86,17 +86,27 @@ def _descend(settings: Settings, net: Network, data: Dataset, every: int | None)
 
 
 def _flow(settings, net, data, saveat, console: Console, title: str) -> Timed:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
-               TimeElapsedColumn())  # fmt: skip
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
     integrator = INTEGRATORS[settings.integrator]()
     with Progress(*columns, console=console) as bar:
         meter = RichProgressMeter(bar, bar.add_task(title, total=1.0))
 
         def run(net: Network) -> Solution:
             return flow(
-                net, data, settings.t1, integrator=integrator, rtol=settings.rtol, saveat=saveat,
-                progress_meter=meter, throw=False,
-            )  # fmt: skip
+                net,
+                data,
+                settings.t1,
+                integrator=integrator,
+                rtol=settings.rtol,
+                saveat=saveat,
+                progress_meter=meter,
+                throw=False,
+            )
 
         return _timed(run, net)
 

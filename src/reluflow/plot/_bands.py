@@ -55,7 +55,13 @@ def bands(
         color = _style.GREY if label in dashed else _COLOURS[index % len(_COLOURS)]
         style = {"linestyle": "--"} if label in dashed else {"marker": "o", "markersize": 4}
         ax.plot(at, np.nanmean(kept, axis=1), color=color, label=label, **style)
-        ax.fill_between(at, np.nanmin(kept, axis=1), np.nanmax(kept, axis=1), color=color,
-                        alpha=0.2, linewidth=0.0)  # fmt: skip
+        ax.fill_between(
+            at,
+            np.nanmin(kept, axis=1),
+            np.nanmax(kept, axis=1),
+            color=color,
+            alpha=0.2,
+            linewidth=0.0,
+        )
     ax.legend(frameon=False, fontsize=9)
     return ax

@@ -29,8 +29,13 @@ def kinks(net: Network, data: Dataset, ax: Axes | None = None, *, tolerance: flo
     margin = 0.3 * max(float(np.ptp(u)), 1.0)
     left, right = u.min() - margin, u.max() + margin
     grid = np.linspace(left, right, 801)
-    ax.plot(grid, net(np.stack([grid, np.full_like(grid, bias)], axis=1)), color=_style.GREEN,
-            linewidth=1.8, label="$h(u)$")  # fmt: skip
+    ax.plot(
+        grid,
+        net(np.stack([grid, np.full_like(grid, bias)], axis=1)),
+        color=_style.GREEN,
+        linewidth=1.8,
+        label="$h(u)$",
+    )
     ax.plot(u, data.y, "o", color="black", markersize=6, label="data", zorder=4)
     inside = [kink for kink in found if left <= kink.position <= right]
     for positive, color, label in (

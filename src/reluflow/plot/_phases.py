@@ -46,18 +46,28 @@ def phases(sol: Solution, found, ax: Axes | None = None, **kwargs) -> Axes:
         if room > 0.085 * len(phase.name):  # inches: of letters of 8 points
             named.add(phase.name)
             ax.annotate(
-                phase.name, ((phase.begin + phase.end) / 2.0, 1.0), xytext=(0, 4),
-                xycoords=("data", "axes fraction"), textcoords="offset points",
-                horizontalalignment="center", fontsize=8, color="#444444",
-            )  # fmt: skip
+                phase.name,
+                ((phase.begin + phase.end) / 2.0, 1.0),
+                xytext=(0, 4),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                horizontalalignment="center",
+                fontsize=8,
+                color="#444444",
+            )
         else:
             narrow.setdefault(phase.name, patch)
     narrow = {name: patch for name, patch in narrow.items() if name not in named}
     if narrow:
         ax.legend(
-            list(narrow.values()), list(narrow), loc="upper right", fontsize=8, frameon=True,
-            framealpha=0.9, edgecolor="none",
-        )  # fmt: skip
+            list(narrow.values()),
+            list(narrow),
+            loc="upper right",
+            fontsize=8,
+            frameon=True,
+            framealpha=0.9,
+            edgecolor="none",
+        )
     ax.set_xlim(found[0].begin, found[-1].end)
     ax.grid(False)
     if fresh:  # down to a tenth of the last loss that a phase begins with

@@ -27,9 +27,11 @@ def principal_components(net: Network, ax: Axes | None = None) -> Axes:
     radius = np.exp(found.log_radius - largest) if np.isfinite(largest) else 0.0 * found.angle
     draw_polar(ax, found.angle, radius, np.sign(np.asarray(net.output)), 1.0)
     first, second = 100.0 * found.explained
-    size = f"largest radius {_style.number(np.exp(largest), 3)}" if largest > -700.0 else (
-        rf"largest radius $e^{{{largest:.5g}}}$"
-    )  # fmt: skip
+    size = (
+        f"largest radius {_style.number(np.exp(largest), 3)}"
+        if largest > -700.0
+        else (rf"largest radius $e^{{{largest:.5g}}}$")
+    )
     ax.set_title(
         f"principal components: {first:.3g}% + {second:.3g}% of $|W|^2$\n{size}", fontsize=10
     )

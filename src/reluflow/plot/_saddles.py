@@ -32,14 +32,33 @@ def saddles(sol: Solution, found, ax: Axes | None = None, **kwargs) -> Axes:
         begin = ts[on_level[0]] if len(on_level) else saddle.time
         end = saddle.leaving if np.isfinite(saddle.leaving) else ts[-1]
         color = _style.BLUE if saddle.index else _style.GREEN
-        ax.plot([begin, end], [saddle.loss] * 2, color=color, linewidth=4.0, alpha=0.75,
-                solid_capstyle="butt", zorder=3)  # fmt: skip
-        ax.plot([saddle.time], [saddle.loss], "o", color=color, markersize=6,
-                markeredgecolor="white", clip_on=False, zorder=4)  # fmt: skip
+        ax.plot(
+            [begin, end],
+            [saddle.loss] * 2,
+            color=color,
+            linewidth=4.0,
+            alpha=0.75,
+            solid_capstyle="butt",
+            zorder=3,
+        )
+        ax.plot(
+            [saddle.time],
+            [saddle.loss],
+            "o",
+            color=color,
+            markersize=6,
+            markeredgecolor="white",
+            clip_on=False,
+            zorder=4,
+        )
         ax.annotate(
-            _describe(saddle), (begin, saddle.loss), xytext=(3, 7), textcoords="offset points",
-            fontsize=8, color="#333333",
-        )  # fmt: skip
+            _describe(saddle),
+            (begin, saddle.loss),
+            xytext=(3, 7),
+            textcoords="offset points",
+            fontsize=8,
+            color="#333333",
+        )
     if fresh and found:
         lowest = min(saddle.loss for saddle in found if saddle.loss > 0.0)
         low, high = lowest * 10.0**-1.0, max(saddle.loss for saddle in found) * 4.0

@@ -131,13 +131,21 @@ def _stars(ax: Axes, kinks, norms, sign, left: float, right: float) -> None:
         # Below, the transparency shows how many neurons share a place.
         style = {"color": color, "linestyle": "none", "alpha": 0.65, "markeredgewidth": 0.0}
         inside = mine & (kinks >= left) & (kinks <= right)
-        ax.plot(kinks[inside], norms[inside], marker="*", markersize=9, label=label, zorder=4,
-                **style)  # fmt: skip
+        ax.plot(
+            kinks[inside], norms[inside], marker="*", markersize=9, label=label, zorder=4, **style
+        )
         for edge, marker, outside in ((left, "<", kinks < left), (right, ">", kinks > right)):
             count = np.sum(mine & outside)
             if count:
-                ax.plot(np.full(count, edge), norms[mine & outside], marker=marker,
-                        markersize=6, clip_on=False, zorder=4, **style)  # fmt: skip
+                ax.plot(
+                    np.full(count, edge),
+                    norms[mine & outside],
+                    marker=marker,
+                    markersize=6,
+                    clip_on=False,
+                    zorder=4,
+                    **style,
+                )
 
 
 def _draw_plane(networks: Network, data: Dataset, axes) -> str:
@@ -170,9 +178,17 @@ def draw_polar(ax: Axes, angle, radius, sign, largest: float) -> None:
     ):
         mine = (sign > 0) == positive
         ax.plot(
-            angle[mine], radius[mine], "*", color=color, markersize=8, markeredgewidth=0.0,
-            alpha=0.6, label=label, clip_on=False, zorder=3,
-        )  # fmt: skip
+            angle[mine],
+            radius[mine],
+            "*",
+            color=color,
+            markersize=8,
+            markeredgewidth=0.0,
+            alpha=0.6,
+            label=label,
+            clip_on=False,
+            zorder=3,
+        )
     ax.set_rmax(1.15 * largest)
     ax.set_rmin(0.0)
     ax.set_rorigin(-_HOLE * largest)
@@ -186,6 +202,12 @@ def draw_polar(ax: Axes, angle, radius, sign, largest: float) -> None:
 def _legend(ax: Axes, title: str | None) -> None:
     """Below the panels, where it covers no neuron."""
     ax.figure.legend(
-        *ax.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9,
-        frameon=False, title=title, title_fontsize=9, alignment="center",
-    )  # fmt: skip
+        *ax.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=5,
+        fontsize=9,
+        frameon=False,
+        title=title,
+        title_fontsize=9,
+        alignment="center",
+    )

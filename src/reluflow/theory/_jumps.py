@@ -82,9 +82,10 @@ class _Problem(eqx.Module):
         rate = jnp.sqrt(jnp.where(moving, square, 1.0)) / self.labels.shape[0]
         loss = jnp.mean(jnp.where(unfitted, self.labels**2, 0.0)) / 2.0
         return {
-            "losses": loss, "plateau_exponents": exponent,
+            "losses": loss,
+            "plateau_exponents": exponent,
             "plateau_rates": jnp.where(moving, rate, 0.0),
-        }  # fmt: skip
+        }
 
 
 class _State(eqx.Module):
@@ -102,9 +103,10 @@ def _jumps(net: Network, data: Dataset, exponent: PerNeuron) -> LimitProcess:
     unfitted, waiting = data.y != 0.0, jnp.ones(net.neurons, bool)
     none = _empty(min(net.neurons, data.samples), net.neurons, data.samples, data.dim)
     none = eqx.tree_at(
-        lambda p: (p.unfittable, p.idle), none,
+        lambda p: (p.unfittable, p.idle),
+        none,
         (unfitted & ~jnp.any(mask, axis=0), ~jnp.any(mask, axis=1)),
-    )  # fmt: skip
+    )
     none = _written(none, problem.plateau(waiting, unfitted, exponent), 0)
     begin = _State(jnp.zeros(()), exponent, unfitted, waiting, none)
 
@@ -133,10 +135,16 @@ def _jump(problem: _Problem, state: _State) -> _State:
     effect = jnp.where(fits, problem.labels / problem.length**2, 0.0) @ problem.inputs
     size, sign = jnp.sqrt(jnp.linalg.norm(effect)), problem.sign[first]
     row = {
-        "jump_times": time, "neuron": first, "group": group, "fits": fits,
-        "squared_norms": 2.0 * size**2, "gaps": gap, "tied": gap <= _ROUNDING * time,
-        "output": sign * size, "hidden": sign * effect / size,
-    }  # fmt: skip
+        "jump_times": time,
+        "neuron": first,
+        "group": group,
+        "fits": fits,
+        "squared_norms": 2.0 * size**2,
+        "gaps": gap,
+        "tied": gap <= _ROUNDING * time,
+        "output": sign * size,
+        "hidden": sign * effect / size,
+    }
     done = _written(done, row, i)
     done = _written(done, problem.plateau(waiting, unfitted, exponent), i + 1)
     done = eqx.tree_at(lambda p: p.num_jumps, done, i + 1)
@@ -166,9 +174,10 @@ def _empty(jumps: int, neurons: int, samples: int, dim: int) -> LimitProcess:
 def _written(process: LimitProcess, row: dict, i) -> LimitProcess:
     names = list(row)
     return eqx.tree_at(
-        lambda p: [getattr(p, name) for name in names], process,
+        lambda p: [getattr(p, name) for name in names],
+        process,
         [getattr(process, name).at[i].set(row[name]) for name in names],
-    )  # fmt: skip
+    )
 
 
 def _padded(process: LimitProcess) -> LimitProcess:
@@ -176,9 +185,10 @@ def _padded(process: LimitProcess) -> LimitProcess:
     last = jnp.minimum(jnp.arange(process.losses.shape[0]), process.num_jumps)
     names = ("losses", "plateau_exponents", "plateau_rates")
     return eqx.tree_at(
-        lambda p: [getattr(p, name) for name in names], process,
+        lambda p: [getattr(p, name) for name in names],
+        process,
         [getattr(process, name)[last] for name in names],
-    )  # fmt: skip
+    )
 
 
 def _check_network(net: Network, data: Dataset) -> None:
