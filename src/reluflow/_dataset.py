@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
 
 from ._checks import as_float64, check_finite, check_ndim, is_concrete
 from ._shapes import Gram, Inputs, Labels
@@ -85,10 +86,49 @@ class Dataset(eqx.Module):
         """
         if not is_concrete(self.x) or self.dim == 1:
             return None
-        x = np.asarray(self.x)
-        x = x / np.linalg.norm(x, axis=1, keepdims=True)
-        pairs = np.argwhere(np.triu(np.abs(x @ x.T) >= 1.0 - 1e-14, k=1))
+        pairs = np.argwhere(_sines(np.asarray(self.x)) <= _parallel_sine(self.dim))
         return tuple(map(int, pairs[0])) if len(pairs) else None
+
+    def parallel(self) -> Bool[Array, "samples samples"]:
+        """Pairs of different inputs on one line, to rounding; none in one dimension.
+
+        Where data cannot be looked at, under `jax.jit`, this is what tells them.
+        """
+        if self.dim == 1 or is_concrete(self.x):
+            return jnp.zeros((self.samples, self.samples), bool)
+        sine = jax.lax.map(lambda row: _sine(row, self.x), self.x)
+        return (sine <= _parallel_sine(self.dim)) & ~jnp.eye(self.samples, dtype=bool)
+
+    def smallest_sine(self) -> float:
+        """Of the angle between two inputs; 1 where they cannot be looked at."""
+        if not is_concrete(self.x) or self.dim == 1:
+            return 1.0
+        return float(np.min(_sines(np.asarray(self.x)), initial=1.0))
+
+
+def _parallel_sine(dim: int) -> float:
+    """Of inputs on one line: rounding of their entries leaves no more between them."""
+    return 8.0 * float(np.finfo(np.float64).eps) * float(np.sqrt(dim))
+
+
+def _sine(row, x):
+    """Of the angles between one input and all: what is left of them beside it."""
+    onto = (x @ row) / (row @ row)
+    return jnp.linalg.norm(x - onto[:, None] * row, axis=1) / jnp.linalg.norm(x, axis=1)
+
+
+def _sines(x: np.ndarray) -> np.ndarray:
+    """Of the angles between inputs k < l; 1 elsewhere.
+
+    From the Gram matrix; near 0, where that is too coarse, from the inputs.
+    """
+    length = np.linalg.norm(x, axis=1)
+    cosine = np.clip(np.abs((x / length[:, None]) @ (x / length[:, None]).T), 0.0, 1.0)
+    sine = np.where(np.triu(np.ones_like(cosine), k=1) > 0.0, np.sqrt(1.0 - cosine**2), 1.0)
+    for k, other in np.argwhere(sine < 1e-4):
+        rest = x[other] - (x[other] @ x[k]) / (x[k] @ x[k]) * x[k]
+        sine[k, other] = np.linalg.norm(rest) / length[other]
+    return sine
 
 
 @jax.jit

@@ -12,7 +12,7 @@ from ._checks import check_positive_int, is_concrete, require_x64
 from ._dataset import Dataset
 from ._loss import loss
 from ._network import Network, check_single
-from ._solution import RESULTS, Events, Solution
+from ._solution import RESULTS, Ambiguities, Events, Solution
 
 # Below e^-700 a weight is close to the smallest float64, e^-745, and would lose its digits.
 _LOG_SMALLEST = -700.0
@@ -221,6 +221,7 @@ def _solution(trajectory, data: Dataset, ts: jax.Array, steps, throw: bool) -> S
         networks=networks,
         final=final,
         events=Events.empty(0),
+        ambiguities=Ambiguities.empty(data.samples),
         result=result,
         stats={
             "num_steps": jnp.asarray(steps),

@@ -18,24 +18,38 @@ the predictions see the scale, h_k = sum_j e^{2 s_j} a_j relu(p_jk).
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
 
 from . import _modes
+from ._arrangement import Arrangement
 from ._dataset import Dataset
-from ._shapes import Gram, Labels, PerNeuron, PerSample, Scalar, UnitModes, Units
+from ._shapes import Gram, Inputs, Labels, PerNeuron, PerSample, Scalar, UnitModes, Units
+
+_ROUNDINGS = 64.0 * float(np.finfo(np.float64).eps)  # of a residual, in its largest terms
 
 
 class Problem(eqx.Module):
     """What stays fixed along a trajectory: the data as the flow sees it."""
 
-    inputs: jax.Array
+    arrangement: Arrangement
     labels: Labels
-    gram: Gram
-    length: PerSample  # |x_k|
 
     @classmethod
     def of(cls, data: Dataset) -> "Problem":
-        gram = data.gram()
-        return cls(data.x, data.y, gram, jnp.sqrt(jnp.diag(gram)))
+        return cls(Arrangement.of(data), data.y)
+
+    @property
+    def inputs(self) -> Inputs:
+        return self.arrangement.inputs
+
+    @property
+    def gram(self) -> Gram:
+        return self.arrangement.gram
+
+    @property
+    def length(self) -> PerSample:
+        return self.arrangement.length
 
 
 class Neurons(eqx.Module):
@@ -72,20 +86,24 @@ class Pattern(eqx.Module):
     response: (neurons, max_sliding, samples). On the sliding units S of a neuron,
         beta_S = -response @ r with response = G_SS^{-1} G_SA over the active units A: the alpha
         that keeps p_S = 0. It changes only when a mode of the neuron does.
+    watched: (neurons, rays), of a neuron at rest at w = 0: the rays along which no way leads out
+        yet. It is asked again when one does.
     """
 
     mode: UnitModes
     slots: jax.Array
     response: jax.Array
+    watched: Bool[Array, "neurons rays"]
 
     @classmethod
-    def of(cls, preactivation: Units, max_sliding: int) -> "Pattern":
+    def of(cls, preactivation: Units, max_sliding: int, rays: int) -> "Pattern":
         """Where no unit slides."""
         neurons, samples = preactivation.shape
         return cls(
             jnp.where(preactivation > 0.0, _modes.ACTIVE, _modes.INACTIVE).astype(jnp.int8),
             jnp.full((neurons, max_sliding), samples, jnp.int32),
             jnp.zeros((neurons, max_sliding, samples)),
+            jnp.zeros((neurons, rays), bool),
         )
 
     def sliding_coefficients(self, residual: PerSample | Units) -> jax.Array:
@@ -98,6 +116,16 @@ def predictions(neurons: Neurons, pattern: Pattern, weight: PerNeuron) -> PerSam
     """h_k = sum_j weight_j a_j relu(p_jk), weight = e^{2 log_scale}."""
     active = jnp.where(pattern.mode == _modes.ACTIVE, neurons.preactivation, 0.0)
     return (weight * neurons.output) @ active
+
+
+def residual_rounding(
+    problem: Problem, neurons: Neurons, pattern: Pattern, weight: PerNeuron
+) -> Scalar:
+    """What rounding may make of the residual: of the labels, and of the terms that h is a sum of,
+    which may be much larger than h is. After convergence alpha = 0 / 0 is made of it."""
+    terms = Neurons(jnp.abs(neurons.output), neurons.combination, neurons.preactivation)
+    largest = jnp.max(jnp.abs(problem.labels) + predictions(terms, pattern, weight))
+    return jax.lax.stop_gradient(_ROUNDINGS * largest)
 
 
 def coefficients(residual: PerSample | Units, pattern: Pattern) -> Units:

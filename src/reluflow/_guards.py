@@ -3,6 +3,8 @@
     unit (j, k), not sliding    sigma_jk p_jk,  sigma = +1 where active, -1 where not
     slot of a sliding unit      alpha_jk |r_k| and (1 - alpha_jk) |r_k|: it leaves at alpha = 0 or 1
     neuron with sliding units   |a_j|: beyond its zero the boundaries repel
+    sign of a_j, ray u          -sign(a_j) E(u), of neurons at rest at w = 0: where it is negative,
+                                a way leads out
     the loss                    L - stop_loss
 
 All are positive inside a pattern. They are laid out in one vector, in this order.
@@ -11,10 +13,12 @@ All are positive inside a pattern. They are laid out in one vector, in this orde
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _modes
-from ._field import Neurons, Pattern, square_loss
+from ._events import Fired
+from ._field import Neurons, Pattern, Problem, square_loss
 from ._shapes import PerNeuron, PerSample, Scalar, Units
 
 
@@ -23,10 +27,11 @@ class Guards(eqx.Module):
 
     sign: of a_j. Only a unit with a_j r_k < 0 slides, so -sign(a_j) is the sign of r_k there.
     residual_noise: the rounding of a residual.
-    slack: (neurons, samples), added to the guard of a unit that has just been switched and is
-        not clear of its boundary yet: zero up to rounding must not fire again.
+    slack: (neurons, samples), added to the guard of a unit: what is on its boundary to rounding,
+        since it has just been switched or only tends to it, does not fire.
     """
 
+    problem: Problem
     pattern: Pattern
     weight: PerNeuron
     sign: PerNeuron
@@ -44,6 +49,7 @@ class Guards(eqx.Module):
             slot,
             slot,
             1.0 - self._slides(),
+            jnp.where(self._watches(), self.residual_noise, 1.0).ravel(),
             jnp.zeros((1,)),
         ]
         linear = self._linear(neurons, residual)
@@ -65,7 +71,7 @@ class Guards(eqx.Module):
         return terms.at[0].set(self.values(here, residual[0]))
 
     def _linear(self, neurons: Neurons, residual: PerSample) -> list:
-        """The part of the first four kinds of guards that is linear in the state."""
+        """The part of the guards, but the last, that is linear in the state."""
         mode = self.pattern.mode
         side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
         units = jnp.where(mode == _modes.SLIDING, 0.0, side * neurons.preactivation)
@@ -74,53 +80,60 @@ class Guards(eqx.Module):
         slots = self.pattern.slots
         high = toward * residual.at[slots].get(mode="fill", fill_value=0.0) - low
         outer = self._slides() * self.sign * neurons.output
-        return [units.ravel(), low.ravel(), high.ravel(), outer]
+        rises = -jnp.array(SIGNS)[:, None] * self.problem.arrangement.rises(residual)
+        appear = jnp.where(self._watches(), rises, 0.0)
+        return [units.ravel(), low.ravel(), high.ravel(), outer, appear.ravel()]
 
     def _slides(self):
         slots = self.pattern.slots
         return jnp.any(slots < self.pattern.mode.shape[1], axis=1).astype(jnp.float64)
 
+    def _watches(self) -> Bool[Array, "signs rays"]:
+        """For each sign of a_j, 1 and -1, the rays that some neuron at rest at w = 0 waits for."""
+        return jnp.stack([jnp.any(watches(self.pattern, self.sign, s), axis=0) for s in SIGNS])
 
-class Fired(eqx.Module):
-    """Which guard fired, read off its place in the vector.
 
-    neuron; sample (n where it is not of a unit); and what it is.
+SIGNS = (1.0, -1.0)
+
+
+def watches(pattern: Pattern, sign: PerNeuron, which) -> Bool[Array, "neurons rays"]:
+    """The rays that neurons with this sign of a_j wait for."""
+    return pattern.watched & (sign == which)[:, None]
+
+
+class Which(eqx.Module):
+    """The guard that fired, read off its place in the vector: of which neuron, and what it is.
+
+    fired.boundary is the number of boundaries, where it is not of a unit.
     """
 
     neuron: Int[Array, ""]
-    sample: Int[Array, ""]
-    arrives: Bool[Array, ""]
-    leaves_low: Bool[Array, ""]
-    leaves_high: Bool[Array, ""]
-    outer_vanishes: Bool[Array, ""]
+    fired: Fired
     loss_reached: Bool[Array, ""]
 
     @classmethod
-    def at(cls, index: Int[Array, ""], pattern: Pattern) -> "Fired":
-        neurons, samples = pattern.mode.shape
-        width = pattern.slots.shape[1]
-        units, slots = neurons * samples, neurons * width
-        low, high, outer = index - units, index - units - slots, index - units - 2 * slots
-        arrives = index < units
-        leaves_low = (low >= 0) & (low < slots)
-        leaves_high = (high >= 0) & (high < slots)
-        outer_vanishes = (outer >= 0) & (outer < neurons)
-        slot = jnp.where(leaves_low, low, high)
-        leaves = leaves_low | leaves_high
-        neuron = jnp.where(
-            arrives, index // samples, jnp.where(leaves, slot // max(width, 1), outer)
-        )
-        sample = jnp.where(arrives, index % samples, samples)
+    def at(cls, index: Int[Array, ""], guards: Guards, starts: Bool[Array, ""]) -> "Which":
+        pattern = guards.pattern
+        neurons, boundaries = pattern.mode.shape
+        width, rays = pattern.slots.shape[1], pattern.watched.shape[1]
+        lengths = (neurons * boundaries, neurons * width, neurons * width, neurons, 2 * rays)
+        ends = np.cumsum(lengths)
+        place = [index - begin for begin in (0, *ends)]
+        of_kind = [(p >= 0) & (p < n) & ~starts for p, n in zip(place, lengths, strict=False)]
+        arrives, low, high, vanishes, appears = of_kind
+        slot = jnp.where(low, place[1], place[2])
+        leaves = low | high
+        neuron = jnp.where(arrives, index // boundaries, place[3])
+        neuron = jnp.where(leaves, slot // max(width, 1), neuron)
+        boundary = jnp.where(arrives, index % boundaries, boundaries)
         if width > 0:
-            slot = jnp.clip(slot, 0, slots - 1)
-            held = pattern.slots[slot // width, slot % width].astype(sample.dtype)
-            sample = jnp.where(leaves, held, sample)
-        return cls(
-            jnp.clip(neuron, 0, neurons - 1),
-            sample,
-            arrives,
-            leaves_low,
-            leaves_high,
-            outer_vanishes,
-            outer >= neurons,
-        )
+            slot = jnp.clip(slot, 0, neurons * width - 1)
+            held = pattern.slots[slot // width, slot % width].astype(boundary.dtype)
+            boundary = jnp.where(leaves, held, boundary)
+        ray = jnp.clip(place[4], 0, max(2 * rays - 1, 0)) % max(rays, 1)
+        if rays > 0:
+            sign = jnp.where(place[4] < rays, *SIGNS)
+            waits = watches(pattern, guards.sign, sign)[:, ray]
+            neuron = jnp.where(appears, jnp.argmax(waits), neuron)
+        fired = Fired(boundary, ray, arrives, low, high, vanishes, starts, appears)
+        return cls(jnp.clip(neuron, 0, neurons - 1), fired, (place[5] >= 0) & ~starts)

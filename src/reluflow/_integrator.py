@@ -10,7 +10,7 @@ from ._dataset import Dataset
 from ._field import Problem
 from ._network import Network
 from ._shapes import Scalar
-from ._solution import RESULTS, Switches
+from ._solution import RESULTS, AmbiguousNeurons, Switches
 
 _State = TypeVar("_State")
 
@@ -24,7 +24,7 @@ class Report(eqx.Module):
     accepted: whether time moved on (or an event was passed), so that the state is a new one.
     result: `RESULTS.successful`, or why the integration cannot go on.
     switches: the changes of mode in this step.
-    ambiguous: units on a repulsive boundary that could as well have left to the other side.
+    ambiguous: the neurons for which the flow was not determined.
     evaluations: of the field in this step; -1 where the integrator does not tell.
     sweeps: passes of all neurons through the step, for an integrator that iterates.
     """
@@ -34,7 +34,7 @@ class Report(eqx.Module):
     accepted: Bool[Array, ""]
     result: RESULTS
     switches: Switches
-    ambiguous: Int[Array, ""]
+    ambiguous: AmbiguousNeurons
     evaluations: Int[Array, ""]
     sweeps: Int[Array, ""]
 

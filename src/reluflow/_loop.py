@@ -20,7 +20,7 @@ from ._loss import loss
 from ._network import Network
 from ._saving import Saved, Schedule
 from ._shapes import Scalar
-from ._solution import RESULTS, Events, Solution
+from ._solution import RESULTS, Ambiguities, Events, Solution
 
 
 class Carry(eqx.Module):
@@ -30,18 +30,23 @@ class Carry(eqx.Module):
     # the counts
     num_steps: Int[Array, ""]
     num_accepted: Int[Array, ""]
-    num_ambiguous: Int[Array, ""]
     num_evaluations: Int[Array, ""]
     num_sweeps: Int[Array, ""]
     # what is kept
     saved: Saved
     stored: StoredSteps
     events: Events
+    ambiguities: Ambiguities
     meter: Any
 
     def buffers(self):
         """What is written in place."""
-        return self.saved.buffers(), self.stored.buffers(), self.events.buffers()
+        return (
+            self.saved.buffers(),
+            self.stored.buffers(),
+            self.events.buffers(),
+            (self.ambiguities.buffers()),
+        )
 
 
 class Run(eqx.Module):
@@ -75,8 +80,11 @@ class Run(eqx.Module):
         report = eqx.tree_at(lambda r: r.result, report, result)
         saved = Saved.empty(self.schedule, self.net, self.data)
         stored = StoredSteps.empty(self.integrator, state, self.schedule.stored)
-        events, meter, zero = Events.empty(self.max_events), self.meter.init(), jnp.array(0)
-        return Carry(state, report, zero, zero, zero, zero, zero, saved, stored, events, meter)
+        events, zero = Events.empty(self.max_events), jnp.array(0)
+        ambiguities, meter = Ambiguities.empty(self.data.samples), self.meter.init()
+        return Carry(
+            state, report, zero, zero, zero, zero, saved, stored, events, ambiguities, meter
+        )
 
     def step(self, carry: Carry) -> Carry:
         t0, t1 = self.interval
@@ -92,12 +100,12 @@ class Run(eqx.Module):
             report=report,
             num_steps=carry.num_steps + _count(report.finished) - _count(waits),
             num_accepted=num_accepted,
-            num_ambiguous=carry.num_ambiguous + report.ambiguous,
             num_evaluations=carry.num_evaluations + report.evaluations,
             num_sweeps=carry.num_sweeps + report.sweeps,
             saved=self._offer(saved, state, report, num_accepted),
             stored=carry.stored.add(self.integrator, carry.state, state, report),
             events=events,
+            ambiguities=carry.ambiguities.record(report.ambiguous),
             meter=self.meter.step(carry.meter, (report.time - t0) / (t1 - t0)),
         )
 
@@ -127,7 +135,7 @@ class Run(eqx.Module):
             "num_events": carry.events.count,
             "num_field_evaluations": jnp.maximum(carry.num_evaluations, -1),
             "num_sweeps": carry.num_sweeps,
-            "num_ambiguous": carry.num_ambiguous,
+            "num_ambiguous": carry.ambiguities.count,
             "t_final": time,
             "loss_final": loss(final, self.data),
         }
@@ -137,6 +145,7 @@ class Run(eqx.Module):
             saved.values,
             final,
             carry.events,
+            carry.ambiguities,
             result,
             stats,
             carry.stored.interpolation(self.integrator, self.problem),

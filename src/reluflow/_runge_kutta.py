@@ -23,13 +23,14 @@ import numpy as np
 import optimistix
 
 from ._dataset import Dataset
+from ._events import on_boundary
 from ._field import Pattern, Problem, velocity
 from ._integrator import AbstractIntegrator, Report
 from ._network import Network
 from ._restep import Passage, restep
 from ._shapes import Scalar
 from ._sliding import check_max_sliding, room_for_sliding
-from ._solution import RESULTS, Switches
+from ._solution import RESULTS, AmbiguousNeurons, Switches
 from ._state import (
     LOOK_AHEAD,
     RungeKuttaState,
@@ -41,7 +42,7 @@ from ._state import (
 )
 from ._taylor import ORDER, evaluate
 from ._trial import Trial, attempt, field_term
-from ._turning import Turn, places, turn, turned
+from ._turning import Turn, turn, turned
 
 _REJECT, _LOCATE, _ACCEPT = range(3)
 _TINY = float(np.finfo(np.float64).tiny)
@@ -82,7 +83,9 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
     def init(self, problem, net, t0, tolerances, stop_loss) -> RungeKuttaState:
         neurons = net.neurons
         preactivation = net.hidden @ problem.inputs.T
-        pattern = Pattern.of(preactivation, self.max_sliding)
+        size = jnp.sqrt(net.output**2 + jnp.sum(net.hidden**2, axis=1))
+        near = on_boundary(preactivation, size, problem.length)
+        pattern = Pattern.of(preactivation, self.max_sliding, problem.arrangement.rays.shape[0])
         state = RungeKuttaState(
             time=t0,
             log_scale=net.log_scale,
@@ -92,8 +95,8 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
             preactivation=preactivation,
             balance=initial_balance(net.output, net.hidden),
             pattern=pattern,
-            armed=preactivation != 0.0,
-            pending=jnp.any(preactivation == 0.0, axis=1),
+            armed=~near,
+            pending=jnp.any(near, axis=1),
             step_size=jnp.ones(()),
             upcoming=jnp.full((LOOK_AHEAD + 1,), jnp.inf),
             controller=None,
@@ -144,8 +147,8 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         moved = _with_pattern(jax.lax.switch(outcome, outcomes), state.pattern)
         next_pattern = jax.lax.cond(
             turns,
-            lambda: turn(problem, moved, trial, self.max_sliding),
-            lambda: Turn.none(moved, self._places(problem)),
+            lambda: turn(problem, moved, trial, trial.guards, self.max_sliding),
+            lambda: Turn.none(moved),
         )
         state = turned(moved, next_pattern)
         stuck = state.stalled > _MAX_STALLED
@@ -216,6 +219,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         step_size = jnp.where(trial.full, trial.next_size, longest)
         # A root just found that is not there when stepped to: the interpolant was too coarse.
         missed = trial.aimed & (state.stalled > 0) & ~turns & ~jnp.isfinite(trial.expected)
+        missed = missed & (trial.length > 0.0)
         step_size = jnp.where(missed, jnp.minimum(step_size, 2.0 * trial.length), step_size)
         upcoming = state.upcoming.at[0].set(
             jnp.where(trial.aimed, trial.length + trial.expected, state.upcoming[0])
@@ -228,13 +232,11 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         return moved(problem, state, end, elapsed, trial.rate)
 
     def report(self, problem, state) -> Report:
-        nothing = Switches.none(self._places(problem))
+        boundaries = problem.labels.shape[0]
+        nothing, sure = Switches.none(boundaries), AmbiguousNeurons.none(1, boundaries)
         zero = jnp.array(0)
         yes, no = jnp.array(True), jnp.array(False)
-        return Report(state.time, yes, no, RESULTS.successful, nothing, zero, zero, zero)
-
-    def _places(self, problem: Problem) -> int:
-        return places(problem.labels.shape[0], self.max_sliding)
+        return Report(state.time, yes, no, RESULTS.successful, nothing, sure, zero, zero)
 
     def _error_order(self):
         return self.solver.error_order(field_term())

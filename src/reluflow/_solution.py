@@ -1,6 +1,6 @@
 """What an integration returns: the trajectory, its events, and how it ended."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -10,7 +10,10 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from . import _modes
 from ._checks import as_float64, is_concrete
+from ._events import KINDS, Ambiguity
 from ._network import Network
+
+_MOST_AMBIGUITIES = 64  # that are kept
 
 
 class RESULTS(eqx.Enumeration):
@@ -52,7 +55,7 @@ class Switches(eqx.Module):
 
     time: Float[Array, " places"]
     neuron: Int[Array, " places"]
-    sample: Int[Array, " places"]
+    boundary: Int[Array, " places"]
     before: Int[Array, " places"]
     after: Int[Array, " places"]
     changed: Bool[Array, " places"]
@@ -61,6 +64,28 @@ class Switches(eqx.Module):
     def none(cls, places: int) -> "Switches":
         unit, mode = jnp.full((places,), -1, jnp.int32), jnp.full((places,), -1, jnp.int8)
         return cls(jnp.full((places,), jnp.inf), unit, unit, mode, mode, jnp.zeros((places,), bool))
+
+
+class AmbiguousNeurons(eqx.Module):
+    """Neurons for which the flow was not determined in one step: up to `places`, those marked."""
+
+    time: Float[Array, " places"]
+    neuron: Int[Array, " places"]
+    kind: Int[Array, " places"]
+    at: Bool[Array, "places boundaries"]
+    count: Int[Array, ""]  # may be more than there are places
+
+    @classmethod
+    def none(cls, places: int, boundaries: int) -> "AmbiguousNeurons":
+        unit, kind = jnp.full((places,), -1, jnp.int32), jnp.full((places,), -1, jnp.int8)
+        at = jnp.zeros((places, boundaries), bool)
+        return cls(jnp.full((places,), jnp.inf), unit, kind, at, jnp.array(0, jnp.int32))
+
+    @classmethod
+    def of(cls, ambiguity: Ambiguity, time, neuron) -> "AmbiguousNeurons":
+        """One neuron, if it is."""
+        one = [jnp.asarray(v)[None] for v in (time, neuron, ambiguity.kind, ambiguity.at)]
+        return cls(*one, jnp.any(ambiguity.at).astype(jnp.int32))
 
 
 def appended(buffers, count, changed, new) -> list:
@@ -79,7 +104,7 @@ class Events(eqx.Module):
 
     Fields, each of shape (max_events,) unless noted:
         time: when; padded with inf.
-        neuron, sample: which unit (j, k); padded with -1.
+        neuron, boundary: which unit (j, k); padded with -1. Boundary k is that of sample k.
         before, after: its mode on either side: 0 inactive, 1 active, 2 sliding, 3 resting (on
             its boundary for good); padded with -1.
         count: how many there were, shape (); may exceed max_events only with the result
@@ -88,7 +113,7 @@ class Events(eqx.Module):
 
     time: Float[Array, "*#batch events"]
     neuron: Int[Array, "*#batch events"]
-    sample: Int[Array, "*#batch events"]
+    boundary: Int[Array, "*#batch events"]
     before: Int[Array, "*#batch events"]
     after: Int[Array, "*#batch events"]
     count: Int[Array, "*#batch"]
@@ -107,7 +132,7 @@ class Events(eqx.Module):
         )
 
     def buffers(self):
-        return self.time, self.neuron, self.sample, self.before, self.after
+        return self.time, self.neuron, self.boundary, self.before, self.after
 
     def full(self) -> Bool[Array, "*#batch"]:
         """Whether more events happened than there is room for."""
@@ -115,8 +140,13 @@ class Events(eqx.Module):
 
     def record(self, switches: Switches) -> "Events":
         """With the units that changed written behind the others, in place."""
-        new = (switches.time, switches.neuron, switches.sample, switches.before, switches.after)
+        new = (switches.time, switches.neuron, switches.boundary, switches.before, switches.after)
         return Events(*appended(self.buffers(), self.count, switches.changed, new))
+
+    @property
+    def sample(self) -> Int[Array, "*#batch events"]:
+        """The sample whose boundary it is."""
+        return self.boundary
 
     def tally(self) -> dict[str, int]:
         """How many events of each kind, by the table of the engine's boundary logic.
@@ -137,6 +167,54 @@ class Events(eqx.Module):
         }
 
 
+class Ambiguities(eqx.Module):
+    """Where the flow was not determined, in the order of time; padded after `count`.
+
+    Fields, each of shape (places,) unless noted:
+        time: when; padded with inf.
+        neuron: which; padded with -1.
+        kind: what is not determined, and what was taken: an index of `KINDS`.
+        at: the boundaries it is about, shape (places, samples).
+        count: how many there were, shape (); those beyond the places are counted only.
+    """
+
+    time: Float[Array, "*#batch places"]
+    neuron: Int[Array, "*#batch places"]
+    kind: Int[Array, "*#batch places"]
+    at: Bool[Array, "*#batch places boundaries"]
+    count: Int[Array, "*#batch"]
+
+    KINDS: ClassVar = KINDS
+
+    @classmethod
+    def empty(cls, boundaries: int) -> "Ambiguities":
+        nothing = AmbiguousNeurons.none(_MOST_AMBIGUITIES, boundaries)
+        return cls(nothing.time, nothing.neuron, nothing.kind, nothing.at, nothing.count)
+
+    def buffers(self):
+        return self.time, self.neuron, self.kind, self.at
+
+    def record(self, new: AmbiguousNeurons) -> "Ambiguities":
+        """With those of a step written behind the others, in place."""
+        number = jnp.arange(new.time.shape[0], dtype=jnp.int32)
+        places = self.time.shape[-1]
+        place = jnp.where(number < new.count, self.count + number, places)
+        rows = (new.time, new.neuron, new.kind, new.at)
+        written = [
+            b.at[place].set(row, mode="drop") for b, row in zip(self.buffers(), rows, strict=True)
+        ]
+        return Ambiguities(*written, self.count + new.count)
+
+    def lines(self) -> list[str]:
+        """One for each. Needs concrete values of a single trajectory."""
+        kept = range(min(int(self.count), self.time.shape[-1]))
+        return [
+            f"t = {float(self.time[i]):.10g}, neuron {int(self.neuron[i])}, boundaries "
+            f"{np.flatnonzero(self.at[i]).tolist()}: {KINDS[int(self.kind[i])]}"
+            for i in kept
+        ]
+
+
 class Solution(eqx.Module):
     """A trajectory of the flow, or of a descent.
 
@@ -149,6 +227,7 @@ class Solution(eqx.Module):
             `fn` of `saveat` returned.
         final: the network where the run ended.
         events: the changes of mode on the way.
+        ambiguities: where the flow was not determined: when, which neuron, why.
         result: a member of `rf.RESULTS`; its message says what to try.
         stats: counts of the work done, and `t_final`, the time at which the run ended.
         interpolation: the stored steps, for `evaluate`; None without `SaveAt(dense=True)`.
@@ -159,6 +238,7 @@ class Solution(eqx.Module):
     networks: PyTree
     final: Network
     events: Events
+    ambiguities: Ambiguities
     result: RESULTS
     stats: dict[str, PyTree]
     interpolation: Any = None
@@ -222,11 +302,10 @@ class Solution(eqx.Module):
             f"attempted, {count}",
             f"  saved    {int(np.sum(np.isfinite(self.ts)))} times",
         ]
-        if stats.get("num_ambiguous", 0):
-            lines.append(
-                f"  note     {stats['num_ambiguous']} units stood on a boundary that repels "
-                "either way; the flow is not unique there, alpha = 0 was taken"
-            )
+        if count := int(self.ambiguities.count):
+            lines.append(f"  note     the flow is not unique: {count} neurons had a choice")
+            lines += [f"           {line}" for line in self.ambiguities.lines()[:3]]
+            lines += ["           ..."] if count > 3 else []
         return "\n".join(lines)
 
     def _describe_lanes(self) -> str:

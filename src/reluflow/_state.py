@@ -9,12 +9,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _modes
+from ._events import ON_BOUNDARY
 from ._field import Gain, Neurons, Pattern, Problem
 from ._shapes import Hidden, PerNeuron, Scalar, UnitFlags, Units
 
 LOOK_AHEAD = 8  # how many expected events a step hands on to the steps after it
-# A unit just switched is clear of its boundary beyond this many times |theta_j| |x_k|.
-SLACK = 64.0 * float(np.finfo(np.float64).eps)
 _EXPONENT_RANGE = 8  # a neuron is rescaled when its size leaves 2^-8 .. 2^8
 _SAME_INSTANT = 1e-13  # of the flow's own time
 _SAME_EVENT = 1e-6  # likewise: an event expected so soon is the one that has just been passed
@@ -58,7 +57,7 @@ class RungeKuttaState(eqx.Module):
 
     def slack(self, problem: Problem) -> Units:
         """How far from its boundary a unit has to be before its sign is more than rounding."""
-        return SLACK * self.size()[:, None] * problem.length
+        return ON_BOUNDARY * self.size()[:, None] * problem.length
 
 
 def starting_point(state) -> Neurons:
@@ -108,7 +107,7 @@ def moved(
             state.armed | clear,
             jnp.sort(jnp.where(later * rate > _SAME_EVENT, later, jnp.inf)),
             jnp.array(False),
-            jnp.array(0),
+            jnp.where(elapsed > 0.0, 0, state.stalled + 1),
             jnp.where(progressed, 0, state.switched),
         ),
     )

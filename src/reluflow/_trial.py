@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._field import Gain, Neurons, Problem, kernel_trace, predictions, velocity
+from ._field import Gain, Neurons, Problem, kernel_trace, predictions, residual_rounding, velocity
 from ._guards import Guards
 from ._location import NODES, first_roots
-from ._modes import ACTIVE
 from ._shapes import PerNeuron, Scalar
 from ._state import LOOK_AHEAD, RungeKuttaState, no_gain, starting_point
 from ._taylor import expand, first_zero
@@ -19,8 +18,6 @@ from ._taylor import expand, first_zero
 # A guard within this much of the flow's own time is reached by a Taylor step of order 4: its
 # error, (1e-3)^5 / 120, is below rounding.
 _TAYLOR = 1e-3
-# The rounding of a residual, relative to labels and predictions.
-_RESIDUAL_NOISE = 64.0 * float(jnp.finfo(jnp.float64).eps)
 # A guard within this much of it is worth aiming the next step at.
 _AIM = 1e-1
 
@@ -49,6 +46,7 @@ class Trial(eqx.Module):
     offset: Scalar
     expected: Scalar  # when the next guard will be, likewise
     rate: Scalar  # 1 / the flow's own time
+    guards: Guards
 
 
 def attempt(
@@ -80,7 +78,7 @@ def attempt(
         gain_error.output, gain_error.combination, gain_error.combination @ problem.gram
     )
     guards = _guards(state, problem, weight)
-    at_end = _at_end(guards, end, state, problem, rest - length)
+    at_end = _at_end(guards, end, state, problem, length, rest)
     scaled = _scaled_error(error, state, problem)
     failed = result != diffrax.RESULTS.successful  # of the root finder of an implicit solver
     finite = (jnp.isfinite(scaled) & at_end.finite) | failed
@@ -115,6 +113,7 @@ def attempt(
         offset=jnp.min(jnp.where(at_end.near, at_end.offset, jnp.inf)),
         expected=at_end.expected,
         rate=at_end.rate,
+        guards=guards,
     )
 
 
@@ -145,12 +144,9 @@ def _scaled_error(error: Neurons, state: RungeKuttaState, problem: Problem) -> S
 
 
 def _guards(state: RungeKuttaState, problem: Problem, weight: PerNeuron) -> Guards:
-    side = jnp.where(state.pattern.mode == ACTIVE, 1.0, -1.0)
-    clear = state.armed & (side * state.preactivation > 0.0)
-    slack = jnp.where(clear, 0.0, state.slack(problem))
-    h = predictions(starting_point(state), state.pattern, weight)
-    noise = _RESIDUAL_NOISE * jnp.max(jnp.abs(problem.labels) + jnp.abs(h))
-    return Guards(state.pattern, weight, jnp.sign(state.output), slack, noise, state.stop_loss)
+    noise = residual_rounding(problem, starting_point(state), state.pattern, weight)
+    sign, slack = jnp.sign(state.output), state.slack(problem)
+    return Guards(problem, state.pattern, weight, sign, slack, noise, state.stop_loss)
 
 
 class _AtEnd(eqx.Module):
@@ -163,7 +159,12 @@ class _AtEnd(eqx.Module):
 
 
 def _at_end(
-    guards: Guards, end: Neurons, state: RungeKuttaState, problem: Problem, remaining: Scalar
+    guards: Guards,
+    end: Neurons,
+    state: RungeKuttaState,
+    problem: Problem,
+    length: Scalar,
+    rest: Scalar,
 ) -> _AtEnd:
     """The guards around the end of the step, by their Taylor expansions there.
 
@@ -178,8 +179,13 @@ def _at_end(
         jnp.max(pace / jnp.maximum(state.size(), jnp.finfo(jnp.float64).tiny)),
         kernel_trace(end, guards.pattern, guards.weight, problem),
     )
-    offset = first_zero(guards.expansion(expansion, residual))
-    near = (jnp.abs(offset) * rate <= _TAYLOR) & (offset <= remaining)
+    terms = guards.expansion(expansion, residual)
+    offset = first_zero(terms)
+    # Beyond its zero already, without a root ahead: it fires here. Where the step was asked to end
+    # at once, whatever its slope: near rest a slope is rounding, and time must go on.
+    past = (terms[0] <= 0.0) & ((terms[1] < 0.0) | (length == 0.0)) & ~jnp.isfinite(offset)
+    offset = jnp.where(past, 0.0, offset)
+    near = (jnp.abs(offset) * rate <= _TAYLOR) & (offset <= rest - length)
     soon = (offset > 0.0) & ~near & (offset * rate <= _AIM)
     expected = jnp.min(jnp.where(soon, offset, jnp.inf))
     finite = jnp.all(jnp.isfinite(expansion.preactivation)) & jnp.isfinite(rate)

@@ -1,49 +1,43 @@
-"""A neuron on a boundary: what it stands on, how it goes on, and the record of it."""
+"""A neuron of the Runge-Kutta integrator on a boundary: what fired, its next pattern, the record
+of it."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from . import _modes
+from ._events import Ambiguity, Standing, transition
 from ._field import Pattern, Problem, predictions
-from ._guards import Fired
-from ._solution import RESULTS, Switches
+from ._guards import Guards, Which
+from ._shapes import Scalar
+from ._solution import RESULTS, AmbiguousNeurons, Switches
 from ._state import RungeKuttaState, starting_point
-from ._switching import Boundary, settle
 from ._trial import Trial
-
-# Boundaries a neuron can stand on in one instant. Through w_j = 0, where only an unbalanced neuron
-# gets, it passes all of them at once.
-_PLACES = 32
-
-
-def places(samples: int, max_sliding: int) -> int:
-    """For how many boundaries of one neuron there is room in one instant."""
-    return min(samples, max(_PLACES, max_sliding + 4))
 
 
 class Turn(eqx.Module):
     """A new pattern for one neuron (for none, where `neuron` is past the end), and its record."""
 
     neuron: Int[Array, ""]
-    mode: Int[Array, " samples"]
+    mode: Int[Array, " boundaries"]
     slots: Int[Array, " max_sliding"]
     response: Float[Array, "max_sliding samples"]
+    watched: Bool[Array, " rays"]
+    stands: Bool[Array, " boundaries"]
     switches: Switches
-    ambiguous: Int[Array, ""]
+    ambiguous: AmbiguousNeurons
     result: RESULTS
 
     @classmethod
-    def none(cls, state: RungeKuttaState, capacity: int) -> "Turn":
+    def none(cls, state: RungeKuttaState) -> "Turn":
         row = jax.tree.map(lambda leaf: leaf[0], state.pattern)
+        no = jnp.zeros(row.mode.shape, bool)
         return cls(
             _nobody(),
-            row.mode,
-            row.slots,
-            row.response,
-            Switches.none(capacity),
-            jnp.array(0),
+            *(row.mode, row.slots, row.response, row.watched),
+            no,
+            Switches.none(len(row.mode)),
+            AmbiguousNeurons.of(Ambiguity.none(len(row.mode)), state.time, _nobody()),
             RESULTS.successful,
         )
 
@@ -52,92 +46,98 @@ def _nobody() -> Int[Array, ""]:
     return jnp.array(jnp.iinfo(jnp.int32).max, jnp.int32)
 
 
-def turn(problem: Problem, state: RungeKuttaState, trial: Trial, max_sliding: int) -> Turn:
+def turn(
+    problem: Problem, state: RungeKuttaState, trial: Trial, guards: Guards, max_sliding: int
+) -> Turn:
     """The next pattern of the neuron that stands on a boundary, the state being there already."""
-    fired, pending = Fired.at(trial.guard, state.pattern), jnp.any(state.pending)
-    stops = fired.loss_reached & ~pending
-    neuron = jnp.where(pending, jnp.argmax(state.pending), fired.neuron).astype(jnp.int32)
+    starts = jnp.any(state.pending)
+    which = Which.at(trial.guard, guards, starts)
+    neuron = jnp.where(starts, jnp.argmax(state.pending), which.neuron).astype(jnp.int32)
     mode = state.pattern.mode[neuron].astype(jnp.int32)
-    vanishes = fired.outer_vanishes & ~pending
-    boundary = _boundary(problem, state, trial, fired, neuron, max_sliding)
     slope, output = trial.expansion.output[1, neuron], state.output[neuron]
-    sign = jnp.sign(jnp.where(vanishes | (output == 0.0), slope, output))
-    h = predictions(starting_point(state), state.pattern, state.weight())
-    settled = settle(problem.gram, problem.labels - h, sign, mode, boundary, max_sliding)
-    chatters = ~settled.found | (state.switched[neuron] > 2 * mode.shape[0] + 16)
-    result = RESULTS.where(chatters, RESULTS.chattering, RESULTS.successful)
-    result = RESULTS.where(settled.fits, result, RESULTS.sliding_buffer_full)
-    result = RESULTS.where(settled.distinct, result, RESULTS.parallel_inputs)
-    result = RESULTS.where(stops, RESULTS.loss_reached, result)
-    present = boundary.samples < mode.shape[0]
-    switches = Switches(
-        time=jnp.broadcast_to(state.time, boundary.samples.shape),
-        neuron=jnp.broadcast_to(neuron, boundary.samples.shape),
-        sample=boundary.samples.astype(jnp.int32),
-        before=boundary.before.astype(jnp.int8),
-        after=settled.modes.astype(jnp.int8),
-        changed=present & (boundary.before != settled.modes) & ~stops,
+    sign = jnp.sign(jnp.where(which.fired.vanishes | (output == 0.0), slope, output))
+    standing = Standing(
+        mode=mode,
+        preactivation=state.preactivation[neuron],
+        velocity=trial.expansion.preactivation[1, neuron],
+        # A unit fires that much beyond its boundary, and others with it.
+        near=2.0 * state.slack(problem)[neuron],
+        armed=state.armed[neuron],
+        watched=state.pattern.watched[neuron],
+        sign=sign,
     )
-    lost = jnp.sum(vanishes & (mode == _modes.SLIDING))
+    h = predictions(starting_point(state), state.pattern, state.weight())
+    residual, uncertainty = problem.labels - h, guards.residual_noise
+    found = transition(
+        problem.arrangement, residual, uncertainty, standing, which.fired, max_sliding
+    )
+    stops = which.loss_reached
+    chatters = ~found.found | (state.switched[neuron] > 2 * mode.shape[0] + 16)
+    result = RESULTS.where(chatters, RESULTS.chattering, RESULTS.successful)
+    result = RESULTS.where(found.fits, result, RESULTS.sliding_buffer_full)
+    result = RESULTS.where(found.distinct, result, RESULTS.parallel_inputs)
+    result = RESULTS.where(stops, RESULTS.loss_reached, result)
+    neuron = jnp.where(stops, _nobody(), neuron)
     return Turn(
-        jnp.where(stops, _nobody(), neuron),
-        settled.mode.astype(jnp.int8),
-        settled.slots.astype(jnp.int32),
-        settled.response,
-        switches,
-        jnp.where(stops, 0, jnp.maximum(settled.ambiguous, lost)),
+        neuron,
+        found.mode.astype(jnp.int8),
+        found.slots.astype(jnp.int32),
+        found.response,
+        found.watched,
+        found.stands,
+        _switches(state.time, neuron, mode, found.mode, stops),
+        AmbiguousNeurons.of(found.ambiguity.unless(stops), state.time, neuron),
         result,
     )
 
 
-def _boundary(
-    problem: Problem, state: RungeKuttaState, trial: Trial, fired: Fired, neuron, max_sliding: int
-) -> Boundary:
-    """The units of the neuron on their boundaries, with the status each has on arrival."""
-    pending = jnp.any(state.pending)
-    mode = state.pattern.mode[neuron].astype(jnp.int32)
-    p, speed = state.preactivation[neuron], trial.expansion.preactivation[1, neuron]
-    sample = jnp.arange(mode.shape[0])
-    slides = mode == _modes.SLIDING
-    side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
-    # Other boundaries that the neuron stands on in the same instant: that it has not left yet, or
-    # arrives at too. (A small p alone says nothing: beside a neuron that has grown, a dead unit's
-    # is. Where a unit rests, nothing pulls; should something begin to, its guard will tell.)
-    near = side * p <= state.slack(problem)[neuron]
-    ties = near & (~state.armed[neuron] | (side * speed < 0.0))
-    here = (fired.arrives & (sample == fired.sample)) | (ties & (mode != _modes.RESTING))
-    arrives = jnp.where(pending, p == 0.0, here & ~fired.loss_reached)
-    this = (sample == fired.sample) & ~pending
-    off = (this & fired.leaves_low) | (fired.outer_vanishes & ~pending)
-    held = jnp.where(off, _modes.INACTIVE, _modes.SLIDING)
-    held = jnp.where(this & fired.leaves_high, _modes.ACTIVE, held)
-    came = jnp.where(mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
-    status = jnp.where(slides, held, came)
-    return Boundary.gather(slides | arrives, mode, status, places(mode.shape[0], max_sliding))
+def _switches(time: Scalar, neuron, before, after, stops) -> Switches:
+    boundaries = jnp.arange(before.shape[0], dtype=jnp.int32)
+
+    def of_each(value):
+        return jnp.broadcast_to(value, boundaries.shape)
+
+    changed = (before != after) & ~stops
+    modes = (before.astype(jnp.int8), after.astype(jnp.int8))
+    return Switches(of_each(time), of_each(neuron), boundaries, *modes, changed)
 
 
 def turned(state: RungeKuttaState, turn: Turn) -> RungeKuttaState:
-    """The state with one neuron's pattern changed, and its boundary units exactly at zero."""
-    neuron, samples = turn.neuron, turn.switches.sample
+    """The state with one neuron's pattern changed, and its units on their boundaries at zero."""
+    neuron, stands = turn.neuron, turn.stands
 
     def put(array, value):
         return array.at[neuron].set(value, mode="drop")
+
+    def zeroed(array, value):
+        row = jnp.where(stands, value, array[jnp.minimum(neuron, array.shape[0] - 1)])
+        return put(array, row)
 
     pattern = Pattern(
         put(state.pattern.mode, turn.mode),
         put(state.pattern.slots, turn.slots),
         put(state.pattern.response, turn.response),
+        put(state.pattern.watched, turn.watched),
     )
     fields = (
         pattern,
-        state.preactivation.at[neuron, samples].set(0.0, mode="drop"),
-        state.armed.at[neuron, samples].set(False, mode="drop"),
+        zeroed(state.preactivation, 0.0),
+        zeroed(state.armed, False),
         put(state.pending, False),
         state.made_jump | (neuron < state.output.shape[0]),
+        jnp.where(neuron < state.output.shape[0], 0, state.stalled),
         state.switched.at[neuron].add(1, mode="drop"),
     )
     return eqx.tree_at(
-        lambda s: (s.pattern, s.preactivation, s.armed, s.pending, s.made_jump, s.switched),
+        lambda s: (
+            s.pattern,
+            s.preactivation,
+            s.armed,
+            s.pending,
+            s.made_jump,
+            s.stalled,
+            s.switched,
+        ),
         state,
         fields,
     )

@@ -20,7 +20,7 @@ from .._shapes import Scalar
 from .._solution import RESULTS
 from ._collocation import NODES
 from ._interpolation import lagrange
-from ._judgement import NEAR, effect, error, first_kink, trusted, worth
+from ._judgement import NEAR, effect, error, first_kink, trusted, unsettled, worth
 from ._progress import Factors, Progress, alone
 from ._question import AT_POINTS, Question, Unknowns
 from ._record import StepEvents, Worth
@@ -134,15 +134,15 @@ def _sweep(
 ) -> Swept:
     start, problem = question.start, question.problem
     course = unknowns.course(problem, start.log_scale)
-    noise = question.noise + unknowns.noise()
-    return sweep(problem, course, start, noise, places, wants_kernels, of_use, pooled)
+    uncertainty = question.uncertainty.under(unknowns)
+    return sweep(problem, course, start, uncertainty, places, wants_kernels, of_use, pooled)
 
 
 def _iterate(
     question: Question, carry: Progress, places: int, ends_at_kinks, differentiated: bool
 ) -> _Sweeping:
     """One sweep, and what follows from it for the next."""
-    used, bound = carry.unknowns, question.bound
+    used = carry.unknowns
     of_use = worth(question, used.length, carry.since, differentiated)
     of_use = jax.tree.map(lambda a, b: jnp.where(ends_at_kinks, a, b), of_use, Worth.always())
     wants_kernels = (carry.since == 0) & ~question.known
@@ -152,7 +152,8 @@ def _iterate(
     fresh = (carry.since == 0) & ~cut & ~question.known
     factors = run_if(fresh, lambda _: Factors.of(swept.kernels, used.length), carry.factors)
     change = _correction(factors, swept, used)
-    size = effect(change, used.length, bound)
+    size = effect(question, change, used.length, factors.mean_kernel)
+    size = jnp.maximum(size, unsettled(question, used, swept))
     size = jnp.where(swept.result == RESULTS.successful, size, jnp.inf)
     corrected = _corrected(swept, used, change)
     # Only a first kink near the end leaves the correction worth keeping.

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
-from .._state import SLACK
+from .._events import ON_BOUNDARY
 from ._classes import moves_by_class
 from ._collocation import (
     GAUSS,
@@ -25,7 +25,7 @@ from ._meeting import beyond, reached_by, tolerated, turning_point
 from ._path import Move, boosted, exponents, size_of, standing, total_growth
 from ._release import guards, leave
 from ._small import small_product
-from ._walk import Course, Walk
+from ._walk import Course, Uncertainty, Walk
 
 _SMALL = 2.0**-200  # a size that leaves room for its square
 
@@ -47,15 +47,15 @@ class Flight(eqx.Module):
         return total_growth(self.moves.growth, self.moves.exponent)
 
 
-def fly(course: Course, walk: Walk, noise) -> Flight:
+def fly(course: Course, walk: Walk, uncertainty: Uncertainty) -> Flight:
     """From the beginning of the step, where `walk` must be."""
     frame = walk.frame(course)
     moves = _moves(course, walk, frame)
     reached = reached_by(walk, frame, moves)
-    slack = SLACK * size_of(moves.end.output, moves.end.balance)[:, :, None] * course.norms
+    slack = ON_BOUNDARY * size_of(moves.end.output, moves.end.balance)[:, :, None] * course.norms
     clear = walk.side() * reached > 4.0 * slack
     armed = walk.armed | _so_far(clear)
-    disturbed = _disturbed(course, walk, frame, moves, reached, armed, slack, noise)
+    disturbed = _disturbed(course, walk, frame, moves, reached, armed, slack, uncertainty)
     safe = jnp.where(jnp.any(disturbed, axis=0), jnp.argmax(disturbed, axis=0), len(disturbed))
     return Flight(moves, reached, armed, safe)
 
@@ -97,7 +97,7 @@ def _boosts(course: Course, frame: Frame, modal) -> Float[Array, "exponents ... 
 
 
 def _disturbed(
-    course: Course, walk: Walk, frame: Frame, moves: Move, reached, armed, slack, noise
+    course: Course, walk: Walk, frame: Frame, moves: Move, reached, armed, slack, uncertainty
 ) -> Bool[Array, "intervals neurons"]:
     """In which intervals a neuron may meet a boundary, or lose its output."""
 
@@ -111,7 +111,7 @@ def _disturbed(
     growth = total_growth(moves.growth, moves.exponent)
     kept = jnp.exp(before(jnp.zeros_like(growth[0]), growth) - growth)
     armed = before(walk.armed, armed)
-    crossing = beyond(free, side * reached, tolerated(course, armed, slack, noise))
+    crossing = beyond(free, side * reached, tolerated(course, armed, slack, uncertainty))
     velocity = frame.velocity(_of_all(_AT_POINTS.T))
     scale = course.length * jnp.asarray(_SPANS)[:, None]
     slope0 = side * (scale * kept * previous)[:, :, None] * velocity[:-1]
@@ -123,14 +123,16 @@ def _disturbed(
         units = [jnp.swapaxes(leaf, -1, -2) for leaf in units]
     met = jnp.any(units[2] | jnp.isfinite(turning_point(*units)), axis=1 if short else 2)
     vanishes = previous * output < 0.0
-    released = jnp.any(leave(course, walk, _guards_at_points(course, walk), noise), axis=2)
+    released = jnp.any(
+        leave(course, walk, _guards_at_points(course, walk), uncertainty.alpha), axis=2
+    )
     small = size_of(output, moves.end.balance) < _SMALL
     return met | vanishes | released[1:] | small | walk.pending
 
 
 def _guards_at_points(course: Course, walk: Walk):
     fine = small_product(legendre_at(POINTS, len(POINTS)).T, course.fine)
-    return guards(walk.pattern, fine)
+    return guards(course.arrangement, walk.pattern, fine)
 
 
 def land(course: Course, walk: Walk, flight: Flight) -> Walk:

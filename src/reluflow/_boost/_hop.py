@@ -12,7 +12,6 @@ from jaxtyping import Array, Bool, Int
 
 from .. import _modes
 from .._branch import run_if
-from .._shapes import PerNeuron
 from ._collocation import POINTS
 from ._meeting import Tried, meet, passes_another
 from ._path import propagate
@@ -20,7 +19,7 @@ from ._record import Record, Worth
 from ._release import Release, release
 from ._root import searched
 from ._turning import Turning, decide, turn
-from ._walk import LANDING, SEARCHING, SEEKING, Course, Walk
+from ._walk import LANDING, SEARCHING, SEEKING, Course, Uncertainty, Walk
 
 
 def hop(
@@ -28,7 +27,7 @@ def hop(
     walk: Walk,
     record: Record,
     lane: Int[Array, " neurons"],
-    noise: PerNeuron,
+    uncertainty: Uncertainty,
     of_use: Worth,
 ) -> tuple[Walk, Record, Bool[Array, " neurons"]]:
     """Also whether a neuron has just got to its next point.
@@ -38,12 +37,12 @@ def hop(
     going = record.going(walk, lane)
     stage = walk.search.stage
     seeks, lands = going & (stage == SEEKING), going & (stage == LANDING)
-    frame, released = walk.frame(course), release(course, walk, noise)
+    frame, released = walk.frame(course), release(course, walk, uncertainty.alpha)
     end = jnp.where(stage == SEEKING, released.time, walk.search.trial)
     end = jnp.where(walk.pending, walk.time, end)
     move = propagate(walk.reduced, frame, walk.time, end, course.length)
     tried = Tried.of(walk, frame, end, move)
-    met = meet(course, walk, frame, tried, noise)
+    met = meet(course, walk, frame, tried, uncertainty)
     found, early = seeks & met.finds, seeks & met.early
     passed = lands & passes_another(course, walk, tried)
     leaves = seeks & released.fires & ~found & ~early & ~walk.pending
@@ -66,7 +65,7 @@ def hop(
     walk = eqx.tree_at(
         lambda w: (w.goal, w.target, w.search, w.hops), walk, (goal, target, search, hops)
     )
-    walk, record = turn(course, walk, record, lane, of_use, turning)
+    walk, record = turn(course, walk, record, lane, uncertainty.alpha, of_use, turning)
     return walk, record, arrives
 
 

@@ -13,21 +13,22 @@ from .._integrator import AbstractDenseIntegrator, Report
 from .._network import Network
 from .._shapes import Hidden, PerSample, Scalar
 from .._sliding import room_for_sliding
-from .._solution import RESULTS, Switches
+from .._solution import RESULTS, AmbiguousNeurons, Switches
 from ._closure import Attempt, attempt, go_on
 from ._collocation import NUM_NODES
 from ._decay import Decay
-from ._neurons import Start, arrived, begin, residual_of
+from ._neurons import Start, arrived, begin, residual_of, rounding_of
 from ._passed import Passed, network_inside
 from ._path import size_of
 from ._progress import Progress
 from ._question import Question, Unknowns, placed
-from ._record import StepEvents
+from ._record import DOUBTS, StepEvents
 from ._step_size import Missed, found_within, next_size, until_arrival, until_loss, until_shrunk
+from ._walk import Uncertainty
 
 _NEAR = 1e-8  # of a neuron's own time
 _MAX_STALLED = 48  # rejections in a row
-_EPS = float(np.finfo(np.float64).eps)
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 class BoostState(eqx.Module):
@@ -46,7 +47,8 @@ class BoostState(eqx.Module):
     stop_loss: Scalar
     # constants of the data
     bound: Scalar
-    noise: Scalar
+    height: Scalar
+    noise: Scalar  # of the residual here
 
 
 class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
@@ -63,11 +65,13 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         # |D_j| <= bound |r|: the root of the largest eigenvalue of the Gram matrix, over n.
         rows = jnp.max(jnp.sum(jnp.abs(problem.gram), axis=1))
         bound = jnp.sqrt(rows) / problem.labels.shape[0]
-        noise = 128.0 * _EPS * jnp.max(jnp.abs(problem.labels) + jnp.abs(residual))
+        height = jnp.max(jnp.abs(problem.labels))
+        height = jnp.where(height > 0.0, height, jnp.maximum(jnp.max(jnp.abs(residual)), _TINY))
+        noise = rounding_of(problem, start)
         nodes = jnp.broadcast_to(residual, (NUM_NODES, residual.shape[0]))
         nothing = Unknowns.of_nodes(nodes, residual, jnp.zeros(()))
         decay = Decay.by(jnp.zeros_like(problem.gram))
-        passed = Passed(t0, start, hidden, nothing, noise, decay)
+        passed = Passed(t0, start, hidden, nothing, Uncertainty(noise, noise), decay)
         return BoostState(
             time=t0,
             start=start,
@@ -82,6 +86,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
             atol=tolerances[1],
             stop_loss=stop_loss,
             bound=bound,
+            height=height,
             noise=noise,
         )
 
@@ -103,7 +108,9 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
             until,
             state.rtol,
             state.bound,
-            state.passed.uncertainty(),
+            state.height,
+            state.noise,
+            state.passed.uncertainty,
             jnp.array(True),
         )
         asked = self._question(problem, state, limit)
@@ -147,7 +154,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         stalled = state.stalled + jnp.where(ends, 1, 0)
         moved = jax.lax.cond(
             keep,
-            lambda: _moved(problem, state, trial, start, hidden, reaches, limit),
+            lambda: _moved(problem, state, question, trial, start, hidden, reaches, limit),
             lambda: eqx.tree_at(lambda s: s.stalled, state, stalled),
         )
         control = (wish, state.missed.after(trial, asked, keep))
@@ -166,7 +173,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         stuck = ends & ((lost & near & ~keep) | (moved.stalled > _MAX_STALLED))
         failed = jnp.where(question.known, lost, stuck)  # known: they have gone that way before
         result = RESULTS.where(failed, _why(finite, walked, room), result)
-        ambiguous = jnp.where(keep, trial.swept.record.ambiguous, 0)
+        ambiguous = _ambiguous(trial, state.time, keep)
         sweeps = jnp.where(question.known, 0, trial.progress.sweeps - state.progress.sweeps)
         report = Report(
             moved.time, trial.finished, keep, result, switches, ambiguous, jnp.array(-1), sweeps
@@ -180,7 +187,9 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         good = trial.converged & (trial.swept.result == RESULTS.successful)
         error = jnp.where(good & jnp.isfinite(trial.error), trial.error, jnp.inf)
         start, hidden = arrived(problem, state.start, state.hidden, trial.swept.end)
-        return _moved(problem, state, trial, start, hidden, jnp.array(False), state.time), error
+        return _moved(
+            problem, state, question, trial, start, hidden, jnp.array(False), state.time
+        ), error
 
     def _tolerance(self, state: BoostState) -> Scalar:
         """Relative to the largest neuron: r is one for all of them."""
@@ -196,7 +205,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
             jnp.array(False),
             RESULTS.successful,
             Switches.none(placed(state.start)),
-            zero,
+            AmbiguousNeurons.none(DOUBTS, len(state.residual)),
             jnp.array(-1),
             zero,
         )
@@ -214,6 +223,8 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
 def _of_length(problem: Problem, state: BoostState, length: Scalar, tolerance) -> Question:
     nodes = state.passed.guess(length, state.residual)
     guess = Unknowns.of_nodes(nodes, state.residual, length)
+    # A step whose residual is off by more than the tolerance is not accepted.
+    known_to = state.noise + tolerance * state.height
     return Question(
         problem,
         state.start,
@@ -221,7 +232,9 @@ def _of_length(problem: Problem, state: BoostState, length: Scalar, tolerance) -
         guess,
         tolerance,
         state.bound,
+        state.height,
         state.noise,
+        Uncertainty(known_to, known_to),
         jnp.array(False),
     )
 
@@ -229,6 +242,7 @@ def _of_length(problem: Problem, state: BoostState, length: Scalar, tolerance) -
 def _moved(
     problem: Problem,
     state: BoostState,
+    question: Question,
     trial: Attempt,
     start: Start,
     hidden: Hidden,
@@ -238,11 +252,21 @@ def _moved(
     """At the end of the step; exactly at `limit` where it reaches that."""
     time = jnp.where(reaches, limit, state.time + trial.unknowns.length)
     decay = Decay.by(trial.progress.factors.end_kernel)
-    passed = Passed(state.time, state.start, state.hidden, trial.unknowns, state.noise, decay)
+    under = trial.unknowns
+    uncertainty = question.uncertainty.under(under)
+    passed = Passed(state.time, state.start, state.hidden, under, uncertainty, decay)
     return eqx.tree_at(
-        lambda s: (s.time, s.start, s.hidden, s.residual, s.passed, s.stalled),
+        lambda s: (s.time, s.start, s.hidden, s.residual, s.noise, s.passed, s.stalled),
         state,
-        (time, start, hidden, residual_of(problem, start), passed, jnp.zeros_like(state.stalled)),
+        (
+            time,
+            start,
+            hidden,
+            residual_of(problem, start),
+            rounding_of(problem, start),
+            passed,
+            jnp.zeros_like(state.stalled),
+        ),
     )
 
 
@@ -251,6 +275,16 @@ def _why(finite, walked: RESULTS, room) -> RESULTS:
     why = RESULTS.where(finite, RESULTS.step_collapsed, RESULTS.not_finite)
     why = RESULTS.where(walked == RESULTS.successful, why, walked)
     return RESULTS.where(room, why, RESULTS.event_buffer_full)
+
+
+def _ambiguous(trial: Attempt, begin: Scalar, keep) -> AmbiguousNeurons:
+    """Those of the step, none where it was rejected."""
+    found, length = trial.swept.record.ambiguous, trial.unknowns.length
+    return eqx.tree_at(
+        lambda a: (a.time, a.count),
+        found,
+        (begin + length * found.time, jnp.where(keep, found.count, 0)),
+    )
 
 
 def _switches(events: StepEvents, begin: Scalar, length: Scalar, keep) -> Switches:

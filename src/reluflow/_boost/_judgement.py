@@ -6,7 +6,7 @@ import numpy as np
 from .._shapes import Scalar
 from ._collocation import BASIS_ELSEWHERE, INTEGRATION, INTERIOR, MOMENTS, POINTS
 from ._question import AT_POINTS, Question, Unknowns
-from ._record import StepEvents, Worth, jump
+from ._record import StepEvents, Worth
 from ._small import small_product
 from ._sweep import Swept
 
@@ -31,7 +31,7 @@ def first_kink(question: Question, events: StepEvents, length, differentiated: b
         scale = scale * events.kink * jnp.maximum(own / length, 1.0)
         tolerance = jnp.maximum(_STRICTER * tolerance, jnp.minimum(tolerance, _STRICTEST))
     else:
-        scale = scale * jump(events.before, events.kink)
+        scale = scale * events.jump
     strong = events.present() & (scale * jnp.minimum(s, 1.0 - s) > _NOTICED * tolerance)
     # The step may end a little later, so that the kink stays behind: x (x - s) scale is missed.
     allowed = 0.1 * tolerance / jnp.where(strong, scale, 1.0)
@@ -54,15 +54,22 @@ def worth(question: Question, length, since, differentiated: bool) -> Worth:
     return Worth(strength, jnp.where(since > 0, NEAR, 1.0))
 
 
-def effect(change, length, bound) -> Scalar:
-    """Of a change of the residual at the nodes, integrated, on a neuron."""
+def effect(question: Question, change, length, kernel) -> Scalar:
+    """Of a change of the residual at the nodes, integrated: on a neuron, and on predictions."""
     integrated = length * small_product(INTEGRATION, change)
-    return bound * jnp.max(jnp.linalg.norm(integrated, axis=1))
+    on_neuron = question.bound * jnp.max(jnp.linalg.norm(integrated, axis=1))
+    return jnp.maximum(on_neuron, jnp.max(jnp.abs(integrated @ kernel)) / question.height)
+
+
+def unsettled(question: Question, used: Unknowns, swept: Swept) -> Scalar:
+    """How far, where units slide, the residual by which they cease to is from what came of it."""
+    apart = jnp.max(jnp.abs(swept.residual - used.fine[1:])) - question.noise
+    return jnp.where(jnp.any(question.slid()), jnp.maximum(apart, 0.0) / question.height, 0.0)
 
 
 def trusted(swept: Swept, used: Unknowns, question: Question) -> Scalar:
     guess = small_product(AT_POINTS[1:], used.nodes)
-    scale = jnp.linalg.norm(question.problem.labels)
+    scale = question.height * jnp.sqrt(1.0 * len(question.residual))
     off = jnp.linalg.norm(swept.residual - guess, axis=1) / scale
     good = jnp.cumprod(jnp.where(off < 0.3, 1.0, 0.0))
     return jnp.max(jnp.where(good > 0.0, jnp.asarray(POINTS[1:]), 0.0))
@@ -76,7 +83,7 @@ def error(question: Question, used: Unknowns, swept: Swept, mean_kernel) -> Scal
 
     With m missed, the residual of the neurons is off by E, E' = -K E + K m, and they are moved by
     the integral of E - m: that of m where H K is small, but only m / K where it is large. Hence
-    the factor (I + H K)^{-1}.
+    the factor (I + H K)^{-1}. Predictions move by K times as much.
     """
     left = jnp.concatenate([used.fine[:1], swept.residual])
     missed = left[0::2] - small_product(BASIS_ELSEWHERE.T, left[1::2])
@@ -84,4 +91,7 @@ def error(question: Question, used: Unknowns, swept: Swept, mean_kernel) -> Scal
     samples = missed.shape[1]
     damping = jnp.eye(samples) + used.length * mean_kernel
     moved = jnp.linalg.solve(damping, integrated.T)
-    return question.bound * used.length * jnp.max(jnp.linalg.norm(moved, axis=0))
+    moved = used.length * moved
+    on_neuron = question.bound * jnp.max(jnp.linalg.norm(moved, axis=0))
+    on_predictions = jnp.max(jnp.abs(mean_kernel @ moved)) / question.height
+    return jnp.maximum(on_neuron, on_predictions)

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from .. import _modes
+from .._events import ON_BOUNDARY
 from .._shapes import PerNeuron, UnitFlags, Units
-from .._state import SLACK
 from ._frame import Frame
 from ._path import Move, legendre
 from ._root import guess
-from ._walk import SEARCHING, Course, Search, Walk
+from ._walk import SEARCHING, Course, Search, Uncertainty, Walk
 
 # Along a boost of this rapidity a neuron has turned to its D up to rounding. A longer one, in
 # which something crosses, is cut: where the path is all exponentials, an order of events drowns.
@@ -47,11 +47,11 @@ class Met(eqx.Module):
         return Search(stage, self.sample, self.vanishing, walk.time, tried.end, self.guess)
 
 
-def meet(course: Course, walk: Walk, frame: Frame, tried: Tried, noise: PerNeuron) -> Met:
+def meet(course: Course, walk: Walk, frame: Frame, tried: Tried, uncertainty: Uncertainty) -> Met:
     """What a neuron that seeks its next point finds."""
     end, move, reached = tried.end, tried.move, tried.preactivation
     slack = walk.slack(course.norms)
-    crossing = _crossed(walk, reached, tolerated(course, walk.armed, slack, noise))
+    crossing = _crossed(walk, reached, tolerated(course, walk.armed, slack, uncertainty))
     crossing = crossing & ~walk.pending[:, None]
     crosses = jnp.any(crossing, axis=1)
     cut, middle = _hidden(course, walk, frame, end, move, reached, crossing, slack)
@@ -123,12 +123,13 @@ def beyond(free, height, threshold) -> jax.Array:
     return free & (height < -threshold)
 
 
-def tolerated(course: Course, armed, slack, noise) -> jax.Array:
-    """How far beyond its boundary a unit may be that has not yet come away from it: rounding, and
-    what `noise` in the residual may do. For one that has just ceased to slide did so by
-    `course.fine`, and moves under `course.residual`; and a fitted sample's residual is noise."""
-    driven = (course.length * noise)[:, None] * course.norms / (course.samples * SLACK)
-    return jnp.where(armed, 0.0, slack * (1.0 + driven))
+def tolerated(course: Course, armed, slack, uncertainty: Uncertainty) -> jax.Array:
+    """How far beyond its boundary a unit may be: rounding; and one that has not yet come away from
+    it, also what the uncertainty of the residual may do. One that has just ceased to slide did so
+    by `course.fine`, and moves under `course.residual`; and a fitted sample's residual is noise."""
+    scale = course.norms / (course.samples * ON_BOUNDARY)
+    driven = (course.length * uncertainty.motion)[:, None] * scale
+    return jnp.where(armed, slack, slack * (1.0 + driven))
 
 
 def reached_by(walk: Walk, frame: Frame, move: Move) -> Units:

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from .._field import Neurons, Pattern, Problem, predictions
+from .._events import on_boundary
+from .._field import Neurons, Pattern, Problem, predictions, residual_rounding
 from .._network import Network
-from .._shapes import Hidden, PerNeuron, PerSample, UnitFlags, Units
+from .._shapes import Hidden, PerNeuron, PerSample, Scalar, UnitFlags, Units
 from .._state import balanced_output, initial_balance, tied
 from ._walk import Walk
 
@@ -30,11 +31,12 @@ class Start(eqx.Module):
 def begin(problem: Problem, net: Network, max_sliding: int) -> tuple[Start, Hidden]:
     """The neurons of a network; those on a boundary are settled by the first hop."""
     preactivation = net.hidden @ problem.inputs.T
-    pattern = Pattern.of(preactivation, max_sliding)
-    zero = preactivation == 0.0
+    pattern = Pattern.of(preactivation, max_sliding, problem.arrangement.rays.shape[0])
+    size = jnp.sqrt(net.output**2 + jnp.sum(net.hidden**2, axis=1))
+    near = on_boundary(preactivation, size, problem.length)
     balance = initial_balance(net.output, net.hidden)
     start = Start(
-        net.log_scale, net.output, preactivation, balance, pattern, ~zero, jnp.any(zero, axis=1)
+        net.log_scale, net.output, preactivation, balance, pattern, ~near, jnp.any(near, axis=1)
     )
     return _rescaled(start, net.hidden)
 
@@ -76,6 +78,15 @@ def _rescaled(start: Start, hidden: Hidden) -> tuple[Start, Hidden]:
 
 
 def residual_of(problem: Problem, start: Start) -> PerSample:
+    return problem.labels - predictions(*_at(start))
+
+
+def rounding_of(problem: Problem, start: Start) -> Scalar:
+    """Of the residual."""
+    return residual_rounding(problem, *_at(start))
+
+
+def _at(start: Start):
     nothing = jnp.zeros_like(start.preactivation)
     neurons = Neurons(start.output, nothing, start.preactivation)
-    return problem.labels - predictions(neurons, start.pattern, jnp.exp(2.0 * start.log_scale))
+    return neurons, start.pattern, jnp.exp(2.0 * start.log_scale)

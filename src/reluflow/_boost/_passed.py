@@ -18,6 +18,7 @@ from ._question import Unknowns, placed
 from ._record import Worth
 from ._small import small_product
 from ._sweep import sweep
+from ._walk import Uncertainty
 
 # The last polynomial is continued by at most so many of its lengths, and only where at the end of
 # that its terms of this degree and above are at most this part of the residual.
@@ -31,7 +32,7 @@ class Passed(eqx.Module):
     start: Start
     hidden: Hidden
     unknowns: Unknowns
-    noise: Scalar
+    uncertainty: Uncertainty
     decay: Decay  # by the kernel at the end
 
     def guess(self, length: Scalar, residual: PerSample) -> Float[Array, "nodes samples"]:
@@ -52,10 +53,6 @@ class Passed(eqx.Module):
         apart = residual - jnp.where(smooth, self.unknowns.nodes[-1], 0.0)
         return jax.lax.stop_gradient(continued + self.decay.after(times, apart))
 
-    def uncertainty(self) -> Scalar:
-        """Of the residual: what decided when units ceased to slide, which are to do so again."""
-        return self.noise + self.unknowns.noise()
-
     def until(self, time: Scalar) -> Unknowns:
         """The same residual, as the unknowns of a step that ends at this time inside the step."""
         under = self.unknowns
@@ -70,7 +67,7 @@ def network_inside(problem: Problem, passed: Passed, time: Scalar) -> Network:
     """The network at a time inside the step, as exact as its end: its neurons go that way again."""
     under = passed.until(time)
     course = under.course(problem, passed.start.log_scale)
-    given = (passed.uncertainty(), placed(passed.start), jnp.array(False), Worth.always())
+    given = (passed.uncertainty, placed(passed.start), jnp.array(False), Worth.always())
     swept = sweep(problem, course, passed.start, *given)
     start, hidden = arrived(problem, passed.start, passed.hidden, swept.end)
     net, result = Network(start.log_scale, start.output, hidden), swept.result

@@ -10,14 +10,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from .._arrangement import Arrangement
 from .._branch import run_if
-from .._shapes import PerNeuron, Scalar
+from .._shapes import PerNeuron
 from ._collocation import NUM_NODES, POINTS
 from ._contribution import Here, kernels_of_lanes, predictions_of_lanes
 from ._hop import hop
 from ._path import weight_of
 from ._record import Record, Worth
-from ._walk import Course, Walk
+from ._walk import Course, Uncertainty, Walk
 
 _AT_ONCE, _LANES_AT_ONCE = 32, 4
 
@@ -33,7 +34,7 @@ class Lane(eqx.Module):
     course: Course
     here: Here
     meets: Bool[Array, " neurons"]
-    noise: Scalar
+    uncertainty: Uncertainty
     of_use: Worth
     wants_kernels: Bool[Array, ""]
 
@@ -41,50 +42,48 @@ class Lane(eqx.Module):
 def through_events(lane: Lane, places: int, pooled: bool):
     """(the neurons at the end, the record of it, what those that met something give to h at the
     points after the first, and to the kernels at the nodes)."""
-    gram, norms = lane.course.gram, lane.course.norms
     lanes = jax.tree.map(lambda leaf: leaf[None], _without_inputs(lane))
     work = _pooled(places) if pooled else lambda *given: _worked_off(*given, places)
-    done = work(gram, norms, lanes)
+    done = work(lane.course.arrangement, lanes)
     return jax.tree.map(lambda leaf: leaf[0], done)
 
 
 def _without_inputs(lane: Lane) -> Lane:
-    return eqx.tree_at(lambda x: (x.course.gram, x.course.norms), lane, (None, None))
+    return eqx.tree_at(lambda x: x.course.arrangement, lane, None)
 
 
 def _pooled(places: int):
     """`_worked_off`, which `jax.vmap` gives more lanes rather than more of everything."""
 
-    def work(gram, norms, lanes: Lane):
-        return _worked_off(gram, norms, lanes, places)
+    def work(arrangement, lanes: Lane):
+        return _worked_off(arrangement, lanes, places)
 
     pooled = jax.custom_batching.custom_vmap(work)
 
     @pooled.def_vmap
-    def over_lanes(size, batched, gram, norms, lanes):
-        each_gram, each_norms, each = batched
-        if each_gram or each_norms:  # inputs of their own: nothing is shared
-            axes = (0 if each_gram else None, 0 if each_norms else None)
-            axes = (*axes, jax.tree.map(lambda b: 0 if b else None, each))
-            out = jax.vmap(work, in_axes=axes)(gram, norms, lanes)
+    def over_lanes(size, batched, arrangement, lanes):
+        each_arrangement, each = batched
+        if any(jax.tree.leaves(each_arrangement)):  # inputs of their own: nothing is shared
+            axes = jax.tree.map(lambda b: 0 if b else None, (each_arrangement, each))
+            out = jax.vmap(work, in_axes=axes)(arrangement, lanes)
         else:
 
             def folded(leaf, batched):
                 leaf = leaf if batched else jnp.broadcast_to(leaf, (size, *leaf.shape))
                 return leaf.reshape(size * leaf.shape[1], *leaf.shape[2:])
 
-            out = _pooled(places)(gram, norms, jax.tree.map(folded, lanes, each))
+            out = _pooled(places)(arrangement, jax.tree.map(folded, lanes, each))
             out = jax.tree.map(lambda leaf: _parted(leaf, 0, size), out)
         return out, jax.tree.map(lambda _: True, out)
 
     return pooled
 
 
-def _worked_off(gram, norms, lanes: Lane, places: int):
+def _worked_off(arrangement: Arrangement, lanes: Lane, places: int):
     """All leaves of `lanes` have an axis of lanes first."""
     count, neurons = lanes.meets.shape
     few = _at_once(count, neurons)
-    course = _of_neurons(gram, norms, lanes)
+    course, gram = _of_neurons(arrangement, lanes), arrangement.gram
     walk = lanes.walk.over_neurons(_merged)
     here = jax.tree.map(lambda leaf: _merged(leaf, 1), lanes.here)
     added = jnp.zeros((count, len(POINTS) - 1, gram.shape[0]))
@@ -102,7 +101,7 @@ def _worked_off(gram, norms, lanes: Lane, places: int):
             these,
             record,
             lane,
-            lanes.noise[lane],
+            lanes.uncertainty.of(lane),
             lanes.of_use,
             jax.tree.map(lambda leaf: leaf[:, at], here),
         )
@@ -122,7 +121,7 @@ def _worked_off(gram, norms, lanes: Lane, places: int):
         meets, _, record, *_ = carry
         return jnp.any(meets.reshape(count, neurons) & ~record.failed()[:, None])
 
-    begin = (lanes.meets.ravel(), walk, Record.empty(count, places), added, theirs)
+    begin = (lanes.meets.ravel(), walk, Record.empty(count, places, len(gram)), added, theirs)
     _, walk, record, added, theirs = jax.lax.while_loop(running, some, begin)
     walk = walk.over_neurons(lambda leaf, axis: _parted(leaf, axis, count))
     return walk, record, added, theirs
@@ -145,17 +144,17 @@ def _parted(leaf, axis: int, lanes: int):
     return jnp.moveaxis(leaf, axis, 0)
 
 
-def _of_neurons(gram, norms, lanes: Lane) -> Course:
+def _of_neurons(arrangement: Arrangement, lanes: Lane) -> Course:
     """What each of the neurons moves under: one thing, if there is one lane."""
     course, (count, neurons) = lanes.course, lanes.meets.shape
     fields = (course.residual, course.fine, course.length)  # (lanes, ..., one, ...)
     if count == 1:
-        return Course(gram, norms, lanes.log_scale[0], *(leaf[0] for leaf in fields))
+        return Course(arrangement, lanes.log_scale[0], *(leaf[0] for leaf in fields))
 
     def of_each(leaf, axis):
         return jnp.repeat(_merged(leaf, axis), neurons, axis=axis)
 
-    return Course(gram, norms, lanes.log_scale.ravel(), *map(of_each, fields, (1, 1, 0)))
+    return Course(arrangement, lanes.log_scale.ravel(), *map(of_each, fields, (1, 1, 0)))
 
 
 def _idle(walk: Walk, which) -> Walk:
@@ -165,7 +164,7 @@ def _idle(walk: Walk, which) -> Walk:
 
 
 def _through_step(
-    course: Course, walk: Walk, record: Record, lane, noise, of_use: Worth, here: Here
+    course: Course, walk: Walk, record: Record, lane, uncertainty, of_use: Worth, here: Here
 ):
     """These neurons hop to the end; and their modes, and where they were, at all points."""
     neurons, samples = walk.preactivation.shape
@@ -179,7 +178,7 @@ def _through_step(
 
     def once(carry):
         walk, record, mode, here = carry
-        walk, record, arrives = hop(course, walk, record, lane, noise, of_use)
+        walk, record, arrives = hop(course, walk, record, lane, uncertainty, of_use)
         at = jnp.where(arrives, walk.goal - 2, len(POINTS))  # the first point is not among them
         weight = weight_of(course.log_scale + walk.total_growth())
 

@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from .. import _modes
 from .._field import Problem
 from .._shapes import PerNeuron, PerSample, Scalar
 from ._collocation import POINTS, basis_at
 from ._neurons import Start
 from ._small import small_product
-from ._walk import Course
+from ._walk import Course, Uncertainty
 
 _EPS = float(np.finfo(np.float64).eps)
 AT_POINTS = basis_at(POINTS).T  # the polynomial at all points, from its values at the nodes
@@ -46,6 +47,8 @@ class Question(eqx.Module):
     `bound` times the Euclidean norm of an integrated residual bounds its effect on a neuron,
     relative to its own size, which is what the tolerance is about.
 
+    Predictions are to be as exact, relative to the height of the labels.
+
     Where `known`, the guess is the answer, of an earlier step, and one sweep under it is wanted.
     """
 
@@ -55,7 +58,9 @@ class Question(eqx.Module):
     guess: Unknowns
     tolerance: Scalar
     bound: Scalar
-    noise: Scalar
+    height: Scalar  # of the labels: what predictions are measured by
+    noise: Scalar  # of the residual, by rounding
+    uncertainty: Uncertainty
     known: Bool[Array, ""]
 
     def is_empty(self) -> Bool[Array, ""]:
@@ -64,7 +69,11 @@ class Question(eqx.Module):
 
     def rounding(self) -> Scalar:
         """The effect per unit of time of rounding in r; no less can be asked for."""
-        return 8.0 * _EPS * self.bound * jnp.linalg.norm(self.problem.labels)
+        return 8.0 * _EPS * self.bound * jnp.sqrt(1.0 * self.residual.shape[0]) * self.height
+
+    def slid(self) -> Bool[Array, " samples"]:
+        """The samples along whose boundaries some neuron slides as the step begins."""
+        return jnp.any(self.start.pattern.mode == _modes.SLIDING, axis=0)
 
 
 def placed(start: Start) -> int:

@@ -5,17 +5,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .. import _modes
+from .._events import Ambiguity
+from .._solution import AmbiguousNeurons
 from ._collocation import POINTS
 from ._path import weight_of
 from ._walk import Course, Walk
+
+DOUBTS = 8  # neurons of one step for which the flow is not determined that there is room for
 
 
 class StepEvents(eqx.Module):
     """The events of one step, in no order; those behind the first `count` are none.
 
-    kink: by how much r' jumps, to the accuracy of a bound; where a unit ends to slide, which it
-        does at alpha = 0 or 1, r' is continuous and it is r'' that jumps.
+    kink: by how much r' jumps, to the accuracy of a bound.
+    jump: the same; but of a unit that leaves a slide, which it does at alpha = 0 or 1, so that r'
+        is continuous and r'' jumps: what a polynomial misses as much of.
     """
 
     time: Float[Array, "*lanes places"]
@@ -24,6 +28,7 @@ class StepEvents(eqx.Module):
     before: Int[Array, "*lanes places"]
     after: Int[Array, "*lanes places"]
     kink: Float[Array, "*lanes places"]
+    jump: Float[Array, "*lanes places"]
     count: Int[Array, "*lanes"]
 
     @classmethod
@@ -37,6 +42,7 @@ class StepEvents(eqx.Module):
             mode,
             mode,
             jnp.zeros(shape),
+            jnp.zeros(shape),
             jnp.zeros((lanes,), jnp.int32),
         )
 
@@ -44,7 +50,7 @@ class StepEvents(eqx.Module):
         """Of one lane."""
         return jnp.arange(self.time.shape[0], dtype=jnp.int32) < self.count
 
-    def add(self, lane, changed, time, neuron, sample, before, after, kink) -> "StepEvents":
+    def add(self, lane, changed, time, neuron, sample, before, after, kink, jump) -> "StepEvents":
         """Those of these events, each of a lane and in the order of lanes, that `changed`
         something."""
         place = self.count[lane] + _rank(lane, changed, self.count.shape[0])
@@ -53,8 +59,9 @@ class StepEvents(eqx.Module):
         def put(buffer, values):
             return buffer.at[lane, place].set(values.astype(buffer.dtype), mode="drop")
 
-        new = (time, neuron, sample, before, after, kink)
-        old = (self.time, self.neuron, self.sample, self.before, self.after, self.kink)
+        new = (time, neuron, sample, before, after, kink, jump)
+        unit = (self.time, self.neuron, self.sample, self.before, self.after)
+        old = (*unit, self.kink, self.jump)
         count = self.count.at[lane].add(changed.astype(self.count.dtype))
         return StepEvents(*map(put, old, new), count)
 
@@ -81,31 +88,46 @@ class Worth(eqx.Module):
 
 
 class Record(eqx.Module):
-    """events; useless_from: nobody need go further, the step will end before; ambiguous: units that
-    could as well have left to the other side of a boundary; and why a flow cannot go on."""
+    """events; useless_from: nobody need go further, the step will end before; ambiguous: neurons
+    for which the flow was not determined; and why a flow cannot go on."""
 
     events: StepEvents
     useless_from: Float[Array, "*lanes"]
-    ambiguous: Int[Array, "*lanes"]
+    ambiguous: AmbiguousNeurons  # times in units of the step
     chatters: Bool[Array, "*lanes"]
     overflows: Bool[Array, "*lanes"]  # the room for sliding units
     parallel: Bool[Array, "*lanes"]
 
     @classmethod
-    def empty(cls, lanes: int, places: int) -> "Record":
+    def empty(cls, lanes: int, places: int, boundaries: int) -> "Record":
         no = jnp.zeros((lanes,), bool)
-        zero = jnp.zeros((lanes,), jnp.array(0).dtype)
         never = jnp.full((lanes,), jnp.inf)
-        return cls(StepEvents.empty(lanes, places), never, zero, no, no, no)
+        nobody = AmbiguousNeurons.none(DOUBTS, boundaries)
+        nobody = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (lanes, *leaf.shape)), nobody)
+        return cls(StepEvents.empty(lanes, places), never, nobody, no, no, no)
 
-    def add(self, worth: Worth, lane, changed, time, neuron, sample, before, after, kink):
+    def add(self, worth: Worth, lane, changed, time, neuron, sample, before, after, kink, jump):
         """With these events, each of a lane."""
-        events = self.events.add(lane, changed, time, neuron, sample, before, after, kink)
-        shows = jump(before, kink) * jnp.minimum(time, 1.0 - time)
+        events = self.events.add(lane, changed, time, neuron, sample, before, after, kink, jump)
+        shows = jump * jnp.minimum(time, 1.0 - time)
         strong = shows > worth.strength[lane]
         strong = strong & changed & (time < worth.before[lane])
         useless_from = self.useless_from.at[lane].min(jnp.where(strong, time, jnp.inf))
         return eqx.tree_at(lambda r: (r.events, r.useless_from), self, (events, useless_from))
+
+    def doubt(self, lane, present, time, neuron, ambiguity: Ambiguity) -> "Record":
+        """With these neurons, where for them the flow was not determined."""
+        doubtful = present & jnp.any(ambiguity.at, axis=1)
+        old = self.ambiguous
+        place = old.count[lane] + _rank(lane, doubtful, old.count.shape[0])
+        place = jnp.where(doubtful, place, old.time.shape[1])
+        rows = (time, neuron, ambiguity.kind, ambiguity.at)
+        written = [
+            buffer.at[lane, place].set(row.astype(buffer.dtype), mode="drop")
+            for buffer, row in zip((old.time, old.neuron, old.kind, old.at), rows, strict=True)
+        ]
+        count = old.count.at[lane].add(doubtful.astype(old.count.dtype))
+        return eqx.tree_at(lambda r: r.ambiguous, self, AmbiguousNeurons(*written, count))
 
     def going(self, walk: Walk, lane) -> Bool[Array, " neurons"]:
         """Which neurons, each of a lane, are still on their way, and useful there."""
@@ -114,11 +136,6 @@ class Record(eqx.Module):
 
     def failed(self) -> Bool[Array, "*lanes"]:
         return self.chatters | self.overflows | self.parallel
-
-
-def jump(before, kink):
-    """That of r', which is continuous where a unit ceases to slide."""
-    return jnp.where(before == _modes.SLIDING, 0.0, kink)
 
 
 def kink_of(course: Course, walk: Walk, rows, sample, residual) -> jax.Array:

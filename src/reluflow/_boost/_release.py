@@ -1,10 +1,12 @@
-"""When a unit ceases to slide: its alpha, a matter of the residual alone, leaves (0, 1)."""
+"""When a unit ceases to slide: its alpha, a matter of the residual alone, leaves (0, 1). And
+when a neuron at rest at w = 0 is let go, which is one of the residual alone too."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._arrangement import Arrangement
 from .._field import Pattern
 from .._shapes import PerNeuron
 from ._path import legendre, series
@@ -15,14 +17,14 @@ _ROOT_FOUND = 1e-13  # in units of the step; a step of Newton's method makes it 
 class Release(eqx.Module):
     time: PerNeuron  # where the hop ends, at the latest
     fires: Bool[Array, " neurons"]
-    slot: Int[Array, " neurons"]
-    high: Bool[Array, " neurons"]
+    index: Int[Array, " neurons"]  # of the guard that does
 
 
 def guards(
-    pattern: Pattern, fine: Float[Array, "parts one samples"]
+    arrangement: Arrangement, pattern: Pattern, fine: Float[Array, "parts one samples"]
 ) -> Float[Array, "parts neurons guards"]:
     """alpha r and (1 - alpha) r of all slots: while a unit slides, both are of the sign of -a.
+    And n E(u) along the rays u: while a neuron stays at w = 0, those it waits for are, too.
 
     They change only when the pattern does. fine: r at some points, or its Legendre coefficients,
     of which the guards then are polynomials too.
@@ -32,40 +34,69 @@ def guards(
         held = -jnp.einsum("jsk,pk->pjs", response, fine[:, 0])
     else:
         held = -jnp.einsum("jsk,pjk->pjs", response, fine)
-    fine = jnp.broadcast_to(fine, (fine.shape[0], slots.shape[0], fine.shape[2]))
+    each = (fine.shape[0], slots.shape[0], fine.shape[2])
     rows = jnp.arange(slots.shape[0])[:, None]
-    whole = fine.at[:, rows, slots].get(mode="fill", fill_value=0.0)
-    return jnp.concatenate([held, whole - held], axis=2)
+    all_fine = jnp.broadcast_to(fine, each)
+    whole = all_fine.at[:, rows, slots].get(mode="fill", fill_value=0.0)
+    values = [held, whole - held]
+    if pattern.watched.shape[1]:
+        rises = fine @ jnp.maximum(arrangement.rays, 0.0).T
+        values.append(jnp.broadcast_to(rises, (*each[:2], rises.shape[2])))
+    return jnp.concatenate(values, axis=2)
 
 
 def leave(course, walk, values, noise) -> Bool[Array, "... neurons guards"]:
-    """Which slots have left (0, 1), from the guards at some time; noise: of shape (..., 1)."""
+    """Which guards have fired, from their values at some time; noise: of shape (..., 1)."""
     empty = walk.pattern.slots >= course.samples
-    signed = -_sign(course, walk)[:, None] * values
-    return (signed < -noise) & ~jnp.concatenate([empty, empty], axis=1)
+    idle = jnp.concatenate([empty, empty, ~walk.pattern.watched], axis=1)
+    return (-_sign(course, walk)[:, None] * values < -noise) & ~idle
 
 
 def release(course, walk, noise: PerNeuron) -> Release:
-    """The first slot of each neuron whose alpha leaves (0, 1) before the target."""
+    """The first guard of each neuron that fires before the target."""
     neurons, width = walk.pattern.slots.shape
-    if width == 0:
-        nothing = jnp.zeros((neurons,), bool)
-        return Release(walk.target, nothing, jnp.zeros((neurons,), jnp.int32), nothing)
+    no, index = jnp.zeros((neurons,), bool), jnp.zeros((neurons,), jnp.int32)
+    if width + walk.pattern.watched.shape[1] == 0:
+        return Release(walk.target, no, index)
 
     def at(s):
         return series(s[:, None], walk.guards)
 
     toward = -_sign(course, walk)
-    last = at(walk.target)
-    fired = leave(course, walk, last, noise[:, None])
-    fires = jnp.any(fired, axis=1)
-    height, depth = jnp.maximum(toward[:, None] * at(walk.time), 0.0), toward[:, None] * last
-    fraction = height / jnp.where(fired, height - depth, 1.0)
-    index = jnp.argmin(jnp.where(fired, fraction, jnp.inf), axis=1)
-    guard = toward * walk.guards[:, jnp.arange(neurons), index]
-    time = _root(guard, walk.time, walk.target, fires)
-    time = jnp.where(fires, time, walk.target)
-    return Release(time, fires, index % width, index >= width)
+    begin = jnp.maximum(toward[:, None] * at(walk.time), 0.0)
+
+    def fired(time):
+        return leave(course, walk, at(time), noise[:, None])
+
+    def earlier(carry):
+        # Of several that have fired by then it is not certain which is the first: one is taken,
+        # and looked back from.
+        time, fires, index, fired_now, count = carry
+        some = jnp.any(fired_now, axis=1)
+        depth = toward[:, None] * at(time)
+        fraction = begin / jnp.where(fired_now, begin - depth, 1.0)
+        first = jnp.argmin(jnp.where(fired_now, fraction, jnp.inf), axis=1).astype(jnp.int32)
+        guard = toward * walk.guards[:, jnp.arange(neurons), first]
+        time = jnp.where(some, _root(guard, walk.time, time, some), time)
+        return time, fires | some, jnp.where(some, first, index), fired(time), count + 1
+
+    def running(carry):
+        *_, fired_now, count = carry
+        return jnp.any(fired_now) & (count <= walk.guards.shape[2])
+
+    carry = (walk.target, no, index, fired(walk.target), 0)
+    time, fires, index, *_ = jax.lax.while_loop(running, earlier, carry)
+    return Release(time, fires, index)
+
+
+def slope_of_guard(walk, released: Release) -> PerNeuron:
+    """d/ds of the guard that fires, where it does."""
+    if walk.guards.shape[2] == 0:
+        return jnp.zeros_like(released.time)
+    guard = walk.guards[:, jnp.arange(len(released.index)), released.index]
+    ones = jnp.ones_like(released.time)
+    slope = jax.jvp(lambda s: series(s, guard), (released.time,), (ones,))[1]
+    return jnp.where(released.fires, slope, 0.0)
 
 
 def _sign(course, walk) -> PerNeuron:

@@ -7,7 +7,6 @@ from jaxtyping import Array, Bool, Float
 
 from .._branch import run_if
 from .._field import Problem
-from .._shapes import Scalar
 from .._solution import RESULTS
 from ._collocation import POINTS
 from ._contribution import Here, kernels, predictions
@@ -16,7 +15,7 @@ from ._neurons import Start
 from ._path import weight_of
 from ._pool import Lane, through_events
 from ._record import Record, Worth
-from ._walk import Course, Walk
+from ._walk import Course, Uncertainty, Walk
 
 _INTERVALS = len(POINTS) - 1
 
@@ -42,7 +41,7 @@ def sweep(
     problem: Problem,
     course: Course,
     start: Start,
-    noise: Scalar,
+    uncertainty: Uncertainty,
     places: int,
     wants_kernels: Bool[Array, ""],
     of_use: Worth,
@@ -56,13 +55,13 @@ def sweep(
         together; where that is not to be, as in a derivative, each lane waits for all others.
     """
     walk = Walk.depart(course, start)
-    flight = fly(course, walk, noise)
+    flight = fly(course, walk, uncertainty)
     walk = land(course, walk, flight)
     meets = flight.safe < _INTERVALS
     growth, output = flight.growth(), flight.moves.end.output
     here = Here(weight_of(start.log_scale + growth), output, flight.preactivation)
     calm = eqx.tree_at(lambda h: h.weight, here, jnp.where(meets, 0.0, here.weight))
-    lane = Lane(walk, start.log_scale, course, here, meets, noise, of_use, wants_kernels)
+    lane = Lane(walk, start.log_scale, course, here, meets, uncertainty, of_use, wants_kernels)
     walk, record, added, theirs = through_events(lane, places, pooled)
     added = added + predictions(start.pattern.mode, calm)
 

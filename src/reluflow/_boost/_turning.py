@@ -1,7 +1,7 @@
-"""What a neuron does at the boundary it has met: the records, and its next pattern.
+"""What a neuron does at the boundary it has met: its next pattern, and the record of it.
 
-A unit alone that crosses, or comes to rest, is an update of rank one, for all neurons at once.
-Where units slide or several are met, the complementarity problem of `_switching` decides.
+The decisions are those of `_events`. A unit alone that crosses, or comes to rest, is an update of
+rank one, for all neurons at once; the others are asked about a few at a time.
 """
 
 import equinox as eqx
@@ -11,36 +11,35 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
 from .._branch import run_if
+from .._events import Fired, Standing, Transition, alone, places, ties, transition
 from .._field import Pattern
-from .._shapes import PerNeuron, UnitFlags
-from .._switching import Boundary, settle
-from .._turning import places
+from .._shapes import PerNeuron, UnitFlags, Units
 from ._frame import mode_frame, overlaps
 from ._path import legendre, series
 from ._record import Record, Worth, kink_of
-from ._release import Release, guards
+from ._release import Release, guards, slope_of_guard
 from ._walk import Course, Walk
 
 # How many neurons are settled at once, where room for their units is small; else one by one.
 _TURNS, _ROOM = 8, 12
+_BEND = 0.2
 
 
 class Turning(eqx.Module):
-    """The neurons that change their pattern at the end of this hop, and how."""
+    """The neurons that change their pattern at the end of this hop, and what they have met."""
 
     simple: Bool[Array, " neurons"]  # one unit crosses or comes to rest
     mode: Int[Array, " neurons"]  # of that unit
-    full: Bool[Array, " neurons"]  # by the complementarity problem
-    vanishes: Bool[Array, " neurons"]  # with its output
-    # of the complementarity problem: the units that it is about, and where its search begins
-    on: UnitFlags
-    status: Int[Array, "neurons samples"]
+    full: Bool[Array, " neurons"]  # the others
+    fired: Fired  # of each neuron
     sign: PerNeuron
+    velocity: Units  # of the preactivations
     residual: Float[Array, "neurons samples"]
+    slope: PerNeuron  # of the guard that fires, in units of the step
 
 
 def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles) -> Turning:
-    """leaves: those that settle since a unit ceases to slide."""
+    """leaves: those that settle since a guard of theirs fires."""
     rows = jnp.arange(walk.time.shape[0])
     basis = legendre(tried.end)
     frame, end = walk.frame(course), tried.move.end
@@ -48,41 +47,26 @@ def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles
     meets = ~vanishes & ~leaves & ~walk.pending
     slope = frame.along(basis, end.overlap)
     sign = jnp.sign(jnp.where(vanishes | (end.output == 0.0), slope, end.output))
-    # The unit alone: its velocity as it is, and on the other side.
     k = walk.search.sample
     old = walk.pattern.mode[rows, k]
     # Of the same polynomial as the force: where nothing else pulls, the two cancel exactly.
     pull = course.residual_of(basis, k) * jnp.diag(course.gram)[k] / course.samples
-    now = sign * frame.velocity_at(basis, k)
-    other = now + sign * jnp.where(old == _modes.ACTIVE, -pull, pull)
-    noise = 1e-12 * jnp.abs(pull)
-    direction = jnp.where(old == _modes.ACTIVE, -1.0, 1.0)
-    passes = direction * other > noise
-    rests = (old == _modes.ACTIVE) & (jnp.abs(other) <= noise)
-    mode = jnp.where(old == _modes.ACTIVE, _modes.INACTIVE, _modes.ACTIVE)
-    mode = jnp.where(rests, _modes.RESTING, mode)
-    # Where the search of the complementarity problem begins: an attractive unit has one answer, and
-    # this is mostly it. A repulsive one is asked whether it stays on the side that it came from.
-    held = direction * other < -noise
-    likely = (sign * pull < 0.0) & (direction * now > noise) & (passes | held)
-    expected = jnp.where(held, _modes.SLIDING, mode)
-    status = _status(walk, released, leaves, vanishes)
-    # Others at the same instant.
+    mode, sure = alone(old, sign * frame.velocity_at(basis, k), pull, sign)
     slides = walk.pattern.mode == _modes.SLIDING
     itself = meets[:, None] & (jnp.arange(course.samples) == k[:, None])
-    ties = _ties(course, walk, tried, sign[:, None] * frame.velocity(basis)) & ~itself
-    alone = meets & ~jnp.any(slides | ties, axis=1)
-    simple = settles & alone & (passes | rests)
-    arrives = jnp.where(walk.pending[:, None], walk.preactivation == 0.0, itself | ties)
+    speed = sign[:, None] * frame.velocity(basis)
+    near = walk.slack(course.norms)
+    tied = ties(walk.pattern.mode, tried.preactivation, speed, near, walk.armed) & ~itself
+    simple = settles & meets & ~jnp.any(slides | tied, axis=1) & sure
     return Turning(
         simple=simple,
         mode=mode,
         full=settles & ~simple,
-        vanishes=vanishes,
-        on=slides | arrives,
-        status=jnp.where(itself & likely[:, None], expected[:, None], status),
+        fired=_fired(walk, released, leaves, vanishes, meets),
         sign=sign,
+        velocity=jnp.abs(end.output)[:, None] * speed,
         residual=_judged_by(course, tried.end, slides),
+        slope=slope_of_guard(walk, released),
     )
 
 
@@ -93,30 +77,30 @@ def _judged_by(course: Course, s: PerNeuron, slides: UnitFlags) -> Float[Array, 
     return jnp.where(jnp.any(slides, axis=1)[:, None], course.residual_at(s), moves)
 
 
-def _ties(course: Course, walk: Walk, tried, speed):
-    """Units that are on their boundaries at this instant, and on their way across."""
-    side, mode = walk.side(), walk.pattern.mode
-    near = side * tried.preactivation <= walk.slack(course.norms)
-    ties = near & (~walk.armed | (side * speed < 0.0))
-    moving = (mode != _modes.SLIDING) & (mode != _modes.RESTING)
-    return ties & moving
-
-
-def _status(walk: Walk, released: Release, leaves, vanishes):
-    """From which alpha of its units the search of the complementarity problem begins."""
-    rows, samples = jnp.arange(walk.time.shape[0]), walk.preactivation.shape[1]
+def _fired(walk: Walk, released: Release, leaves, vanishes, meets) -> Fired:
+    """What each of the neurons has met."""
     slots = walk.pattern.slots
-    slides = walk.pattern.mode == _modes.SLIDING
-    unit = slots[rows, released.slot] if slots.shape[1] else jnp.zeros_like(rows)
-    this = leaves[:, None] & (jnp.arange(samples) == unit[:, None].astype(rows.dtype))
-    off = leaves & ~released.high
-    held = jnp.where(this, jnp.where(off, _modes.INACTIVE, _modes.ACTIVE)[:, None], _modes.SLIDING)
-    held = jnp.where(vanishes[:, None], _modes.INACTIVE, held)
-    came = jnp.where(walk.pattern.mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
-    return jnp.where(slides, held, came)
+    width, rows = slots.shape[1], jnp.arange(leaves.shape[0])
+    slot, ray = released.index % max(width, 1), released.index - 2 * width
+    unit = slots[rows, slot] if width else jnp.zeros_like(slot)
+    appears = leaves & (ray >= 0)
+    low = leaves & (released.index < width)
+    boundary = jnp.where(leaves, unit, walk.search.sample)
+    return Fired(
+        boundary=boundary,
+        ray=jnp.maximum(ray, 0),
+        arrives=meets,
+        leaves_low=low,
+        leaves_high=leaves & ~low & ~appears,
+        vanishes=vanishes,
+        starts=walk.pending & ~leaves,
+        appears=appears,
+    )
 
 
-def turn(course: Course, walk: Walk, record: Record, lane, of_use: Worth, turning: Turning):
+def turn(
+    course: Course, walk: Walk, record: Record, lane, uncertainty: PerNeuron, of_use: Worth, turning
+):
     """The neurons on their next patterns, and the record of it."""
     walk, record = run_if(
         jnp.any(turning.simple),
@@ -124,14 +108,13 @@ def turn(course: Course, walk: Walk, record: Record, lane, of_use: Worth, turnin
         (walk, record),
     )
     neurons, width = walk.pattern.slots.shape
-    capacity = places(course.samples, width)
-    at_once = 1 if capacity > _ROOM else min(_TURNS, neurons)
+    at_once = 1 if places(course.samples, width) > _ROOM else min(_TURNS, neurons)
 
     def some(carry):
         full, walk, record = carry
         (chosen,) = jnp.nonzero(full, size=at_once, fill_value=neurons)
         full = full.at[chosen].set(False, mode="drop")
-        return full, *_turn_full(course, walk, record, lane, of_use, turning, chosen, capacity)
+        return full, *_turn_full(course, walk, record, lane, uncertainty, of_use, turning, chosen)
 
     carry = (turning.full, walk, record)
     return jax.lax.while_loop(lambda carry: jnp.any(carry[0]), some, carry)[1:]
@@ -155,7 +138,7 @@ def _turn_simple(course: Course, walk: Walk, record: Record, lane, of_use: Worth
     mode = jnp.where(here, turning.mode[:, None].astype(walk.pattern.mode.dtype), walk.pattern.mode)
     kink = kink_of(course, walk, rows, k, turning.residual[rows, k])
     record = record.add(
-        of_use, lane, turning.simple, walk.time, walk.index, k, old, turning.mode, kink
+        of_use, lane, turning.simple, walk.time, walk.index, k, old, turning.mode, kink, kink
     )
     walk = eqx.tree_at(
         lambda w: (w.pattern.mode, w.preactivation, w.armed, w.modes, w.reduced.overlap),
@@ -171,61 +154,48 @@ def _turn_full(
     walk: Walk,
     record: Record,
     lane,
+    uncertainty: PerNeuron,
     of_use: Worth,
     turning: Turning,
     chosen,
-    capacity: int,
 ):
-    """The chosen neurons take the pattern that their complementarity problem tells."""
+    """The chosen neurons take the pattern that comes next."""
     neurons, width = walk.pattern.slots.shape
     present, at = chosen < neurons, jnp.minimum(chosen, neurons - 1)
+    few, given = walk.rows(at), jax.tree.map(lambda leaf: leaf[at], turning)
+    standing = Standing(
+        mode=few.pattern.mode.astype(jnp.int32),
+        preactivation=few.preactivation,
+        velocity=given.velocity,
+        near=few.slack(course.norms),
+        armed=few.armed,
+        watched=few.pattern.watched,
+        sign=given.sign,
+    )
 
-    def one(j):
-        mode = walk.pattern.mode[j].astype(jnp.int32)
-        boundary = Boundary.gather(turning.on[j], mode, turning.status[j], capacity)
-        settled = settle(course.gram, turning.residual[j], turning.sign[j], mode, boundary, width)
-        return boundary, settled
+    def one(residual, uncertainty, standing, fired):
+        return transition(course.arrangement, residual, uncertainty, standing, fired, width)
 
+    each = (given.residual, uncertainty[at], standing, given.fired)
     if len(at) > 1:
-        boundary, settled = jax.vmap(one)(at)
+        found = jax.vmap(one)(*each)
     else:  # loops of one, which `jax.vmap` would make copy their tables at every turn
-        boundary, settled = jax.tree.map(lambda leaf: leaf[None], one(at[0]))
-    places = boundary.samples
-    lost = jnp.where(turning.vanishes[at], jnp.sum(walk.pattern.mode[at] == _modes.SLIDING, 1), 0)
-    record = _with_changes(
-        course, walk, record, lane, of_use, turning, boundary, settled, at, present
-    )
-    lane = jnp.where(present, lane[at], record.ambiguous.shape[0])
-
-    def reported(flags, bad):
-        return flags.at[lane].max(bad, mode="drop")
-
-    count = jnp.maximum(settled.ambiguous, lost).astype(record.ambiguous.dtype)
-    record = eqx.tree_at(
-        lambda r: (r.ambiguous, r.chatters, r.overflows, r.parallel),
-        record,
-        (
-            record.ambiguous.at[lane].add(count, mode="drop"),
-            reported(record.chatters, ~settled.found),
-            reported(record.overflows, ~settled.fits),
-            reported(record.parallel, ~settled.distinct),
-        ),
-    )
-    few = walk.rows(at)
-    units = (jnp.arange(places.shape[0])[:, None], places)
+        one_each = jax.tree.map(lambda leaf: leaf[0], each)
+        found = jax.tree.map(lambda leaf: leaf[None], one(*one_each))
+    record = _recorded(course, walk, record, lane, of_use, given, found, at, present)
     pattern = Pattern(
-        settled.mode.astype(jnp.int8), settled.slots.astype(jnp.int32), settled.response
+        found.mode.astype(jnp.int8), found.slots.astype(jnp.int32), found.response, found.watched
     )
-    zeroed = few.preactivation.at[units].set(0.0, mode="drop")
-    course = course.rows(at)
+    zeroed = jnp.where(found.stands, 0.0, few.preactivation)
+    here = course.rows(at)
     new = (
         pattern,
         zeroed,
-        few.armed.at[units].set(False, mode="drop"),
+        few.armed & ~found.stands,
         jnp.zeros_like(few.pending),
-        overlaps(course, pattern, zeroed),
-        guards(pattern, course.fine),
-        None if walk.modes is None else mode_frame(course, pattern),
+        overlaps(here, pattern, zeroed),
+        guards(course.arrangement, pattern, here.fine),
+        None if walk.modes is None else mode_frame(here, pattern),
     )
     few = eqx.tree_at(
         lambda w: (
@@ -244,35 +214,46 @@ def _turn_full(
     return walk.with_rows(chosen, few), record
 
 
-def _with_changes(
+def _recorded(
     course: Course,
     walk: Walk,
     record: Record,
     lane,
-    of_use,
-    turning,
-    boundary,
-    settled,
+    of_use: Worth,
+    given: Turning,
+    found: Transition,
     at,
     present,
 ) -> Record:
-    """The record so far, and the changes of mode of the settled neurons `at`."""
-    places, before, modes = boundary.samples, boundary.before, settled.modes
-    changed = (places < course.samples) & (before != modes) & present[:, None]
-    residual = turning.residual[at[:, None], jnp.minimum(places, course.samples - 1)]
-    kink = kink_of(course, walk, at[:, None], places, residual)
+    """The record so far, and what became of the neurons `at`."""
+    before = walk.pattern.mode[at].astype(jnp.int32)
+    changed = (before != found.mode) & present[:, None]
+    boundary = jnp.broadcast_to(jnp.arange(course.samples), before.shape)
+    kink = kink_of(course, walk, at[:, None], boundary, given.residual)
+    # Where alpha r, or (1 - alpha) r, passes through zero, r'' jumps by what its slope makes of
+    # the kink: over a step, a polynomial misses a fifth as much of it as of a kink in r'.
+    leaves = (given.fired.leaves_low | given.fired.leaves_high)[:, None]
+    leaves = leaves & (boundary == given.fired.boundary[:, None])
+    bend = kink_of(course, walk, at[:, None], boundary, _BEND * given.slope[:, None])
 
     def of_each(values):
-        return jnp.broadcast_to(values[at][:, None], places.shape)
+        return jnp.broadcast_to(values[at][:, None], before.shape)
 
-    new = (
-        of_each(lane),
-        changed,
-        of_each(walk.time),
-        of_each(walk.index),
-        places,
-        before,
-        modes,
-        kink,
+    new = (of_each(lane), changed, of_each(walk.time), of_each(walk.index))
+    new = (*new, boundary, before, found.mode, kink, jnp.where(leaves, bend, kink))
+    record = record.add(of_use, *(array.ravel() for array in new))
+    record = record.doubt(lane[at], present, walk.time[at], walk.index[at], found.ambiguity)
+    lane = jnp.where(present, lane[at], record.chatters.shape[0])
+
+    def reported(flags, bad):
+        return flags.at[lane].max(bad, mode="drop")
+
+    return eqx.tree_at(
+        lambda r: (r.chatters, r.overflows, r.parallel),
+        record,
+        (
+            reported(record.chatters, ~found.found),
+            reported(record.overflows, ~found.fits),
+            reported(record.parallel, ~found.distinct),
+        ),
     )
-    return record.add(of_use, *(array.ravel() for array in new))

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
+from .._arrangement import Arrangement
+from .._events import ON_BOUNDARY
 from .._field import Pattern, Problem
 from .._shapes import Gram, PerNeuron, PerSample, UnitFlags, Units
-from .._state import SLACK
 from ._collocation import NUM_NODES, TO_FINE_MODES, TO_MODES
 from ._frame import Frame, ModeFrame, mode_frame, overlaps, sample_frame
 from ._path import Reduced, series, size_of, total_growth
@@ -36,8 +37,7 @@ class Course(eqx.Module):
     values, and tells when a unit ceases to slide.
     """
 
-    gram: Gram
-    norms: PerSample  # |x_k|
+    arrangement: Arrangement
     log_scale: PerNeuron  # at the beginning of the step
     residual: Float[Array, "modes one samples"]
     fine: Float[Array, "fine_modes one samples"]
@@ -48,18 +48,27 @@ class Course(eqx.Module):
         """Of all neurons in one step, from the residual at the nodes and at all points."""
         modes, fine_modes = small_product(TO_MODES, nodes), small_product(TO_FINE_MODES, fine)
         one = (modes[:, None], fine_modes[:, None], jnp.reshape(length, 1))
-        return cls(problem.gram, problem.length, log_scale, *one)
+        return cls(problem.arrangement, log_scale, *one)
+
+    @property
+    def gram(self) -> Gram:
+        return self.arrangement.gram
+
+    @property
+    def norms(self) -> PerSample:
+        """|x_k|."""
+        return self.arrangement.length
 
     @property
     def samples(self) -> int:
-        return self.gram.shape[0]
+        return self.arrangement.samples
 
     def rows(self, at) -> "Course":
         """Of some of the neurons."""
         fields = (self.residual, self.fine, self.length)
         if self.length.shape[0] > 1:
             fields = (self.residual[:, at], self.fine[:, at], self.length[at])
-        return Course(self.gram, self.norms, self.log_scale[at], *fields)
+        return Course(self.arrangement, self.log_scale[at], *fields)
 
     def residual_at(self, s: PerNeuron) -> Units:
         """r at a time of each neuron."""
@@ -74,6 +83,25 @@ class Course(eqx.Module):
         if self.length.shape[0] == 1:
             return self.residual[:, 0, sample]
         return self.residual[:, jnp.arange(sample.shape[0]), sample]
+
+
+class Uncertainty(eqx.Module):
+    """How far a residual may be from the flow's, of a step or of each neuron.
+
+    alpha: of that by which units cease to slide. While alpha r is within it of zero, a unit keeps
+        its mode: what it does then moves nobody by more than the tolerance.
+    motion: of that by which neurons move, which is another one within a step.
+    """
+
+    alpha: Array
+    motion: Array
+
+    def of(self, lane) -> "Uncertainty":
+        return Uncertainty(self.alpha[lane], self.motion[lane])
+
+    def under(self, unknowns) -> "Uncertainty":
+        """Of neurons that move under these."""
+        return Uncertainty(self.alpha, self.motion + unknowns.noise())
 
 
 class Search(eqx.Module):
@@ -165,7 +193,7 @@ class Walk(eqx.Module):
 
     def on_hops(self, course: Course) -> "Walk":
         """With what is of use there only."""
-        return self._with_guards(guards(self.pattern, course.fine))
+        return self._with_guards(guards(course.arrangement, self.pattern, course.fine))
 
     def off_hops(self) -> "Walk":
         return self._with_guards(None)
@@ -178,7 +206,7 @@ class Walk(eqx.Module):
 
     def slack(self, norms: PerSample) -> Units:
         """How far from its boundary a unit has to be before its sign is more than rounding."""
-        return SLACK * size_of(self.reduced.output, self.reduced.balance)[:, None] * norms
+        return ON_BOUNDARY * size_of(self.reduced.output, self.reduced.balance)[:, None] * norms
 
     def side(self) -> Units:
         return jnp.where(self.pattern.mode == _modes.ACTIVE, 1.0, -1.0)

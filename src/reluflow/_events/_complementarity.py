@@ -1,0 +1,289 @@
+"""At a boundary: which pattern comes next.
+
+On the boundaries B that neuron j stands on, alpha_B in [0, 1]^B solves a box complementarity
+problem for the velocities z_k = a_j <x_k, D_j(alpha)> of p_jk:
+
+    alpha_k = 1 where z_k > 0,    alpha_k = 0 where z_k < 0,    anything between where z_k = 0,
+
+    z_B = a_j (g_B + G_BB u),     u = alpha_B r_B,     g = the pull of the active units outside B.
+
+An attractive unit (a_j r_k < 0) is pushed back from either side, and may slide. With attractive
+units only, this is the minimal-norm element of the Clarke subdifferential: a strictly convex
+quadratic program over a box, which principal pivoting with the least-index rule solves in
+finitely many pivots (Murty's argument), and in the usual event in one or two. A repulsive unit
+(a_j r_k > 0) never slides: it is on the side it came from, or crosses.
+
+A unit that has slid until its alpha is 0 or 1 leaves, to the side that this alpha names. Its
+velocity is zero in that instant, so nothing but what crossed zero can decide: it is `fixed`, and
+the problem is one of the others.
+
+A neuron's pattern enters neither h nor a' (relu(0) = 0), so neurons decide one by one.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from .. import _modes
+from .._arrangement import Arrangement
+from .._branch import run_if
+from .._shapes import PerSample, Scalar
+from ._independent import eliminated, orthonormalised
+from ._thresholds import ROUNDING, SAME_FORCE
+
+# The status of a unit in B. They agree with the modes, which is why a mode can be one.
+_OFF, _ON, _FREE = _modes.INACTIVE, _modes.ACTIVE, _modes.SLIDING
+
+
+class Boundary(eqx.Module):
+    """The boundaries one neuron stands on, gathered into `capacity` places.
+
+    index: the boundaries of B, padded with their number n.
+    before: their modes on arrival.
+    status: from which the search begins: 0 (alpha = 0), 1 (alpha = 1) or 2 (sliding).
+    fixed: whether that status is the answer: of a unit whose alpha has reached 0 or 1.
+    complete: whether all of B found a place.
+    """
+
+    index: Int[Array, " capacity"]
+    before: Int[Array, " capacity"]
+    status: Int[Array, " capacity"]
+    fixed: Bool[Array, " capacity"]
+    complete: Bool[Array, ""]
+
+    @classmethod
+    def gather(cls, on, mode, status, fixed, capacity: int) -> "Boundary":
+        """From arrays over all boundaries: membership in B, modes, statuses, which are fixed."""
+        (index,) = jnp.nonzero(on, size=capacity, fill_value=on.shape[0])
+
+        def take(array, fill):
+            return array.at[index].get(mode="fill", fill_value=fill)
+
+        return cls(
+            index,
+            take(mode, _OFF),
+            take(status, _OFF),
+            take(fixed, False),
+            jnp.sum(on) <= capacity,
+        )
+
+
+class Settled(eqx.Module):
+    """The neuron's next pattern.
+
+    mode: (boundaries,), slots: (max_sliding,), response: (max_sliding, samples): see `Pattern`.
+    found: whether the pivoting ended; fits: whether there was room for the sliding units.
+    distinct: whether no two of the boundaries are one, with residuals of opposite signs.
+    either: the repulsive units that could as well have left to the other side.
+    """
+
+    mode: Int[Array, " boundaries"]
+    slots: Int[Array, " max_sliding"]
+    response: Float[Array, "max_sliding samples"]
+    found: Bool[Array, ""]
+    fits: Bool[Array, ""]
+    distinct: Bool[Array, ""]
+    either: Bool[Array, " boundaries"]
+
+
+class _Local(eqx.Module):
+    """The complementarity problem of one neuron, on the places of its boundary."""
+
+    arrangement: Arrangement
+    gram: Float[Array, "capacity capacity"]  # G_BB, 0 outside B
+    rows: Float[Array, "capacity columns"]  # of G; without columns where no unit may slide
+    pull: Float[Array, " capacity"]  # g_B
+    effort: Float[Array, " capacity"]  # the sum of absolute values behind g_B
+    residual: PerSample  # r_B
+    uncertainty: Scalar  # of r
+    sign: Scalar  # of a_j
+    boundary: Boundary
+    outside: Bool[Array, " samples"]  # the active units outside B
+    active: PerSample  # r on them, 0 elsewhere
+
+    @property
+    def present(self):
+        return self.boundary.index < self.active.shape[0]
+
+    def solved(self, status):
+        """u = alpha r for this status: on the free units the u that makes z zero; and their
+        response G_FF^-1 G_FA. In one go: the status asked about is mostly the one that is found.
+        """
+        free = status == _FREE
+        fixed = jnp.where(status == _ON, self.residual, 0.0)
+        index = self.boundary.index
+        on = self.outside.at[index].set(status == _ON, mode="drop")[: self.rows.shape[1]]
+        right = [(self.pull + self.gram @ fixed)[:, None], jnp.where(on, self.rows, 0.0)]
+        if self.arrangement.precise:
+            inputs = self.arrangement.inputs.at[index].get(mode="fill", fill_value=0.0)
+            found, response = orthonormalised(inputs, free, right)
+        else:
+            found, response = eliminated(self.gram, free, right)
+        return jnp.where(free, -found[:, 0], fixed), response
+
+    def velocities(self, u):
+        """sign(a) times the velocities z, and the noise that they may carry."""
+        z = self.sign * (self.pull + self.gram @ u)
+        return z, ROUNDING * (self.effort + jnp.abs(self.gram) @ jnp.abs(u))
+
+    def differ(self, one, other):
+        """Whether two u give different forces."""
+        difference = one - other
+        square = difference @ self.gram @ difference
+        total = jnp.sum(jnp.abs(self.active) * self.arrangement.length)
+        total = total + jnp.sum(jnp.abs(self.residual) * jnp.sqrt(jnp.diag(self.gram)))
+        return square > (SAME_FORCE * total) ** 2
+
+
+class _Found(eqx.Module):
+    """Where the pivoting has got to: the status; its u, the response of its free units, which
+    units have no velocity and which nothing pulls at."""
+
+    status: Int[Array, " capacity"]
+    ends: Bool[Array, ""]
+    u: Float[Array, " capacity"]
+    response: Float[Array, "capacity columns"]
+    still: Bool[Array, " capacity"]
+    unpulled: Bool[Array, " capacity"]
+    count: Int[Array, ""]
+
+
+def _look(local: _Local, status, count) -> tuple[_Found, Array]:
+    """This status; and the one that units which break the conditions should take."""
+    u, response = local.solved(status)
+    z, noise = local.velocities(u)
+    attractive = local.sign * local.residual < 0.0
+    rises, falls = z > noise, z < -noise
+    # An alpha of a unit that slid before is known to the uncertainty of the residual.
+    slack = jnp.where(local.boundary.before == _FREE, local.uncertainty, 0.0)
+    low = u * jnp.sign(local.residual)
+    to_off = ((status == _FREE) & (low <= -slack)) | ((status == _ON) & falls & ~attractive)
+    high = jnp.abs(local.residual) - low
+    to_on = ((status == _FREE) & (high <= -slack) & ~to_off) | (
+        (status == _OFF) & rises & ~attractive
+    )
+    to_free = attractive & (((status == _OFF) & rises) | ((status == _ON) & falls))
+    target = jnp.where(to_off, _OFF, jnp.where(to_on, _ON, jnp.where(to_free, _FREE, status)))
+    target = jnp.where(local.present & ~local.boundary.fixed, target, status)
+    ends = jnp.all(target == status)
+    found = _Found(status, ends, u, response, jnp.abs(z) <= noise, noise == 0.0, count)
+    return found, target
+
+
+def _pivot(local: _Local, status) -> _Found:
+    """Principal pivoting, least index first, from this status."""
+    cap = 8 * status.shape[0] + 16
+
+    def running(carry):
+        found, _ = carry
+        return ~found.ends & (found.count < cap)
+
+    def step(carry):
+        found, status = carry
+        found, target = _look(local, status, found.count + 1)
+        broken = target != status
+        change = broken & (jnp.arange(status.shape[0]) == jnp.argmax(broken))
+        return found, jnp.where(change, target, status)
+
+    no = jnp.zeros(status.shape, bool)
+    response = jnp.zeros_like(local.rows)
+    nothing = _Found(status, jnp.array(False), 0.0 * local.pull, response, no, no, jnp.array(0))
+    return jax.lax.while_loop(running, step, (nothing, status))[0]
+
+
+def settle(
+    arrangement: Arrangement,
+    residual: PerSample,
+    uncertainty: Scalar,
+    sign: Scalar,
+    mode: Int[Array, " boundaries"],
+    boundary: Boundary,
+    max_sliding: int,
+) -> Settled:
+    """The pattern with which one neuron goes on from the boundaries it stands on.
+
+    Arguments:
+        residual, uncertainty: r, and how far it may be from the flow's.
+        sign: of a_j.
+        mode: the neuron's modes.
+        boundary: B, with the status from which the search of each unit begins.
+        max_sliding: the room for sliding units.
+    """
+    local = _local(arrangement, residual, uncertainty, sign, mode, boundary, max_sliding > 0)
+    start = jnp.where(local.present, boundary.status, _OFF)
+    first = _pivot(local, start)
+    # With repulsive units there may be other solutions: a search from their other sides shows.
+    repulsive = local.present & (sign * local.residual > 0.0) & ~boundary.fixed
+    turned = repulsive & (start != _FREE)
+    opposite = jnp.where(turned, _ON - start, start)
+    other = run_if(jnp.any(turned), lambda _: _pivot(local, opposite), first)
+    several = first.ends & other.ends & local.differ(first.u, other.u)
+    either = repulsive & (other.status != first.status) & several
+    index = boundary.index
+    modes = _name(local, first)
+    slots, response, fits = _placed(local, first, max_sliding)
+    return Settled(
+        mode.at[index].set(modes.astype(mode.dtype), mode="drop"),
+        slots,
+        response,
+        first.ends,
+        fits & boundary.complete,
+        ~jnp.any(_conflicts(local)),
+        jnp.zeros(mode.shape, bool).at[index].set(either, mode="drop"),
+    )
+
+
+def _local(arrangement, residual, uncertainty, sign, mode, boundary: Boundary, slides) -> _Local:
+    index = boundary.index
+    outside = (mode == _modes.ACTIVE).at[index].set(False, mode="drop")
+    active = jnp.where(outside, residual, 0.0)
+    rows = arrangement.gram.at[index].get(mode="fill", fill_value=0.0)
+    return _Local(
+        arrangement=arrangement,
+        gram=rows.at[:, index].get(mode="fill", fill_value=0.0),
+        rows=rows if slides else rows[:, :0],
+        pull=rows @ active,
+        effort=jnp.abs(rows) @ jnp.abs(active),
+        residual=residual.at[index].get(mode="fill", fill_value=0.0),
+        uncertainty=uncertainty,
+        sign=sign,
+        boundary=boundary,
+        outside=outside,
+        active=active,
+    )
+
+
+def _conflicts(local: _Local):
+    """Pairs of one attractive and one repulsive unit on one boundary.
+
+    They switch together, so that what matters is the sum of their residuals: the conditions of
+    the complementarity problem, which let each decide alone, do not describe them.
+    """
+    index = local.boundary.index
+    rows = local.arrangement.parallel.at[index].get(mode="fill", fill_value=False)
+    parallel = rows.at[:, index].get(mode="fill", fill_value=False)
+    return parallel & (local.residual[:, None] * local.residual[None, :] < 0.0)
+
+
+def _name(local: _Local, found: _Found):
+    """The modes for the statuses found."""
+    off = (found.status == _OFF) & local.present
+    # alpha = 0 and no velocity at all: at rest for good. A unit that slid merely leaves slowly,
+    # unless nothing pulls at its neuron any more.
+    slid = local.boundary.before == _FREE
+    rests = off & found.still & (~slid | found.unpulled)
+    return jnp.where(rests, _modes.RESTING, found.status)
+
+
+def _placed(local: _Local, found: _Found, max_sliding: int):
+    """slots and response = G_FF^-1 G_FA of the sliding units F, moved into the slots."""
+    samples = local.active.shape[0]
+    free = (found.status == _FREE) & local.present
+    if max_sliding == 0:
+        slots = jnp.zeros((0,), local.boundary.index.dtype)
+        return slots, jnp.zeros((0, samples)), ~jnp.any(free)
+    (chosen,) = jnp.nonzero(free, size=max_sliding, fill_value=free.shape[0])
+    slots = local.boundary.index.at[chosen].get(mode="fill", fill_value=samples)
+    response = found.response.at[chosen].get(mode="fill", fill_value=0.0)
+    return slots, response, jnp.sum(free) <= max_sliding

@@ -1,0 +1,294 @@
+"""Mode transitions: what a neuron does at the boundaries that it has met.
+
+    arrives        the first unit crosses, or slides, or comes to rest (a complementarity problem)
+    leaves         a unit that slid does so no more, on the side where its alpha is 0 or 1
+    vanishes       a_j = 0 while units slide: beyond it their boundaries repel
+    starts         a start on boundaries
+    through w = 0  the neuron goes on from its arriving velocity, cone by cone: see `_rays`
+    a ray appears  a neuron at rest at w = 0 is let go
+
+Both integrators tell what has `Fired`, and take the `Transition`.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from .. import _modes
+from .._arrangement import Arrangement
+from .._field import Pattern, coefficients
+from .._rays import unwatched
+from .._shapes import PerSample, Scalar
+from ._ambiguity import LEAVES, REPELS, RESTS, VANISHES, Ambiguity
+from ._complementarity import Boundary, Settled, settle
+from ._thresholds import ON_BOUNDARY, RETURNED, ROUNDING, ROUNDING_ALONE
+
+# Boundaries a neuron can stand on in one instant, besides those that it slides along.
+_PLACES = 32
+# From w = 0 a neuron that arrived by a slide is also tried from directions beside its velocity,
+# at 45 degrees to either side: gradient descent chatters about a slide, and takes one of them.
+_BESIDE = (0.0, 1.0, -1.0)
+
+
+class Fired(eqx.Module):
+    """What one neuron has met.
+
+    boundary: of the unit that did; ray: which appeared.
+    """
+
+    boundary: Int[Array, ""]
+    ray: Int[Array, ""]
+    arrives: Bool[Array, ""]
+    leaves_low: Bool[Array, ""]
+    leaves_high: Bool[Array, ""]
+    vanishes: Bool[Array, ""]
+    starts: Bool[Array, ""]
+    appears: Bool[Array, ""]
+
+
+class Standing(eqx.Module):
+    """One neuron where it is met, in scaled coordinates.
+
+    near: how far from its boundary a unit may be that stands on it; armed: which units have been
+    clear of theirs since they last stood on it; watched: the rays whose appearance lets it go.
+    """
+
+    mode: Int[Array, " boundaries"]
+    preactivation: Float[Array, " boundaries"]
+    velocity: Float[Array, " boundaries"]  # of the preactivations
+    near: Float[Array, " boundaries"]
+    armed: Bool[Array, " boundaries"]
+    watched: Bool[Array, " rays"]
+    sign: Scalar  # of a_j; where that is zero, of where it goes
+
+
+class Transition(eqx.Module):
+    """The neuron's next pattern.
+
+    found: whether there is one; fits: whether there was room; distinct: whether no two of its
+    boundaries are one, on which the units would switch together.
+    """
+
+    mode: Int[Array, " boundaries"]
+    slots: Int[Array, " max_sliding"]
+    response: Float[Array, "max_sliding samples"]
+    watched: Bool[Array, " rays"]
+    stands: Bool[Array, " boundaries"]  # the boundaries it stands on: their p are 0
+    found: Bool[Array, ""]
+    fits: Bool[Array, ""]
+    distinct: Bool[Array, ""]
+    ambiguity: Ambiguity
+
+
+def on_boundary(preactivation, size, length):
+    """Which units of a start stand on their boundaries, to rounding."""
+    return jnp.abs(preactivation) <= ON_BOUNDARY * size[:, None] * length
+
+
+def places(boundaries: int, max_sliding: int) -> int:
+    """For how many boundaries of one neuron there is room in one instant."""
+    return min(boundaries, max(_PLACES, max_sliding + 4))
+
+
+def ties(mode, preactivation, velocity, near, armed):
+    """Units that are on their boundaries at this instant, and on their way across, or that have
+    not come away from them yet.
+
+    A small p alone says nothing: beside a neuron that has grown, a dead unit's is small. Where a
+    unit rests nothing pulls; should something begin to, its guard will tell.
+    """
+    side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
+    here = (side * preactivation <= near) & (~armed | (side * velocity < 0.0))
+    return here & (mode != _modes.SLIDING) & (mode != _modes.RESTING)
+
+
+def alone(mode, velocity, pull, sign):
+    """One unit that arrives at its boundary while no other of its neuron stands on one.
+
+    Arguments, of any shape:
+        mode: from which it comes.
+        velocity: of its preactivation, in that mode.
+        pull: r_k |x_k|^2 / n, the part of the velocity over a_j that alpha_k is the factor of.
+        sign: of a_j, the other factor.
+
+    Returns (its next mode; whether the complementarity problem need not be asked).
+    """
+    active = mode == _modes.ACTIVE
+    outward = jnp.where(active, -1.0, 1.0)
+    beyond = outward * (velocity + sign * jnp.where(active, -pull, pull))
+    noise = ROUNDING_ALONE * jnp.abs(pull)
+    crosses, rests = beyond > noise, active & (jnp.abs(beyond) <= noise)
+    slides = (beyond < -noise) & (sign * pull < 0.0) & (outward * velocity > noise)
+    crossed = jnp.where(active, _modes.INACTIVE, _modes.ACTIVE)
+    next_mode = jnp.where(rests, _modes.RESTING, jnp.where(slides, _modes.SLIDING, crossed))
+    return next_mode, crosses | rests
+
+
+class _Meeting(eqx.Module):
+    """A complementarity problem to be solved; `direction` is where a neuron at w = 0 is going."""
+
+    mode: Int[Array, " boundaries"]
+    on: Bool[Array, " boundaries"]
+    status: Int[Array, " boundaries"]
+    fixed: Bool[Array, " boundaries"]
+    direction: Float[Array, " boundaries"]
+
+
+def transition(
+    arrangement: Arrangement,
+    residual: PerSample,
+    uncertainty: Scalar,
+    standing: Standing,
+    fired: Fired,
+    max_sliding: int,
+) -> Transition:
+    """What one neuron does next.
+
+    Arguments:
+        residual, uncertainty: r, and how far it may be from the flow's.
+        max_sliding: the room for sliding units.
+    """
+    meeting, at_origin = _meeting(arrangement, standing, fired)
+
+    def settled(meeting: _Meeting) -> Settled:
+        capacity = places(meeting.mode.shape[0], max_sliding)
+        boundary = Boundary.gather(
+            meeting.on, meeting.mode, meeting.status, meeting.fixed, capacity
+        )
+        return settle(
+            arrangement, residual, uncertainty, standing.sign, meeting.mode, boundary, max_sliding
+        )
+
+    def step(way: _Way) -> _Way:
+        found = settled(way.meeting)
+        return _onward(arrangement, residual, standing, meeting, at_origin, way, found)
+
+    shapes = eqx.filter_eval_shape(settled, meeting)
+    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    no, zero = jnp.array(False), jnp.array(0)
+    way = _Way(meeting, zero, zero, no, blank, no, no, no)
+    way = jax.lax.while_loop(lambda way: ~way.done, step, way)
+    found = way.chosen
+    stays = at_origin & ~way.escapes
+    gone = jnp.array(residual.shape[0], found.slots.dtype)
+    return Transition(
+        mode=jnp.where(stays, _modes.RESTING, found.mode),
+        slots=jnp.where(stays, gone, found.slots),
+        response=jnp.where(stays, 0.0, found.response),
+        watched=at_origin & way.returns & (standing.sign * arrangement.rises(residual) <= 0.0),
+        stands=meeting.on | at_origin | fired.appears,
+        found=found.found,
+        fits=found.fits,
+        distinct=found.distinct,
+        ambiguity=_ambiguity(arrangement, residual, standing, fired, at_origin, way),
+    )
+
+
+def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
+    """The problem as the neuron meets it, and whether it is at w = 0, on its way through."""
+    mode, p = standing.mode, standing.preactivation
+    slides = mode == _modes.SLIDING
+    this = (jnp.arange(mode.shape[0]) == fired.boundary) & ~fired.starts
+    near = jnp.abs(p) <= standing.near
+    tied = ties(mode, p, standing.velocity, standing.near, standing.armed)
+    arrives = jnp.where(fired.starts, near, (this & fired.arrives) | tied)
+    came = jnp.where(mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
+    low, high = this & fired.leaves_low, this & fired.leaves_high
+    held = jnp.where(low | fired.vanishes, _modes.INACTIVE, _modes.SLIDING)
+    status = jnp.where(slides, jnp.where(high, _modes.ACTIVE, held), came)
+    meeting = _Meeting(mode, slides | arrives, status, low | high, jnp.zeros_like(p))
+    # All boundaries at once are w = 0, as far as the inputs see it.
+    direction = jnp.where(fired.starts, p, jnp.where(slides, 0.0, standing.velocity))
+    at_origin = jnp.all(near | slides) & (fired.arrives | fired.starts) & jnp.any(direction != 0.0)
+    if arrangement.rays.shape[0]:
+        ray = arrangement.rays[jnp.minimum(fired.ray, arrangement.rays.shape[0] - 1)]
+        direction = jnp.where(fired.appears, ray, direction)
+    there = at_origin | fired.appears
+    toward = _toward(direction)
+    return jax.tree.map(lambda a, b: jnp.where(there, a, b), toward, meeting), at_origin
+
+
+def _toward(direction) -> _Meeting:
+    """From w = 0 in this direction: units on their side of it, or on their boundaries."""
+    zero = jnp.abs(direction) <= RETURNED * jnp.max(jnp.abs(direction))
+    side = jnp.where(direction > 0.0, _modes.ACTIVE, _modes.INACTIVE)
+    mode = jnp.where(zero, _modes.SLIDING, side).astype(jnp.int32)
+    return _Meeting(mode, zero, mode, jnp.zeros_like(zero), jnp.where(zero, 0.0, direction))
+
+
+class _Way(eqx.Module):
+    """The way of a neuron from w = 0, with the residuals frozen; elsewhere a single arrangement.
+
+    beside: of `_BESIDE`, from where it begins. The first is the one that counts; several: whether
+    another one leads elsewhere.
+    """
+
+    meeting: _Meeting
+    beside: Int[Array, ""]
+    count: Int[Array, ""]
+    done: Bool[Array, ""]
+    chosen: Settled
+    escapes: Bool[Array, ""]
+    returns: Bool[Array, ""]
+    several: Bool[Array, ""]
+
+
+def _onward(arrangement, residual, standing, begin: _Meeting, at_origin, way: _Way, found) -> _Way:
+    """On from the solution of a problem, in a straight line to the next boundaries."""
+    row = jax.tree.map(lambda leaf: leaf[None], (found.mode, found.slots, found.response))
+    beta = coefficients(residual, Pattern(*row, standing.watched[None]))[0]
+    force, effort = arrangement.gram @ beta, jnp.abs(arrangement.gram) @ jnp.abs(beta)
+    moving = (jnp.abs(force) > ROUNDING * effort) & (found.mode != _modes.SLIDING)
+    z = jnp.where(moving, standing.sign * force, 0.0)
+    here = way.meeting.direction
+    toward = moving & (here * z < 0.0)
+    wait = jnp.where(toward, jnp.abs(here) / jnp.where(toward, jnp.abs(z), 1.0), jnp.inf)
+    first = jnp.min(wait)
+    reached = here + z * jnp.where(jnp.isfinite(first), first, 0.0)
+    reached = jnp.where(toward & (wait <= (1.0 + RETURNED) * first), 0.0, reached)
+    escapes = jnp.any(moving) & ~jnp.any(toward)
+    size = jnp.max(jnp.abs(here) / arrangement.length)
+    returns = jnp.any(toward) & (jnp.max(jnp.abs(reached) / arrangement.length) <= RETURNED * size)
+    late = way.count > 4 * here.shape[0] + 16
+    over = ~at_origin | escapes | returns | ~jnp.any(moving) | ~found.found | late
+    # Where the way begins that is tried next.
+    is_first, slid = way.beside == 0, standing.mode == _modes.SLIDING
+    beside = jnp.minimum(way.beside + over, len(_BESIDE) - 1)
+    across = arrangement.gram @ (slid / arrangement.length)
+    pace = jnp.max(jnp.abs(begin.direction) / arrangement.length)
+    next_begin = _toward(begin.direction + jnp.asarray(_BESIDE)[beside] * pace * across)
+    slides = found.mode == _modes.SLIDING
+    on = slides | (reached == 0.0)
+    came = jnp.where(found.mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
+    status = jnp.where(slides, _modes.SLIDING, came)
+    further = _Meeting(found.mode, on, status, jnp.zeros_like(on), reached)
+    elsewhere = ~way.escapes | jnp.any(found.mode != way.chosen.mode)
+    last = ~at_origin | ~jnp.any(slid) | (way.beside == len(_BESIDE) - 1)
+    return _Way(
+        meeting=jax.tree.map(lambda a, b: jnp.where(over, a, b), next_begin, further),
+        beside=beside,
+        count=jnp.where(over, 0, way.count + 1),
+        done=over & last,
+        chosen=jax.tree.map(lambda a, b: jnp.where(is_first, a, b), found, way.chosen),
+        escapes=jnp.where(is_first, escapes, way.escapes),
+        returns=jnp.where(is_first, returns, way.returns),
+        several=way.several | (at_origin & ~is_first & escapes & elsewhere),
+    )
+
+
+def _ambiguity(
+    arrangement, residual, standing: Standing, fired: Fired, at_origin, way
+) -> Ambiguity:
+    slid, everywhere = standing.mode == _modes.SLIDING, jnp.ones(standing.mode.shape, bool)
+    boundaries, dim = arrangement.inputs.shape
+    loose = unwatched(boundaries, dim) & way.returns & jnp.any(standing.sign * residual > 0.0)
+    leads = standing.sign * arrangement.rises(residual) > -ROUNDING * jnp.sum(jnp.abs(residual))
+    appear = fired.appears & (jnp.sum(leads & standing.watched) > 1)
+    repels = way.chosen.either & ~at_origin & ~fired.appears
+    at = jnp.where(fired.vanishes, slid, repels)
+    kind = jnp.where(fired.vanishes, VANISHES, REPELS)
+    several = (at_origin & way.several) | appear
+    at = jnp.where(several | (at_origin & loose), everywhere, at)
+    kind = jnp.where(several, LEAVES, jnp.where(at_origin & loose, RESTS, kind))
+    return Ambiguity(at, kind.astype(jnp.int8))
