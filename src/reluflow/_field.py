@@ -111,6 +111,11 @@ class Pattern(eqx.Module):
         each = "jk" if residual.ndim == 2 else "k"
         return -jnp.einsum(f"jsk,{each}->js", self.response, residual)
 
+    def amplification(self) -> jax.Array:
+        """By how much an error of the residual may be larger in alpha r or (1 - alpha) r of each
+        slot, (neurons, max_sliding)."""
+        return 1.0 + jnp.sum(jnp.abs(self.response), axis=2)
+
 
 def predictions(neurons: Neurons, pattern: Pattern, weight: PerNeuron) -> PerSample:
     """h_k = sum_j weight_j a_j relu(p_jk), weight = e^{2 log_scale}."""

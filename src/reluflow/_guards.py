@@ -43,7 +43,8 @@ class Guards(eqx.Module):
         """The guards in one state on this pattern."""
         mode, slots = self.pattern.mode, self.pattern.slots
         # Below the rounding of a residual, alpha means nothing: a slot fires beyond it.
-        slot = jnp.where(slots >= mode.shape[1], 1.0, self.residual_noise).ravel()
+        noise = self.residual_noise * self.pattern.amplification()
+        slot = jnp.where(slots >= mode.shape[1], 1.0, noise).ravel()
         constant = [
             jnp.where(mode == _modes.SLIDING, 1.0, self.slack).ravel(),
             slot,

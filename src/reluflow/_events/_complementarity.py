@@ -156,7 +156,9 @@ def _look(local: _Local, status, count) -> tuple[_Found, Array]:
     attractive = local.sign * local.residual < 0.0
     rises, falls = z > noise, z < -noise
     # An alpha of a unit that slid before is known to the uncertainty of the residual.
-    slack = jnp.where(local.boundary.before == _FREE, local.uncertainty, 0.0)
+    slid = local.boundary.before == _FREE
+    amplified = 1.0 + jnp.sum(jnp.abs(response), axis=1)
+    slack = jnp.where(slid, local.uncertainty * amplified, 0.0)
     low = u * jnp.sign(local.residual)
     to_off = ((status == _FREE) & (low <= -slack)) | ((status == _ON) & falls & ~attractive)
     high = jnp.abs(local.residual) - low

@@ -26,9 +26,10 @@ from ._thresholds import ON_BOUNDARY, RETURNED, ROUNDING, ROUNDING_ALONE
 
 # Boundaries a neuron can stand on in one instant, besides those that it slides along.
 _PLACES = 32
-# From w = 0 a neuron that arrived by a slide is also tried from directions beside its velocity,
-# at 45 degrees to either side: gradient descent chatters about a slide, and takes one of them.
-_BESIDE = (0.0, 1.0, -1.0)
+# Where the ways of a neuron from w = 0 begin: with its velocity; along the ray in which it would
+# grow fastest; and, at 45 degrees to either side of its velocity, where gradient descent is, which
+# chatters about a slide.
+_VELOCITY, _RAY, _LEFT, _RIGHT = range(4)
 
 
 class Fired(eqx.Module):
@@ -172,17 +173,24 @@ def transition(
     found = way.chosen
     stays = at_origin & ~way.escapes
     gone = jnp.array(residual.shape[0], found.slots.dtype)
+    # Where a way leads into a cone in which all units are off, it is off for good.
+    waits = stays & ~way.stands & ~_all_off(arrangement)
     return Transition(
         mode=jnp.where(stays, _modes.RESTING, found.mode),
         slots=jnp.where(stays, gone, found.slots),
         response=jnp.where(stays, 0.0, found.response),
-        watched=at_origin & way.returns & (standing.sign * arrangement.rises(residual) <= 0.0),
+        watched=waits & (standing.sign * arrangement.rises(residual) <= 0.0),
         stands=meeting.on | at_origin | fired.appears,
         found=found.found,
         fits=found.fits,
         distinct=found.distinct,
         ambiguity=_ambiguity(arrangement, residual, standing, fired, at_origin, way),
     )
+
+
+def _all_off(arrangement: Arrangement) -> Bool[Array, ""]:
+    """Whether there is a cone in which all units are off, as far as the rays tell."""
+    return jnp.any(jnp.all(arrangement.rays <= 0.0, axis=1))
 
 
 def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
@@ -218,24 +226,58 @@ def _toward(direction) -> _Meeting:
 
 
 class _Way(eqx.Module):
-    """The way of a neuron from w = 0, with the residuals frozen; elsewhere a single arrangement.
+    """The way of a neuron from w = 0, with the residuals frozen; elsewhere a single problem.
 
-    beside: of `_BESIDE`, from where it begins. The first is the one that counts; several: whether
-    another one leads elsewhere.
+    begins: where. The way that begins with the velocity counts, unless it comes back to w = 0 and
+    there is another. It escapes along a ray, or stands in a cone in which nothing pulls at it.
+    several: whether another way leads elsewhere.
     """
 
     meeting: _Meeting
-    beside: Int[Array, ""]
+    begins: Int[Array, ""]
     count: Int[Array, ""]
     done: Bool[Array, ""]
     chosen: Settled
     escapes: Bool[Array, ""]
-    returns: Bool[Array, ""]
+    stands: Bool[Array, ""]
     several: Bool[Array, ""]
 
 
-def _onward(arrangement, residual, standing, begin: _Meeting, at_origin, way: _Way, found) -> _Way:
-    """On from the solution of a problem, in a straight line to the next boundaries."""
+def _onward(
+    arrangement: Arrangement, residual, standing, first: _Meeting, at_origin, way: _Way, found
+) -> _Way:
+    """On from the solution of a problem: to the next boundaries, or to where another way begins."""
+    reached, escapes, stands, returns = _straight(arrangement, residual, standing, way, found)
+    late = way.count > 4 * reached.shape[0] + 16
+    over = ~at_origin | escapes | stands | returns | ~found.found | late
+    ends = escapes | stands
+    decides = (way.begins == _VELOCITY) | ((way.begins == _RAY) & ~way.escapes & ~way.stands & ends)
+    other = (escapes & ~way.escapes) | jnp.any(found.mode != way.chosen.mode)
+    begins = jnp.where(over, way.begins + 1, way.begins)
+    another, none = _beginning(arrangement, residual, standing, first, begins)
+    slides = found.mode == _modes.SLIDING
+    came = jnp.where(found.mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
+    further = _Meeting(
+        found.mode,
+        slides | (reached == 0.0),
+        jnp.where(slides, _modes.SLIDING, came),
+        jnp.zeros_like(slides),
+        reached,
+    )
+    return _Way(
+        meeting=jax.tree.map(lambda a, b: jnp.where(over, a, b), another, further),
+        begins=begins,
+        count=jnp.where(over, 0, way.count + 1),
+        done=over & (~at_origin | none),
+        chosen=jax.tree.map(lambda a, b: jnp.where(decides, a, b), found, way.chosen),
+        escapes=jnp.where(decides, escapes, way.escapes),
+        stands=jnp.where(decides, stands, way.stands),
+        several=way.several | (over & at_origin & ~decides & ends & other),
+    )
+
+
+def _straight(arrangement: Arrangement, residual, standing, way: _Way, found: Settled):
+    """In a straight line to the next boundaries: where that is, and whether the way ends before."""
     row = jax.tree.map(lambda leaf: leaf[None], (found.mode, found.slots, found.response))
     beta = coefficients(residual, Pattern(*row, standing.watched[None]))[0]
     force, effort = arrangement.gram @ beta, jnp.abs(arrangement.gram) @ jnp.abs(beta)
@@ -247,34 +289,28 @@ def _onward(arrangement, residual, standing, begin: _Meeting, at_origin, way: _W
     first = jnp.min(wait)
     reached = here + z * jnp.where(jnp.isfinite(first), first, 0.0)
     reached = jnp.where(toward & (wait <= (1.0 + RETURNED) * first), 0.0, reached)
-    escapes = jnp.any(moving) & ~jnp.any(toward)
     size = jnp.max(jnp.abs(here) / arrangement.length)
-    returns = jnp.any(toward) & (jnp.max(jnp.abs(reached) / arrangement.length) <= RETURNED * size)
-    late = way.count > 4 * here.shape[0] + 16
-    over = ~at_origin | escapes | returns | ~jnp.any(moving) | ~found.found | late
-    # Where the way begins that is tried next.
-    is_first, slid = way.beside == 0, standing.mode == _modes.SLIDING
-    beside = jnp.minimum(way.beside + over, len(_BESIDE) - 1)
-    across = arrangement.gram @ (slid / arrangement.length)
-    pace = jnp.max(jnp.abs(begin.direction) / arrangement.length)
-    next_begin = _toward(begin.direction + jnp.asarray(_BESIDE)[beside] * pace * across)
-    slides = found.mode == _modes.SLIDING
-    on = slides | (reached == 0.0)
-    came = jnp.where(found.mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
-    status = jnp.where(slides, _modes.SLIDING, came)
-    further = _Meeting(found.mode, on, status, jnp.zeros_like(on), reached)
-    elsewhere = ~way.escapes | jnp.any(found.mode != way.chosen.mode)
-    last = ~at_origin | ~jnp.any(slid) | (way.beside == len(_BESIDE) - 1)
-    return _Way(
-        meeting=jax.tree.map(lambda a, b: jnp.where(over, a, b), next_begin, further),
-        beside=beside,
-        count=jnp.where(over, 0, way.count + 1),
-        done=over & last,
-        chosen=jax.tree.map(lambda a, b: jnp.where(is_first, a, b), found, way.chosen),
-        escapes=jnp.where(is_first, escapes, way.escapes),
-        returns=jnp.where(is_first, returns, way.returns),
-        several=way.several | (at_origin & ~is_first & escapes & elsewhere),
-    )
+    near = jnp.max(jnp.abs(reached) / arrangement.length) <= RETURNED * size
+    escapes = jnp.any(moving) & ~jnp.any(toward)
+    return reached, escapes, ~jnp.any(moving), jnp.any(toward) & near
+
+
+def _beginning(arrangement: Arrangement, residual, standing, first: _Meeting, begins):
+    """Where a way begins, and whether there is none."""
+    slid = standing.mode == _modes.SLIDING
+    across = arrangement.gram @ jnp.where(slid, 1.0 / arrangement.length, 0.0)
+    pace = jnp.max(jnp.abs(first.direction) / arrangement.length)
+    beside = jnp.where(begins == _LEFT, pace, -pace) * across
+    direction = first.direction + beside
+    if arrangement.rays.shape[0]:
+        rises = standing.sign * arrangement.rises(residual)
+        best = jnp.argmax(rises)
+        ray = jnp.where(rises[best] > 0.0, arrangement.rays[best], first.direction)
+        direction = jnp.where(begins == _RAY, ray, direction)
+    else:
+        direction = jnp.where(begins == _RAY, first.direction, direction)
+    none = (begins > _RIGHT) | ((begins > _RAY) & ~jnp.any(slid))
+    return _toward(direction), none
 
 
 def _ambiguity(
@@ -282,7 +318,8 @@ def _ambiguity(
 ) -> Ambiguity:
     slid, everywhere = standing.mode == _modes.SLIDING, jnp.ones(standing.mode.shape, bool)
     boundaries, dim = arrangement.inputs.shape
-    loose = unwatched(boundaries, dim) & way.returns & jnp.any(standing.sign * residual > 0.0)
+    rests = ~way.escapes & ~way.stands
+    loose = unwatched(boundaries, dim) & rests & jnp.any(standing.sign * residual > 0.0)
     leads = standing.sign * arrangement.rises(residual) > -ROUNDING * jnp.sum(jnp.abs(residual))
     appear = fired.appears & (jnp.sum(leads & standing.watched) > 1)
     repels = way.chosen.either & ~at_origin & ~fired.appears
