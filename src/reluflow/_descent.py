@@ -233,6 +233,8 @@ def _solution(trajectory, data: Dataset, ts: jax.Array, steps, throw: bool) -> S
             "t_final": ts[last],
             "loss_final": losses[last],
         },
+        state=None,
+        data=data,
     )
     if throw:
         solution = result.error_if(solution, result != RESULTS.successful)

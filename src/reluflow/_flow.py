@@ -3,6 +3,8 @@
 theta' = -grad L(theta),    L = 1/(2n) sum_k (h(x_k) - y_k)^2
 """
 
+from typing import Any
+
 import diffrax
 import equinox.internal as eqxi
 import jax
@@ -14,12 +16,13 @@ from ._checks import as_float64, check_positive_int, is_concrete, require_x64
 from ._compiling import compiled
 from ._dataset import Dataset
 from ._field import Problem
+from ._flow_state import FlowState
 from ._integrator import AbstractIntegrator
 from ._loop import Run
 from ._network import Network, check_single
 from ._runge_kutta import RungeKutta
 from ._saving import Schedule
-from ._solution import RESULTS, Solution
+from ._solution import Solution, ended_well
 
 _MAX_STEPS = 10_000_000
 _MAX_STORED_STEPS = 4096
@@ -44,11 +47,11 @@ _NO_STOP = (
 
 
 def flow(
-    net: Network,
-    data: Dataset,
-    t1,
+    net: Network | Solution,
+    data: Dataset | None = None,
+    t1=None,
     *,
-    t0=0.0,
+    t0=None,
     integrator: Boost | AbstractIntegrator | None = None,
     rtol=1e-8,
     atol=0.0,
@@ -68,10 +71,15 @@ def flow(
     vanishes, rests there with alpha_jk = 0 (sigma'(0) = 0; 2022, Prop. 2).
 
     Arguments:
-        net: the initialisation.
-        data: inputs (samples, dim) and labels (samples,).
-        t1, t0: the end and the beginning, in the paper's time (one gradient descent iteration
-            of step eta on L is eta of it).
+        net: the initialisation. Or a solution, whose flow goes on: its clock, its modes, its step
+            size and its data go with it, so that the parts are the whole. From bare weights, a
+            unit within rounding of its boundary stands on it.
+        data: inputs (samples, dim) and labels (samples,); not with a solution.
+        t1: the end, in the paper's time (one gradient descent iteration of step eta on L is eta
+            of it). With `t1=jnp.inf` the run ends at rest, with the result `rest_reached`: where
+            what is left of the flow moves no prediction by more than rtol max|y|, and no neuron,
+            however small, is to grow again. A pull below rtol of the largest counts as none.
+        t0: the beginning, 0 by default; not with a solution.
         integrator: `rf.Boost()` by default; `rf.RungeKutta()` is the other. They check each other.
         rtol: the tolerance of a step, relative to each neuron's own norm: a neuron of size 1e-20
             is as exact as one of size 1.
@@ -100,15 +108,17 @@ def flow(
         RuntimeError: float64 is disabled, or the integration failed and `throw` is true.
     """
     require_x64()
-    _check_problem(net, data)
+    start, data, t0 = _started(net, data, t0)
     saveat = diffrax.SaveAt(t1=True) if saveat is None else saveat
     interval, tolerances, stop = _settings(t0, t1, rtol, atol, stop_loss)
-    max_steps, max_events = _lengths(net, data, saveat, max_steps, max_events)
+    neurons = (start.net if isinstance(start, FlowState) else start).neurons
+    max_steps, max_events = _lengths(neurons, data, saveat, max_steps, max_events)
     integrator = _of_interface(Boost() if integrator is None else integrator)
     schedule = Schedule.of(saveat, *interval, max_steps)
     meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter
-    asked = (net, data, schedule, interval, tolerances, stop)
-    prepared = integrator.prepare(data)
+    asked = (start, data, schedule, interval, tolerances, stop)
+    room = start.pattern.slots.shape[1] if isinstance(start, FlowState) else None
+    prepared = integrator.prepare(data, room)
     limits = (jnp.asarray(max_steps), max_events, meter)
     sol = _refusing_derivatives(prepared, asked, stop_loss is not None, *limits)
     return _raised(sol) if throw else sol
@@ -125,18 +135,17 @@ def _refusing_derivatives(integrator, asked, stops: bool, *limits) -> Solution:
 
 
 def _raised(sol: Solution) -> Solution:
-    good = (sol.result == RESULTS.successful) | (sol.result == RESULTS.loss_reached)
-    return sol.result.error_if(sol, ~good)
+    return sol.result.error_if(sol, ~ended_well(sol.result))
 
 
 @compiled
 def _integrate(
-    integrator, net, data, schedule, interval, tolerances, stop_loss, max_steps, max_events, meter
+    integrator, start, data, schedule, interval, tolerances, stop_loss, max_steps, max_events, meter
 ) -> Solution:
     return Run(
         integrator,
         Problem.of(data),
-        net,
+        start,
         data,
         schedule,
         interval,
@@ -148,14 +157,14 @@ def _integrate(
     ).solve()
 
 
-def _lengths(net, data, saveat, max_steps, max_events) -> tuple[int, int]:
+def _lengths(neurons, data, saveat, max_steps, max_events) -> tuple[int, int]:
     """Of the buffers: those asked for, or the defaults."""
     if not isinstance(saveat, diffrax.SaveAt):
         raise TypeError(f"Argument `saveat` must be a diffrax.SaveAt, but it is {saveat!r}.")
     if max_steps is None:
         stores = getattr(saveat.subs, "steps", 0) or saveat.dense
         max_steps = _MAX_STORED_STEPS if stores else _MAX_STEPS
-    max_events = 4 * net.neurons * data.samples + 256 if max_events is None else max_events
+    max_events = 4 * neurons * data.samples + 256 if max_events is None else max_events
     check_positive_int("max_steps", max_steps)
     check_positive_int("max_events", max_events)
     return max_steps, max_events
@@ -171,13 +180,36 @@ def _of_interface(integrator) -> AbstractIntegrator:
     return integrator
 
 
-def _scalar(name: str, value) -> jax.Array:
+def _scalar(name: str, value, finite: bool = True) -> jax.Array:
     array = as_float64(name, value)
     if array.ndim != 0:
         raise ValueError(f"Argument `{name}` must be a scalar, but it has shape {array.shape}.")
-    if is_concrete(array) and not np.isfinite(np.asarray(array)):
+    if is_concrete(array) and not (np.isfinite(array) if finite else array > -np.inf):
         raise ValueError(f"Argument `{name}` must be finite, but it is {float(array)}.")
     return array
+
+
+def _started(net, data, t0) -> tuple[Network | FlowState, Dataset, Any]:
+    """Where the run begins, on which data, and when."""
+    if not isinstance(net, Solution):
+        _check_problem(net, data)
+        return net, data, 0.0 if t0 is None else t0
+    for name, value in (("data", data), ("t0", t0)):
+        if value is not None:
+            raise ValueError(
+                f"Argument `{name}` must not be given with a solution, which has its own: "
+                "rf.flow(solution, t1=later). To begin anew, pass `solution.final`."
+            )
+    if net.state is None:
+        raise ValueError(
+            "Argument `net` must be a solution of rf.flow, but it is one of a descent."
+        )
+    if jnp.ndim(net.state.time) > 0:
+        raise ValueError(
+            f"Argument `net` must be a single solution, but it has lanes {net.state.time.shape}: "
+            "use jax.vmap(lambda sol: rf.flow(sol, t1=later))(sols)."
+        )
+    return net.state, net.data, net.state.time
 
 
 def _check_problem(net, data) -> None:
@@ -204,7 +236,9 @@ def _check_problem(net, data) -> None:
 
 def _settings(t0, t1, rtol, atol, stop_loss):
     """((t0, t1), (rtol, atol), stop_loss), checked."""
-    t0, t1 = _scalar("t0", t0), _scalar("t1", t1)
+    if t1 is None:
+        raise TypeError("Argument `t1` must be given: the end of the flow; jnp.inf for its rest.")
+    t0, t1 = _scalar("t0", t0), _scalar("t1", t1, finite=False)
     rtol, atol = _scalar("rtol", rtol), _scalar("atol", atol)
     if is_concrete(t0) and is_concrete(t1) and not float(t0) < float(t1):
         raise ValueError(f"Argument `t1` must be greater than `t0` = {t0}, but it is {t1}.")

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Int, PyTree
 
 from ._dataset import Dataset
 from ._field import Problem
+from ._flow_state import FlowState
 from ._network import Network
 from ._shapes import Scalar
 from ._solution import RESULTS, AmbiguousNeurons, Switches
@@ -40,15 +41,23 @@ class Report(eqx.Module):
 
 
 class AbstractIntegrator(eqx.Module, Generic[_State]):
-    """Moves a network along the flow, one attempted step at a time."""
+    """Moves a network along the flow, one attempted step at a time.
+
+    max_sliding: how many units of a neuron may slide at once; None before `prepare`.
+    """
+
+    max_sliding: eqx.AbstractVar[int | None]
 
     @abc.abstractmethod
-    def prepare(self, data: Dataset) -> "AbstractIntegrator":
-        """The integrator with every static choice that depends on the data made."""
+    def prepare(self, data: Dataset, room: int | None = None) -> "AbstractIntegrator":
+        """The integrator with every static choice that depends on the data made.
+
+        room: for sliding units, of a flow that goes on.
+        """
 
     @abc.abstractmethod
-    def init(self, problem: Problem, net: Network, t0, tolerances, stop_loss) -> _State:
-        """The state at t0. Units that stand on a boundary are classified by the first steps."""
+    def init(self, problem: Problem, start: FlowState, tolerances, stop_loss) -> _State:
+        """The state at the start; the first steps tell units on boundaries how to go on."""
 
     @abc.abstractmethod
     def step(self, problem: Problem, state: _State, limit) -> tuple[_State, Report]:
@@ -61,6 +70,10 @@ class AbstractIntegrator(eqx.Module, Generic[_State]):
     @abc.abstractmethod
     def network(self, state: _State) -> Network:
         """The network where the state stands."""
+
+    @abc.abstractmethod
+    def flow_state(self, state: _State) -> FlowState:
+        """What another run goes on from."""
 
     @abc.abstractmethod
     def passage(self, before: _State, after: _State) -> PyTree[Array]:

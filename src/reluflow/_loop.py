@@ -14,6 +14,7 @@ from jaxtyping import Array, Int
 
 from ._dataset import Dataset
 from ._field import Problem
+from ._flow_state import FlowState
 from ._integrator import AbstractDenseIntegrator, AbstractIntegrator, Report
 from ._interpolation import StoredSteps
 from ._loss import loss
@@ -54,7 +55,7 @@ class Run(eqx.Module):
 
     integrator: AbstractIntegrator
     problem: Problem
-    net: Network
+    start: Network | FlowState
     data: Dataset
     schedule: Schedule
     interval: tuple[Scalar, Scalar]
@@ -71,14 +72,16 @@ class Run(eqx.Module):
         return self.postprocess(final)
 
     def init(self) -> Carry:
-        state = self.integrator.init(
-            self.problem, self.net, self.interval[0], self.tolerances, self.stop_loss
-        )
+        start = self.start
+        if isinstance(start, Network):
+            room = self.integrator.max_sliding
+            start = FlowState.of(self.problem, start, self.interval[0], room)
+        state = self.integrator.init(self.problem, start, self.tolerances, self.stop_loss)
         report = self.integrator.report(self.problem, state)
-        there = loss(self.net, self.data) <= self.stop_loss
+        there = loss(start.net, self.data) <= self.stop_loss
         result = RESULTS.where(there, RESULTS.loss_reached, report.result)
         report = eqx.tree_at(lambda r: r.result, report, result)
-        saved = Saved.empty(self.schedule, self.net, self.data)
+        saved = Saved.empty(self.schedule, start.net, self.data)
         stored = StoredSteps.empty(self.integrator, state, self.schedule.stored)
         events, zero = Events.empty(self.max_events), jnp.array(0)
         ambiguities, meter = Ambiguities.empty(self.data.samples), self.meter.init()
@@ -119,7 +122,8 @@ class Run(eqx.Module):
 
     def postprocess(self, carry: Carry) -> Solution:
         self.meter.close(carry.meter)
-        final, time = self.integrator.network(carry.state), carry.report.time
+        stands = self.integrator.flow_state(carry.state).held(self.problem)
+        final, time = stands.net, carry.report.time
         complete = (carry.report.result != RESULTS.successful) | (time >= self.interval[1])
         result = RESULTS.where(complete, carry.report.result, RESULTS.max_steps_reached)
         saved = carry.saved
@@ -148,6 +152,8 @@ class Run(eqx.Module):
             carry.ambiguities,
             result,
             stats,
+            stands,
+            self.data,
             carry.stored.interpolation(self.integrator, self.problem),
         )
 

@@ -23,8 +23,8 @@ import numpy as np
 import optimistix
 
 from ._dataset import Dataset
-from ._events import on_boundary
 from ._field import Pattern, Problem, velocity
+from ._flow_state import FlowState
 from ._integrator import AbstractIntegrator, Report
 from ._network import Network
 from ._restep import Passage, restep
@@ -34,7 +34,6 @@ from ._solution import RESULTS, AmbiguousNeurons, Switches
 from ._state import (
     LOOK_AHEAD,
     RungeKuttaState,
-    initial_balance,
     moved,
     no_gain,
     rescaled,
@@ -76,28 +75,24 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         # The error arrives divided by its tolerance, neuron by neuron: see `_trial`.
         self.controller = diffrax.PIDController(rtol=1.0, atol=0.0)
 
-    def prepare(self, data: Dataset) -> "RungeKutta":
+    def prepare(self, data: Dataset, room: int | None = None) -> "RungeKutta":
         """With `max_sliding` decided."""
-        return RungeKutta(self.solver, max_sliding=room_for_sliding(data, self.max_sliding))
+        return RungeKutta(self.solver, max_sliding=room_for_sliding(data, self.max_sliding, room))
 
-    def init(self, problem, net, t0, tolerances, stop_loss) -> RungeKuttaState:
-        neurons = net.neurons
-        preactivation = net.hidden @ problem.inputs.T
-        size = jnp.sqrt(net.output**2 + jnp.sum(net.hidden**2, axis=1))
-        near = on_boundary(preactivation, size, problem.length)
-        pattern = Pattern.of(preactivation, self.max_sliding, problem.arrangement.rays.shape[0])
+    def init(self, problem, start: FlowState, tolerances, stop_loss) -> RungeKuttaState:
+        neurons = start.net.neurons
         state = RungeKuttaState(
-            time=t0,
-            log_scale=net.log_scale,
+            time=start.time,
+            log_scale=start.net.log_scale,
             exponent=jnp.zeros((neurons,), jnp.int32),
-            output=net.output,
-            hidden=net.hidden,
-            preactivation=preactivation,
-            balance=initial_balance(net.output, net.hidden),
-            pattern=pattern,
-            armed=~near,
-            pending=jnp.any(near, axis=1),
-            step_size=jnp.ones(()),
+            output=start.net.output,
+            hidden=start.net.hidden,
+            preactivation=start.preactivation,
+            balance=start.balance,
+            pattern=start.pattern,
+            armed=start.armed,
+            pending=start.pending,
+            step_size=start.step_size,
             upcoming=jnp.full((LOOK_AHEAD + 1,), jnp.inf),
             controller=None,
             solver=None,
@@ -112,13 +107,15 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         return self._start(problem, state)
 
     def _start(self, problem: Problem, state: RungeKuttaState) -> RungeKuttaState:
-        """With the first step size, a hundredth of the flow's own time, and solver states."""
+        """With solver states, and, where none is given, a first step size of a hundredth of the
+        flow's own time."""
         start = starting_point(state)
         args = (start, state.pattern, state.weight(), problem)
         slope = velocity(*args)
         pace = jnp.max(jnp.abs(slope.preactivation) / problem.length, axis=1)
         pace = jnp.maximum(pace, jnp.abs(slope.output)) / jnp.maximum(state.size(), _TINY)
-        step_size = 0.01 / jnp.maximum(jnp.max(pace), _TINY)
+        own = 0.01 / jnp.maximum(jnp.max(pace), _TINY)
+        step_size = jnp.where(jnp.isfinite(state.step_size), state.step_size, own)
         zero = jnp.zeros(())
         _, controller = self.controller.init(
             field_term(), zero, zero, no_gain(state), step_size, args, None, self._error_order()
@@ -168,6 +165,18 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
 
     def network(self, state: RungeKuttaState) -> Network:
         return Network(state.total_log_scale(), state.output, state.hidden)
+
+    def flow_state(self, state: RungeKuttaState) -> FlowState:
+        return FlowState(
+            state.time,
+            self.network(state),
+            state.preactivation,
+            state.balance,
+            state.pattern,
+            state.armed,
+            state.pending,
+            state.step_size,
+        )
 
     def passage(self, before: RungeKuttaState, after: RungeKuttaState) -> Passage:
         return Passage.of(before)

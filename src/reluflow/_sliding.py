@@ -13,11 +13,19 @@ def check_max_sliding(max_sliding) -> None:
         )
 
 
-def room_for_sliding(data: Dataset, max_sliding: int | None) -> int:
+def room_for_sliding(data: Dataset, max_sliding: int | None, room: int | None) -> int:
     """What was asked for; else none for orthogonal inputs, where units come to rest instead.
 
-    Under `jax.jit`, where data cannot be looked at, they may slide.
+    Under `jax.jit`, where data cannot be looked at, they may slide. A flow that goes on has the
+    `room` that it had.
     """
+    if room is not None and max_sliding not in (None, room):
+        raise ValueError(
+            f"Argument `max_sliding` of the integrator must be {room}, as in the run that goes on, "
+            f"but it is {max_sliding}."
+        )
+    if room is not None:
+        return room
     if max_sliding is not None:
         return max_sliding
     orthogonal = is_concrete(data.x) and data.is_orthogonal()

@@ -10,7 +10,9 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from . import _modes
 from ._checks import as_float64, is_concrete
+from ._dataset import Dataset
 from ._events import KINDS, Ambiguity
+from ._flow_state import FlowState
 from ._network import Network
 
 _MOST_AMBIGUITIES = 64  # that are kept
@@ -21,6 +23,7 @@ class RESULTS(eqx.Enumeration):
 
     successful = ""
     loss_reached = "The loss fell to `stop_loss`, and the integration stopped there."
+    rest_reached = "The flow came to rest, and the integration stopped there."
     max_steps_reached = (
         "The maximum number of attempted steps was reached before t1. Increase `max_steps`, "
         "loosen `rtol`, or use a solver of higher order."
@@ -48,6 +51,12 @@ class RESULTS(eqx.Enumeration):
     )
     not_finite = "NaN or infinity appeared in the flow. Look for data or weights of extreme size."
     diverged = "The loss became infinite or NaN: the step of the descent is too large. Reduce it."
+
+
+def ended_well(result: RESULTS) -> Bool[Array, "*#batch"]:
+    """Whether a run came to an end that it was asked for."""
+    good = (RESULTS.successful, RESULTS.loss_reached, RESULTS.rest_reached)
+    return (result == good[0]) | (result == good[1]) | (result == good[2])
 
 
 class Switches(eqx.Module):
@@ -230,6 +239,8 @@ class Solution(eqx.Module):
         ambiguities: where the flow was not determined: when, which neuron, why.
         result: a member of `rf.RESULTS`; its message says what to try.
         stats: counts of the work done, and `t_final`, the time at which the run ended.
+        state: where the flow stands, for `rf.flow(solution, t1=later)`; None of a descent.
+        data: the data set.
         interpolation: the stored steps, for `evaluate`; None without `SaveAt(dense=True)`.
     """
 
@@ -241,6 +252,8 @@ class Solution(eqx.Module):
     ambiguities: Ambiguities
     result: RESULTS
     stats: dict[str, PyTree]
+    state: FlowState | None
+    data: Dataset
     interpolation: Any = None
 
     def evaluate(self, t) -> Network:

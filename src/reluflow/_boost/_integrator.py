@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Int
 from .._branch import run_if
 from .._dataset import Dataset
 from .._field import Problem, square_loss
+from .._flow_state import FlowState
 from .._integrator import AbstractDenseIntegrator, Report
 from .._network import Network
 from .._shapes import Hidden, PerSample, Scalar
@@ -56,11 +57,11 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
 
     max_sliding: int | None = eqx.field(static=True)
 
-    def prepare(self, data: Dataset) -> "BoostIntegrator":
-        return BoostIntegrator(room_for_sliding(data, self.max_sliding))
+    def prepare(self, data: Dataset, room: int | None = None) -> "BoostIntegrator":
+        return BoostIntegrator(room_for_sliding(data, self.max_sliding, room))
 
-    def init(self, problem: Problem, net: Network, t0, tolerances, stop_loss) -> BoostState:
-        start, hidden = begin(problem, net, self.max_sliding)
+    def init(self, problem: Problem, state: FlowState, tolerances, stop_loss) -> BoostState:
+        start, hidden = begin(state)
         residual = residual_of(problem, start)
         # |D_j| <= bound |r|: the root of the largest eigenvalue of the Gram matrix, over n.
         rows = jnp.max(jnp.sum(jnp.abs(problem.gram), axis=1))
@@ -71,13 +72,13 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         nodes = jnp.broadcast_to(residual, (NUM_NODES, residual.shape[0]))
         nothing = Unknowns.of_nodes(nodes, residual, jnp.zeros(()))
         decay = Decay.by(jnp.zeros_like(problem.gram))
-        passed = Passed(t0, start, hidden, nothing, Uncertainty(noise, noise), decay)
+        passed = Passed(state.time, start, hidden, nothing, Uncertainty(noise, noise), decay)
         return BoostState(
-            time=t0,
+            time=state.time,
             start=start,
             hidden=hidden,
             residual=residual,
-            wish=jnp.array(jnp.inf),
+            wish=state.step_size,
             missed=Missed.none(),
             passed=passed,
             stalled=jnp.array(0),
@@ -212,6 +213,19 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
 
     def network(self, state: BoostState) -> Network:
         return Network(state.start.log_scale, state.start.output, state.hidden)
+
+    def flow_state(self, state: BoostState) -> FlowState:
+        start = state.start
+        return FlowState(
+            state.time,
+            self.network(state),
+            start.preactivation,
+            start.balance,
+            start.pattern,
+            start.armed,
+            start.pending,
+            state.wish,
+        )
 
     def passage(self, before: BoostState, after: BoostState) -> Passed:
         return after.passed

@@ -6,11 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from .._events import on_boundary
 from .._field import Neurons, Pattern, Problem, predictions, residual_rounding
-from .._network import Network
+from .._flow_state import FlowState
 from .._shapes import Hidden, PerNeuron, PerSample, Scalar, UnitFlags, Units
-from .._state import balanced_output, initial_balance, tied
+from .._state import balanced_output, tied
 from ._walk import Walk
 
 _LN2 = float(np.log(2.0))
@@ -28,17 +27,18 @@ class Start(eqx.Module):
     pending: Bool[Array, " neurons"]
 
 
-def begin(problem: Problem, net: Network, max_sliding: int) -> tuple[Start, Hidden]:
-    """The neurons of a network; those on a boundary are settled by the first hop."""
-    preactivation = net.hidden @ problem.inputs.T
-    pattern = Pattern.of(preactivation, max_sliding, problem.arrangement.rays.shape[0])
-    size = jnp.sqrt(net.output**2 + jnp.sum(net.hidden**2, axis=1))
-    near = on_boundary(preactivation, size, problem.length)
-    balance = initial_balance(net.output, net.hidden)
+def begin(state: FlowState) -> tuple[Start, Hidden]:
+    """The neurons; those on a boundary are settled by the first hop."""
     start = Start(
-        net.log_scale, net.output, preactivation, balance, pattern, ~near, jnp.any(near, axis=1)
+        state.net.log_scale,
+        state.net.output,
+        state.preactivation,
+        state.balance,
+        state.pattern,
+        state.armed,
+        state.pending,
     )
-    return _rescaled(start, net.hidden)
+    return _rescaled(start, state.net.hidden)
 
 
 def arrived(problem: Problem, start: Start, hidden: Hidden, walk: Walk) -> tuple[Start, Hidden]:

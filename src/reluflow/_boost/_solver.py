@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from .._dataset import Dataset
 from .._field import Problem
+from .._flow_state import FlowState
 from .._network import Network
 from .._shapes import Scalar
 from .._sliding import check_max_sliding
@@ -98,7 +99,8 @@ class Boost(diffrax.AbstractAdaptiveSolver):
         tolerances = (jnp.array(self.rtol), jnp.zeros(()))
         never = jnp.array(-1.0)
         integrator = self.integrator().prepare(args)
-        return integrator.init(problem, y0, jnp.asarray(t0), tolerances, never)
+        start = FlowState.of(problem, y0, jnp.asarray(t0), integrator.max_sliding)
+        return integrator.init(problem, start, tolerances, never)
 
     def step(self, terms, t0, t1, y0: Network, args: Dataset, solver_state: BoostState, made_jump):
         problem = Problem.of(args)

@@ -8,6 +8,10 @@ EPS = float(np.finfo(np.float64).eps)
 # step, leave a few roundings. A unit nearer to its boundary than this stands on it.
 ON_BOUNDARY = 64.0 * EPS
 
+# Of bare weights that is not known to better than this: they may come from a run whose steps have
+# added up their roundings.
+AT_START = 4.0 * ON_BOUNDARY
+
 # A velocity of a preactivation, and an alpha, are compared with zero up to this many times the sum
 # of the absolute values that they are made of: rounding, and nothing physical, decides below.
 ROUNDING = 1e-14

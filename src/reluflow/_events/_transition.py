@@ -22,7 +22,7 @@ from .._rays import unwatched
 from .._shapes import PerSample, Scalar
 from ._ambiguity import LEAVES, REPELS, RESTS, VANISHES, Ambiguity
 from ._complementarity import Boundary, Settled, settle
-from ._thresholds import ON_BOUNDARY, RETURNED, ROUNDING, ROUNDING_ALONE
+from ._thresholds import AT_START, RETURNED, ROUNDING, ROUNDING_ALONE
 
 # Boundaries a neuron can stand on in one instant, besides those that it slides along.
 _PLACES = 32
@@ -84,7 +84,7 @@ class Transition(eqx.Module):
 
 def on_boundary(preactivation, size, length):
     """Which units of a start stand on their boundaries, to rounding."""
-    return jnp.abs(preactivation) <= ON_BOUNDARY * size[:, None] * length
+    return jnp.abs(preactivation) <= AT_START * size[:, None] * length
 
 
 def places(boundaries: int, max_sliding: int) -> int:
@@ -198,7 +198,8 @@ def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
     mode, p = standing.mode, standing.preactivation
     slides = mode == _modes.SLIDING
     this = (jnp.arange(mode.shape[0]) == fired.boundary) & ~fired.starts
-    near = jnp.abs(p) <= standing.near
+    # A start was told what stands on a boundary with more leave, and takes it for disarmed.
+    near = jnp.where(fired.starts, ~standing.armed, jnp.abs(p) <= standing.near)
     tied = ties(mode, p, standing.velocity, standing.near, standing.armed)
     arrives = jnp.where(fired.starts, near, (this & fired.arrives) | tied)
     came = jnp.where(mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)

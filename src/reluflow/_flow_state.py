@@ -1,0 +1,72 @@
+"""Where a flow stands: all that it needs to go on."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from . import _modes
+from ._events import on_boundary
+from ._field import Pattern, Problem
+from ._network import Network
+from ._shapes import PerNeuron, Scalar, UnitFlags, Units
+from ._state import initial_balance
+
+_PROJECTIONS = 3
+
+
+class FlowState(eqx.Module):
+    """A network and what its weights do not tell. `rf.flow(solution, t1=later)` goes on from it.
+
+    Fields:
+        time: the clock.
+        net: the network.
+        preactivation: <w_j, x_k>, over e^{log_scale}; 0 exactly on a boundary.
+        balance: a_j^2 - |w_j|^2, likewise; the flow conserves it (2022, Lemma 1).
+        pattern: the mode of every unit, and what holds those that slide.
+        armed: which units have been clear of their boundaries since they last stood on them.
+        pending: which neurons stand on boundaries and have not been told yet how to go on.
+        step_size: of the next step, as the integrator wished it; inf where it is to choose.
+    """
+
+    time: Scalar
+    net: Network
+    preactivation: Units
+    balance: PerNeuron
+    pattern: Pattern
+    armed: UnitFlags
+    pending: Bool[Array, " neurons"]
+    step_size: Scalar
+
+    @classmethod
+    def of(cls, problem: Problem, net: Network, time: Scalar, max_sliding: int) -> "FlowState":
+        """Of bare weights: a unit within rounding of its boundary stands on it."""
+        preactivation = net.hidden @ problem.inputs.T
+        size = jnp.sqrt(net.output**2 + jnp.sum(net.hidden**2, axis=1))
+        near = on_boundary(preactivation, size, problem.length)
+        return cls(
+            time=time,
+            net=net,
+            preactivation=preactivation,
+            balance=initial_balance(net.output, net.hidden),
+            pattern=Pattern.of(
+                jnp.where(near, 0.0, preactivation), max_sliding, problem.arrangement.rays.shape[0]
+            ),
+            armed=~near,
+            pending=jnp.any(near, axis=1),
+            step_size=jnp.array(jnp.inf),
+        )
+
+    def held(self, problem: Problem) -> "FlowState":
+        """With weights that tell, too, which units are on their boundaries.
+
+        A step leaves some rounding of <w_j, x_k> there, which bare weights would take for a side.
+        It is projected away, from all boundaries of a neuron at once; divided by the sums of the
+        rows of their Gram matrix, no correction is larger than what it corrects.
+        """
+        on = jnp.isin(self.pattern.mode, jnp.array([_modes.SLIDING, _modes.RESTING], jnp.int8))
+        along = jnp.where(on, 1.0, 0.0) @ jnp.abs(problem.gram)
+        hidden = self.net.hidden
+        for _ in range(_PROJECTIONS):
+            left = jnp.where(on, hidden @ problem.inputs.T, 0.0)
+            hidden = hidden - (left / jnp.maximum(along, problem.length**2)) @ problem.inputs
+        return eqx.tree_at(lambda s: s.net.hidden, self, hidden)
