@@ -28,6 +28,7 @@ class Report(eqx.Module):
     ambiguous: the neurons for which the flow was not determined.
     evaluations: of the field in this step; -1 where the integrator does not tell.
     sweeps: passes of all neurons through the step, for an integrator that iterates.
+    rests: whether the flow has nowhere to go.
     """
 
     time: Scalar
@@ -38,6 +39,7 @@ class Report(eqx.Module):
     ambiguous: AmbiguousNeurons
     evaluations: Int[Array, ""]
     sweeps: Int[Array, ""]
+    rests: Bool[Array, ""]
 
 
 class AbstractIntegrator(eqx.Module, Generic[_State]):

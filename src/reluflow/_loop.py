@@ -95,7 +95,9 @@ class Run(eqx.Module):
         limit = t1 if self._dense else jnp.minimum(t1, carry.saved.next_time(self.schedule))
         saved, state, report = self._advance(carry, limit, waits)
         events = carry.events.record(report.switches)
-        result = RESULTS.where(events.full(), RESULTS.event_buffer_full, report.result)
+        rests = report.rests & jnp.isinf(t1) & (report.result == RESULTS.successful)
+        result = RESULTS.where(rests, RESULTS.rest_reached, report.result)
+        result = RESULTS.where(events.full(), RESULTS.event_buffer_full, result)
         report = eqx.tree_at(lambda r: r.result, report, result)
         num_accepted = carry.num_accepted + _count(report.accepted)
         return Carry(

@@ -6,10 +6,12 @@ solver on a shorter step is more exact than it was on the whole one; its own int
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from ._field import Pattern, Problem
 from ._network import Network
+from ._rest import Rest
 from ._shapes import Hidden, PerNeuron, Scalar, Units
 from ._state import RungeKuttaState, balanced_output, no_gain, starting_point
 from ._trial import field_term
@@ -26,6 +28,7 @@ class Passage(eqx.Module):
     balance: PerNeuron
     pattern: Pattern
     rtol: Scalar
+    rest: Rest
 
     @classmethod
     def of(cls, state: RungeKuttaState) -> "Passage":
@@ -38,6 +41,7 @@ class Passage(eqx.Module):
             state.balance,
             state.pattern,
             state.rtol,
+            state.rest,
         )
 
 
@@ -57,5 +61,9 @@ def restep(
     hidden = passage.hidden + end.combination @ problem.inputs
     output = balanced_output(end.output, hidden, passage.balance)
     net = Network(passage.log_scale, output, hidden)
+    scale = passage.log_scale + passage.rest.rates * length
+    standing = Network(scale, passage.output, passage.hidden)
+    net = jax.tree.map(lambda a, b: jnp.where(passage.rest.known, a, b), standing, net)
     # Only the root finder of an implicit solver can fail.
-    return result.error_if(net, result != diffrax.RESULTS.successful)
+    failed = (result != diffrax.RESULTS.successful) & ~passage.rest.known
+    return result.error_if(net, failed)

@@ -23,10 +23,11 @@ import numpy as np
 import optimistix
 
 from ._dataset import Dataset
-from ._field import Pattern, Problem, velocity
+from ._field import Pattern, Problem, predictions, velocity
 from ._flow_state import FlowState
 from ._integrator import AbstractIntegrator, Report
 from ._network import Network
+from ._rest import Rest, Standing, at_rest, height_of, spectrum_of
 from ._restep import Passage, restep
 from ._shapes import Scalar
 from ._sliding import check_max_sliding, room_for_sliding
@@ -43,7 +44,7 @@ from ._taylor import ORDER, evaluate
 from ._trial import Trial, attempt, field_term
 from ._turning import Turn, turn, turned
 
-_REJECT, _LOCATE, _ACCEPT = range(3)
+_REJECT, _LOCATE, _ACCEPT, _STAND = range(4)
 _TINY = float(np.finfo(np.float64).tiny)
 _MAX_STALLED = 64  # attempts in a row without an accepted step or a switch
 
@@ -97,11 +98,13 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
             controller=None,
             solver=None,
             made_jump=jnp.array(False),
+            rest=Rest.unknown(neurons),
             stalled=jnp.array(0),
             switched=jnp.zeros((neurons,), jnp.int32),
             rtol=tolerances[0],
             atol=tolerances[1],
             stop_loss=stop_loss,
+            height=jnp.ones(()),
         )
         state = rescaled(state)
         return self._start(problem, state)
@@ -112,6 +115,8 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         start = starting_point(state)
         args = (start, state.pattern, state.weight(), problem)
         slope = velocity(*args)
+        residual = problem.labels - predictions(start, state.pattern, state.weight())
+        height = height_of(problem, residual)
         pace = jnp.max(jnp.abs(slope.preactivation) / problem.length, axis=1)
         pace = jnp.maximum(pace, jnp.abs(slope.output)) / jnp.maximum(state.size(), _TINY)
         own = 0.01 / jnp.maximum(jnp.max(pace), _TINY)
@@ -122,9 +127,9 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         )
         solver = self._solver(state.rtol).init(field_term(), zero, step_size, no_gain(state), args)
         return eqx.tree_at(
-            lambda s: (s.step_size, s.controller, s.solver),
+            lambda s: (s.step_size, s.controller, s.solver, s.height),
             state,
-            (step_size, jax.tree.map(jnp.asarray, controller), solver),
+            (step_size, jax.tree.map(jnp.asarray, controller), solver, height),
             is_leaf=lambda leaf: leaf is None,
         )
 
@@ -132,14 +137,17 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         trial = attempt(
             self._solver(state.rtol), self.controller, problem, state, limit, self._error_order()
         )
+        stands = state.rest.known
         turns = (trial.keep & ~trial.crossing & trial.arrived) | jnp.any(state.pending)
+        turns = turns & ~stands
         accepts = (trial.keep & ~trial.crossing) | turns
         outcome = jnp.where(accepts, _ACCEPT, jnp.where(trial.keep, _LOCATE, _REJECT))
+        outcome = jnp.where(stands, _STAND, outcome)
         # The pattern stays out of the branches, which would copy it, and so does the turn: under
         # vmap every branch runs.
         outcomes = [
             lambda move=move: _without_pattern(move(problem, state, trial, limit, turns))
-            for move in (self._reject, self._locate, self._accept)
+            for move in (self._reject, self._locate, self._accept, self._stand)
         ]
         moved = _with_pattern(jax.lax.switch(outcome, outcomes), state.pattern)
         next_pattern = jax.lax.cond(
@@ -148,6 +156,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
             lambda: Turn.none(moved),
         )
         state = turned(moved, next_pattern)
+        state = _rested(problem, state, trial, accepts & ~turns & ~stands)
         stuck = state.stalled > _MAX_STALLED
         collapsed = RESULTS.where(trial.finite, RESULTS.step_collapsed, RESULTS.not_finite)
         result = RESULTS.where(stuck, collapsed, next_pattern.result)
@@ -155,12 +164,13 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         return state, Report(
             state.time,
             jnp.array(True),
-            accepts,
+            accepts | stands,
             result,
             switches,
             ambiguous,
             jnp.array(self._evaluations_per_step()),
             jnp.array(0),
+            state.rest.near,
         )
 
     def network(self, state: RungeKuttaState) -> Network:
@@ -221,6 +231,12 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         state = self._move(problem, state, trial, end, elapsed, turns)
         return eqx.tree_at(lambda s: s.time, state, jnp.where(reached, limit, state.time))
 
+    def _stand(self, problem, state, trial, limit, turns) -> RungeKuttaState:
+        """At rest: the neurons are where they are, but for those that shrink."""
+        scale = state.log_scale + state.rest.rates * (limit - state.time)
+        fields = (limit, scale, jnp.array(0))
+        return eqx.tree_at(lambda s: (s.time, s.log_scale, s.stalled), state, fields)
+
     def _move(self, problem, state, trial: Trial, end, elapsed, turns) -> RungeKuttaState:
         """The state at `end` on the same pattern, and the size of the next step."""
         # A step shortened for an event tells little about how long one could be.
@@ -245,7 +261,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         nothing, sure = Switches.none(boundaries), AmbiguousNeurons.none(1, boundaries)
         zero = jnp.array(0)
         yes, no = jnp.array(True), jnp.array(False)
-        return Report(state.time, yes, no, RESULTS.successful, nothing, sure, zero, zero)
+        return Report(state.time, yes, no, RESULTS.successful, nothing, sure, zero, zero, no)
 
     def _error_order(self):
         return self.solver.error_order(field_term())
@@ -267,6 +283,26 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
             self.solver,
             [tight[name] for name in unset],
         )
+
+
+def _rested(problem: Problem, state: RungeKuttaState, trial: Trial, smooth) -> RungeKuttaState:
+    """With what is known of the rest of the flow, after a step in which nothing happened."""
+    here = Standing(
+        starting_point(state),
+        state.total_log_scale(),
+        state.balance,
+        state.pattern,
+        state.pending,
+        trial.residual,
+        # Explicit steps stay where they are just stable, and so does what is left of the residual.
+        jnp.array(jnp.inf),
+    )
+    dissipation = jnp.where(smooth, trial.dissipation, jnp.inf)
+    rest = at_rest(
+        problem, here, dissipation, lambda: spectrum_of(problem, here), state.rtol, state.height
+    )
+    rest = jax.tree.map(lambda a, b: jnp.where(state.rest.known, a, b), state.rest, rest)
+    return eqx.tree_at(lambda s: s.rest, state, rest)
 
 
 def _without_pattern(state: RungeKuttaState) -> RungeKuttaState:

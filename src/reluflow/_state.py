@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from . import _modes
 from ._events import ON_BOUNDARY
 from ._field import Gain, Neurons, Pattern, Problem
+from ._rest import Rest
 from ._shapes import Hidden, PerNeuron, Scalar, UnitFlags, Units
 
 LOOK_AHEAD = 8  # how many expected events a step hands on to the steps after it
@@ -38,6 +39,8 @@ class RungeKuttaState(eqx.Module):
     controller: Any
     solver: Any
     made_jump: Bool[Array, ""]
+    # whether there is anywhere to go
+    rest: Rest
     # watchdogs
     stalled: Int[Array, ""]
     switched: Int[Array, " neurons"]
@@ -45,6 +48,7 @@ class RungeKuttaState(eqx.Module):
     rtol: Scalar
     atol: Scalar
     stop_loss: Scalar
+    height: Scalar  # what predictions are measured by
 
     def weight(self) -> PerNeuron:
         return jnp.exp(2.0 * self.total_log_scale())

@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, Float, Int
 from ._field import Gain, Neurons, Problem, kernel_trace, predictions, residual_rounding, velocity
 from ._guards import Guards
 from ._location import NODES, first_roots
-from ._shapes import PerNeuron, Scalar
+from ._modes import ACTIVE
+from ._shapes import PerNeuron, PerSample, Scalar
 from ._state import LOOK_AHEAD, RungeKuttaState, no_gain, starting_point
 from ._taylor import expand, first_zero
 
@@ -47,6 +48,8 @@ class Trial(eqx.Module):
     expected: Scalar  # when the next guard will be, likewise
     rate: Scalar  # 1 / the flow's own time
     guards: Guards
+    residual: PerSample
+    dissipation: Scalar  # r K r
 
 
 def attempt(
@@ -79,7 +82,7 @@ def attempt(
     )
     guards = _guards(state, problem, weight)
     at_end = _at_end(guards, end, state, problem, length, rest)
-    scaled = _scaled_error(error, state, problem)
+    scaled = _scaled_error(error, end, state, problem)
     failed = result != diffrax.RESULTS.successful  # of the root finder of an implicit solver
     finite = (jnp.isfinite(scaled) & at_end.finite) | failed
     scaled = jnp.where(finite & ~failed, scaled, jnp.inf)
@@ -114,6 +117,8 @@ def attempt(
         expected=at_end.expected,
         rate=at_end.rate,
         guards=guards,
+        residual=at_end.residual[0],
+        dissipation=-at_end.residual[0] @ at_end.residual[1],
     )
 
 
@@ -128,8 +133,9 @@ def field_term() -> diffrax.ODETerm:
     return diffrax.ODETerm(vector_field)
 
 
-def _scaled_error(error: Neurons, state: RungeKuttaState, problem: Problem) -> Scalar:
-    """The largest error of a neuron over its tolerance, rtol |theta_j| + atol.
+def _scaled_error(error: Neurons, end: Neurons, state: RungeKuttaState, problem: Problem) -> Scalar:
+    """The largest error of a neuron over its tolerance, rtol |theta_j| + atol; and of a
+    prediction, over rtol max|y|.
 
     It is measured per neuron, so that one of size 1e-20 is as exact as one of size 1; along the
     inputs, p / |x| is the error of w, and c |x| bounds it where inputs are nearly dependent.
@@ -140,7 +146,12 @@ def _scaled_error(error: Neurons, state: RungeKuttaState, problem: Problem) -> S
     # As a logarithm: 0 e^1000 would not be 0.
     scaled_atol = jnp.exp(jnp.log(state.atol) - state.total_log_scale())
     scale = state.rtol * state.size() + scaled_atol
-    return jnp.max(largest / jnp.maximum(scale, jnp.finfo(jnp.float64).tiny))
+    of_neurons = jnp.max(largest / jnp.maximum(scale, jnp.finfo(jnp.float64).tiny))
+    active = state.pattern.mode == ACTIVE
+    p, p_error = (jnp.where(active, v, 0.0) for v in (end.preactivation, error.preactivation))
+    weight = state.weight()
+    of_predictions = jnp.abs((weight * error.output) @ p + (weight * end.output) @ p_error)
+    return jnp.maximum(of_neurons, jnp.max(of_predictions) / (state.rtol * state.height))
 
 
 def _guards(state: RungeKuttaState, problem: Problem, weight: PerNeuron) -> Guards:
@@ -151,6 +162,7 @@ def _guards(state: RungeKuttaState, problem: Problem, weight: PerNeuron) -> Guar
 
 class _AtEnd(eqx.Module):
     expansion: Neurons
+    residual: Float[Array, "orders samples"]
     near: Bool[Array, " guards"]
     offset: Float[Array, " guards"]
     expected: Scalar
@@ -189,7 +201,7 @@ def _at_end(
     soon = (offset > 0.0) & ~near & (offset * rate <= _AIM)
     expected = jnp.min(jnp.where(soon, offset, jnp.inf))
     finite = jnp.all(jnp.isfinite(expansion.preactivation)) & jnp.isfinite(rate)
-    return _AtEnd(expansion, near, offset, expected, rate, finite)
+    return _AtEnd(expansion, residual, near, offset, expected, rate, finite)
 
 
 def _inside(guards, interpolant, start, end, problem, length, at_end: _AtEnd):

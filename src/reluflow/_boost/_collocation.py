@@ -51,6 +51,12 @@ def legendre_at(s, modes: int) -> np.ndarray:
     return np.moveaxis(legendre.legvander(2.0 * np.asarray(s) - 1.0, modes - 1), -1, 0)
 
 
+def integrated_legendre(s, modes: int) -> np.ndarray:
+    """Their integrals from 0 to s."""
+    x, whole = 2.0 * np.asarray(s) - 1.0, [legendre.Legendre.basis(m) for m in range(modes)]
+    return np.stack([p.integ(lbnd=-1.0)(x) / 2.0 for p in whole])
+
+
 # From the values of a polynomial at the nodes, or at all points, to its Legendre coefficients.
 TO_MODES = np.linalg.inv(legendre_at(NODES, len(NODES)).T)
 TO_FINE_MODES = np.linalg.inv(legendre_at(POINTS, len(POINTS)).T)

@@ -18,19 +18,23 @@ from ._collocation import (
     GAUSS,
     NUM_NODES,
     POINTS,
+    integrated_legendre,
     legendre_at,
 )
 from ._frame import Frame, SampleFrame
+from ._line import moved_on_line, on_line
 from ._meeting import beyond, reached_by, tolerated, turning_point
 from ._path import Move, boosted, exponents, size_of, standing, total_growth
 from ._release import guards, leave
 from ._small import small_product
 from ._walk import Course, Uncertainty, Walk
 
+_MOST_SHRINKS = 300.0
 _SMALL = 2.0**-200  # a size that leaves room for its square
 
 _SPANS = np.diff(POINTS)
 _AT_POINTS = legendre_at(POINTS, NUM_NODES)
+_TO_POINTS = integrated_legendre(POINTS[1:], NUM_NODES)
 # (Gauss points, intervals, modes), times the length of the interval in a step of length 1
 _AT_GAUSS = legendre_at(POINTS[:-1, None] + _SPANS[:, None] * GAUSS, NUM_NODES).T * _SPANS[:, None]
 
@@ -51,6 +55,9 @@ def fly(course: Course, walk: Walk, uncertainty: Uncertainty) -> Flight:
     """From the beginning of the step, where `walk` must be."""
     frame = walk.frame(course)
     moves = _moves(course, walk, frame)
+    line = on_line(course, walk)
+    passed = _of_all(_TO_POINTS.T)
+    moves = moved_on_line(moves, line, walk.reduced, frame, passed, course.length)
     reached = reached_by(walk, frame, moves)
     slack = ON_BOUNDARY * size_of(moves.end.output, moves.end.balance)[:, :, None] * course.norms
     clear = walk.side() * reached > 4.0 * slack
@@ -109,7 +116,9 @@ def _disturbed(
     output = moves.end.output
     previous = before(walk.reduced.output, output)
     growth = total_growth(moves.growth, moves.exponent)
-    kept = jnp.exp(before(jnp.zeros_like(growth[0]), growth) - growth)
+    # (A neuron that shrinks for ever may do so by more than there are numbers.)
+    shrinks = before(jnp.zeros_like(growth[0]), growth) - growth
+    kept = jnp.exp(jnp.minimum(shrinks, _MOST_SHRINKS))
     armed = before(walk.armed, armed)
     crossing = beyond(free, side * reached, tolerated(course, armed, slack, uncertainty))
     velocity = frame.velocity(_of_all(_AT_POINTS.T))

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Int
 from .. import _modes
 from .._branch import run_if
 from ._collocation import POINTS
+from ._line import integrated, moved_on_line, on_line
 from ._meeting import Tried, meet, passes_another
 from ._path import propagate
 from ._record import Record, Worth
@@ -41,6 +42,10 @@ def hop(
     end = jnp.where(stage == SEEKING, released.time, walk.search.trial)
     end = jnp.where(walk.pending, walk.time, end)
     move = propagate(walk.reduced, frame, walk.time, end, course.length)
+    line = on_line(course, walk)
+    if line is not None:
+        passed = integrated(end) - integrated(walk.time)
+        move = moved_on_line(move, line, walk.reduced, frame, passed, course.length)
     tried = Tried.of(walk, frame, end, move)
     met = meet(course, walk, frame, tried, uncertainty)
     found, early = seeks & met.finds, seeks & met.early

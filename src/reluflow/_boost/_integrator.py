@@ -3,15 +3,15 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from .._branch import run_if
 from .._dataset import Dataset
-from .._field import Problem, square_loss
+from .._field import Neurons, Problem, square_loss
 from .._flow_state import FlowState
 from .._integrator import AbstractDenseIntegrator, Report
 from .._network import Network
+from .._rest import Rest, Standing, at_rest, bound_of, height_of
 from .._shapes import Hidden, PerSample, Scalar
 from .._sliding import room_for_sliding
 from .._solution import RESULTS, AmbiguousNeurons, Switches
@@ -24,12 +24,11 @@ from ._path import size_of
 from ._progress import Progress
 from ._question import Question, Unknowns, placed
 from ._record import DOUBTS, StepEvents
-from ._step_size import Missed, found_within, next_size, until_arrival, until_loss, until_shrunk
+from ._step_size import Missed, found_within, next_size, until_arrival, until_loss
 from ._walk import Uncertainty
 
 _NEAR = 1e-8  # of a neuron's own time
 _MAX_STALLED = 48  # rejections in a row
-_TINY = float(np.finfo(np.float64).tiny)
 
 
 class BoostState(eqx.Module):
@@ -42,6 +41,7 @@ class BoostState(eqx.Module):
     passed: Passed
     stalled: Int[Array, ""]
     progress: Progress  # of the step that is being attempted
+    rest: Rest  # whether there is anywhere to go
     # what was asked for
     rtol: Scalar
     atol: Scalar
@@ -63,16 +63,12 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
     def init(self, problem: Problem, state: FlowState, tolerances, stop_loss) -> BoostState:
         start, hidden = begin(state)
         residual = residual_of(problem, start)
-        # |D_j| <= bound |r|: the root of the largest eigenvalue of the Gram matrix, over n.
-        rows = jnp.max(jnp.sum(jnp.abs(problem.gram), axis=1))
-        bound = jnp.sqrt(rows) / problem.labels.shape[0]
-        height = jnp.max(jnp.abs(problem.labels))
-        height = jnp.where(height > 0.0, height, jnp.maximum(jnp.max(jnp.abs(residual)), _TINY))
         noise = rounding_of(problem, start)
         nodes = jnp.broadcast_to(residual, (NUM_NODES, residual.shape[0]))
         nothing = Unknowns.of_nodes(nodes, residual, jnp.zeros(()))
         decay = Decay.by(jnp.zeros_like(problem.gram))
-        passed = Passed(state.time, start, hidden, nothing, Uncertainty(noise, noise), decay)
+        rest = Rest.unknown(len(start.output))
+        passed = Passed(state.time, start, hidden, nothing, Uncertainty(noise, noise), rest, decay)
         return BoostState(
             time=state.time,
             start=start,
@@ -86,13 +82,15 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
             rtol=tolerances[0],
             atol=tolerances[1],
             stop_loss=stop_loss,
-            bound=bound,
-            height=height,
+            rest=rest,
+            bound=bound_of(problem),
+            height=height_of(problem, residual),
             noise=noise,
         )
 
     def step(self, problem: Problem, state: BoostState, limit) -> tuple[BoostState, Report]:
-        moved, report, _ = self._step(problem, state, self._question(problem, state, limit), limit)
+        question, stands = self._question(problem, state, limit), state.rest.known
+        moved, report, _ = self._step(problem, state, question.unless(stands), limit, stands)
         return moved, report
 
     def step_or_look_back(
@@ -115,8 +113,13 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
             jnp.array(True),
         )
         asked = self._question(problem, state, limit)
-        question = jax.tree.map(lambda a, b: jnp.where(looks, a, b), known, asked)
-        state, report, net = self._step(problem, state, question, limit)
+        stands = state.rest.known & ~looks
+        question = jax.tree.map(lambda a, b: jnp.where(looks, a, b), known, asked.unless(stands))
+        passed = state.passed
+        state, report, net = self._step(problem, state, question, limit, stands)
+        net = jax.tree.map(
+            lambda a, b: jnp.where(passed.rest.known, a, b), passed.standing(time), net
+        )
         net = jax.tree.map(lambda a, b: jnp.where(reached, a, b), self.network(state), net)
         result = RESULTS.where(looks & reached, RESULTS.successful, report.result)
         return state, eqx.tree_at(lambda r: r.result, report, result), net
@@ -124,19 +127,24 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
     def _question(self, problem: Problem, state: BoostState, limit) -> Question:
         """The next step, at most to `limit`."""
         tolerance = self._tolerance(state)
-        arrival = until_arrival(problem, state.start, state.residual, tolerance, state.bound)
-        # Where steps end is a choice: the flow does not depend on it.
-        longest = jnp.minimum(arrival, until_shrunk(problem, state.start, state.residual))
+        noise = state.noise
+        longest = until_arrival(problem, state.start, state.residual, noise, tolerance, state.bound)
         decayed = state.passed.decay.longest(state.residual, tolerance, state.bound)
         wish = jnp.where(state.stalled == 0, jnp.maximum(state.wish, decayed), state.wish)
+        # Where steps end is a choice: the flow does not depend on it.
         chosen = jax.lax.stop_gradient(jnp.minimum(wish, longest))
         length = jnp.minimum(chosen, limit - state.time)
+        # Nothing moves, and there is no end: after any step that will be known.
+        length = jnp.where(jnp.isfinite(length), length, 1.0 / (state.bound * state.height))
         return _of_length(problem, state, length, tolerance)
 
     def _step(
-        self, problem: Problem, state: BoostState, question: Question, limit
+        self, problem: Problem, state: BoostState, question: Question, limit, stands
     ) -> tuple[BoostState, Report, Network]:
-        """The state after the attempt, and the neurons at its end, of whatever use that is."""
+        """The state after the attempt, and the neurons at its end, of whatever use that is.
+
+        stands: whether it is known that nothing moves any more.
+        """
         places = placed(state.start)
         trial = go_on(question, state.progress, places)
         ends = trial.finished & ~question.known
@@ -153,11 +161,13 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         keep, wish = keep & ~beyond, jnp.where(keep & beyond, shorter, wish)
         reaches = (asked == limit - state.time) & (trial.unknowns.length == asked)
         stalled = state.stalled + jnp.where(ends, 1, 0)
-        moved = jax.lax.cond(
-            keep,
-            lambda: _moved(problem, state, question, trial, start, hidden, reaches, limit),
+        outcomes = [
             lambda: eqx.tree_at(lambda s: s.stalled, state, stalled),
-        )
+            lambda: _moved(problem, state, question, trial, start, hidden, reaches, limit),
+            lambda: _stood(state, limit),
+        ]
+        moved = jax.lax.switch(jnp.where(stands, 2, keep.astype(jnp.int32)), outcomes)
+        moved = eqx.tree_at(lambda s: s.rest, moved, _rest(problem, moved, keep))
         control = (wish, state.missed.after(trial, asked, keep))
         control = jax.tree.map(
             lambda a, b: jnp.where(ends, a, b), control, (state.wish, state.missed)
@@ -177,7 +187,15 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         ambiguous = _ambiguous(trial, state.time, keep)
         sweeps = jnp.where(question.known, 0, trial.progress.sweeps - state.progress.sweeps)
         report = Report(
-            moved.time, trial.finished, keep, result, switches, ambiguous, jnp.array(-1), sweeps
+            moved.time,
+            trial.finished,
+            keep | stands,
+            result,
+            switches,
+            ambiguous,
+            jnp.array(-1),
+            sweeps,
+            moved.rest.near,
         )
         return moved, report, Network(start.log_scale, start.output, hidden)
 
@@ -209,6 +227,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
             AmbiguousNeurons.none(DOUBTS, len(state.residual)),
             jnp.array(-1),
             zero,
+            jnp.array(False),
         )
 
     def network(self, state: BoostState) -> Network:
@@ -268,7 +287,8 @@ def _moved(
     decay = Decay.by(trial.progress.factors.end_kernel)
     under = trial.unknowns
     uncertainty = question.uncertainty.under(under)
-    passed = Passed(state.time, state.start, state.hidden, under, uncertainty, decay)
+    rest = Rest.unknown(len(start.output))
+    passed = Passed(state.time, state.start, state.hidden, under, uncertainty, rest, decay)
     return eqx.tree_at(
         lambda s: (s.time, s.start, s.hidden, s.residual, s.noise, s.passed, s.stalled),
         state,
@@ -282,6 +302,38 @@ def _moved(
             jnp.zeros_like(state.stalled),
         ),
     )
+
+
+def _stood(state: BoostState, limit: Scalar) -> BoostState:
+    """At rest, at `limit`: the neurons are where they are, but for those that shrink."""
+    scale = state.start.log_scale + state.rest.rates * (limit - state.time)
+    passed = state.passed
+    under = Unknowns.of_nodes(0.0 * passed.unknowns.nodes, state.residual, jnp.zeros(()))
+    known = (passed.uncertainty, state.rest, passed.decay)
+    passed = Passed(state.time, state.start, state.hidden, under, *known)
+    return eqx.tree_at(
+        lambda s: (s.time, s.start.log_scale, s.passed), state, (limit, scale, passed)
+    )
+
+
+def _rest(problem: Problem, state: BoostState, moved) -> Rest:
+    """What is known of the rest of the flow, after a step; before one, what was."""
+    start, decay = state.start, state.passed.decay
+    nothing = jnp.zeros_like(start.preactivation)
+    here = Standing(
+        Neurons(start.output, nothing, start.preactivation),
+        start.log_scale,
+        start.balance,
+        start.pattern,
+        start.pending,
+        state.residual,
+        state.passed.unknowns.length,
+    )
+    rate = jnp.sum(decay.rates * (state.residual @ decay.vectors) ** 2)
+    rate = jnp.where(moved, rate, jnp.inf)
+    spectrum = (decay.rates, decay.vectors)
+    rest = at_rest(problem, here, rate, lambda: spectrum, state.rtol, state.height)
+    return jax.tree.map(lambda a, b: jnp.where(moved, a, b), rest, state.rest)
 
 
 def _why(finite, walked: RESULTS, room) -> RESULTS:

@@ -46,7 +46,7 @@ def arrived(problem: Problem, start: Start, hidden: Hidden, walk: Walk) -> tuple
     hidden = walk.kept[:, None] * hidden + walk.combination @ problem.inputs
     slack = walk.slack(problem.length)
     preactivation = tied(problem, hidden, walk.preactivation, slack, walk.armed, walk.pattern.mode)
-    balance = start.balance * walk.kept**2
+    balance = walk.reduced.balance
     output = balanced_output(walk.reduced.output, hidden, balance)
     start = Start(
         start.log_scale + walk.total_growth(),

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from .._field import Problem
 from .._network import Network
+from .._rest import Rest
 from .._shapes import Hidden, PerSample, Scalar
 from .._solution import RESULTS
 from ._collocation import NODES, POINTS, TO_MODES
@@ -33,6 +34,7 @@ class Passed(eqx.Module):
     hidden: Hidden
     unknowns: Unknowns
     uncertainty: Uncertainty
+    rest: Rest  # where the flow is known to stand, there was no step
     decay: Decay  # by the kernel at the end
 
     def guess(self, length: Scalar, residual: PerSample) -> Float[Array, "nodes samples"]:
@@ -62,6 +64,11 @@ class Passed(eqx.Module):
         fine = small_product(lagrange_of_points(share * jnp.asarray(POINTS)).T, under.fine)
         return Unknowns(nodes, fine, share * under.length)
 
+    def standing(self, time: Scalar) -> Network:
+        """At rest: the neurons are where they are, but for those that shrink."""
+        scale = self.start.log_scale + self.rest.rates * (time - self.begin)
+        return Network(scale, self.start.output, self.hidden)
+
 
 def network_inside(problem: Problem, passed: Passed, time: Scalar) -> Network:
     """The network at a time inside the step, as exact as its end: its neurons go that way again."""
@@ -71,5 +78,7 @@ def network_inside(problem: Problem, passed: Passed, time: Scalar) -> Network:
     swept = sweep(problem, course, passed.start, *given)
     start, hidden = arrived(problem, passed.start, passed.hidden, swept.end)
     net, result = Network(start.log_scale, start.output, hidden), swept.result
+    stands = passed.rest.known
+    net = jax.tree.map(lambda a, b: jnp.where(stands, a, b), passed.standing(time), net)
     # The step itself was fine: should they not get there this time, nobody else would tell.
-    return result.error_if(net, result != RESULTS.successful)
+    return result.error_if(net, (result != RESULTS.successful) & ~stands)

@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool
 from .._arrangement import Arrangement
 from .._branch import run_if
 from .._shapes import PerNeuron
+from .._tangent_kernel import Here, kernels_of_lanes, predictions_of_lanes
 from ._collocation import NUM_NODES, POINTS
-from ._contribution import Here, kernels_of_lanes, predictions_of_lanes
 from ._hop import hop
 from ._path import weight_of
 from ._record import Record, Worth

@@ -63,6 +63,11 @@ class Question(eqx.Module):
     uncertainty: Uncertainty
     known: Bool[Array, ""]
 
+    def unless(self, stands) -> "Question":
+        """Empty where the flow stands."""
+        length = jnp.where(stands, 0.0, self.guess.length)
+        return eqx.tree_at(lambda q: (q.guess.length, q.known), self, (length, self.known | stands))
+
     def is_empty(self) -> Bool[Array, ""]:
         """A known step of no length: nothing is swept."""
         return self.known & (self.guess.length == 0.0)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool
 
 from .._branch import run_if
 from .._field import Problem, coefficients, square_loss
+from .._rest import held_on_line
 from .._shapes import PerNeuron, PerSample, Scalar, Units
 from ._closure import Attempt
 from ._collocation import NUM_NODES, RESOLVED
@@ -16,7 +17,6 @@ from ._neurons import Start
 from ._path import size_of
 from ._small import total
 
-_SHRINKS = 4.0
 _LOSS_FOUND = 1e-10  # the loss is at `stop_loss` within this much of it, at best
 _ORDER = 8  # of the error in the step size, at least, where r is smooth
 _ROUNDS = 4  # of Newton's method: to 1e-6
@@ -70,7 +70,12 @@ def next_size(trial: Attempt, asked, tolerance, keep, missed: Missed) -> Scalar:
 
 
 def until_arrival(
-    problem: Problem, start: Start, residual: PerSample, tolerance: Scalar, bound: Scalar
+    problem: Problem,
+    start: Start,
+    residual: PerSample,
+    noise: Scalar,
+    tolerance: Scalar,
+    bound: Scalar,
 ) -> Scalar:
     """The longest step in which no neuron's growth is missed by the polynomial of the residual.
 
@@ -78,12 +83,18 @@ def until_arrival(
     H, with x = 2 |D_j| H, the polynomial misses of it u_j e^x min(1, x^7 / RESOLVED),
     which moves a neuron by about a tenth of `bound` H times that. On a plateau u_j is tiny, and the
     step reaches as far as a logarithm says.
+
+    noise: of the residual.
     """
-    _, pull = _pull(problem, start, residual)
+    beta, pull = _pull(problem, start, residual)
     square = size_of(start.output, start.balance) ** 2
     reach = jnp.log(jnp.maximum(square * jnp.max(problem.length), 1e-300))
     contribution = 2.0 * start.log_scale + reach
-    grows = pull > 0.0
+    # A pull of rounding makes nobody grow; nor does one along which a neuron shrinks for ever.
+    along = jnp.sum(beta * start.preactivation, axis=1)
+    shrinks = held_on_line(problem, start.pattern) & (start.balance == 0.0)
+    shrinks = shrinks & (start.output * along < 0.0)
+    grows = (pull > bound * noise) & ~shrinks
     rate = 2.0 * jnp.where(grows, pull, 1.0)
     constant = contribution + jnp.log(0.1 * bound / rate) - jnp.log(0.5 * tolerance)
 
@@ -107,21 +118,6 @@ def _pull(problem: Problem, start: Start, residual: PerSample) -> tuple[Units, P
     """beta and |D_j|, of D_j = sum_k beta_jk x_k."""
     beta = coefficients(residual, start.pattern) / residual.shape[0]
     return beta, jnp.sqrt(jnp.maximum(jnp.sum(beta * (beta @ problem.gram), axis=1), 0.0))
-
-
-def until_shrunk(problem: Problem, start: Start, residual: PerSample) -> Scalar:
-    """The longest step in which no neuron shrinks by more than e^_SHRINKS where d = 1.
-
-    There w is along D, and a balanced neuron with a <D, w> < 0 shrinks for as long as D lasts:
-    rounding, which grows while it shrinks, is removed at the end of a step only, from a^2 - |w|^2.
-    In more dimensions a neuron shrinks for long on a set of measure zero.
-    """
-    if problem.inputs.shape[1] > 1:
-        return jnp.array(jnp.inf)
-    beta, pull = _pull(problem, start, residual)
-    shrinks = start.output * jnp.sum(beta * start.preactivation, axis=1) < 0.0
-    shrinks = shrinks & (pull > 0.0)
-    return jnp.min(jnp.where(shrinks, _SHRINKS / jnp.where(shrinks, pull, 1.0), jnp.inf))
 
 
 def until_loss(trial: Attempt, stop_loss, found) -> tuple[Bool[Array, ""], Scalar]:

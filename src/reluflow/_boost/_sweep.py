@@ -8,8 +8,8 @@ from jaxtyping import Array, Bool, Float
 from .._branch import run_if
 from .._field import Problem
 from .._solution import RESULTS
+from .._tangent_kernel import Here, kernels, predictions
 from ._collocation import POINTS
-from ._contribution import Here, kernels, predictions
 from ._flight import fly, land
 from ._neurons import Start
 from ._path import weight_of

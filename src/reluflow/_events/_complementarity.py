@@ -155,8 +155,9 @@ def _look(local: _Local, status, count) -> tuple[_Found, Array]:
     z, noise = local.velocities(u)
     attractive = local.sign * local.residual < 0.0
     rises, falls = z > noise, z < -noise
-    # An alpha of a unit that slid before is known to the uncertainty of the residual.
-    slid = local.boundary.before == _FREE
+    # An alpha of a unit that slid before is known to the uncertainty of the residual; but where
+    # nothing pulls at its neuron any more, it is 0.
+    slid = (local.boundary.before == _FREE) & (noise > 0.0)
     amplified = 1.0 + jnp.sum(jnp.abs(response), axis=1)
     slack = jnp.where(slid, local.uncertainty * amplified, 0.0)
     low = u * jnp.sign(local.residual)

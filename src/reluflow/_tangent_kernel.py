@@ -4,9 +4,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .. import _modes
-from .._field import Pattern
-from .._shapes import Gram
+from . import _modes
+from ._field import Pattern
+from ._shapes import Gram
 
 
 class Here(eqx.Module):

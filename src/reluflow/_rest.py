@@ -1,0 +1,172 @@
+"""Whether a flow has come to rest, by what is known of every neuron.
+
+Near rest the residual obeys r' = -K r with K constant. In the range of K it decays; the rest of it,
+r_inf, stays. The flow has nowhere to go if
+
+    what decays moves no prediction by more than the tolerance, and each neuron
+    stands      D_j(r_inf) = 0: nothing pulls at it in the end; or
+    shrinks     it is held on a line, balanced, with a_j <D_j, w_j> < 0: it shrinks for ever, its
+                share of every prediction being below the tolerance already.
+
+A neuron of size e^-1000 that grows, however slowly, does neither: a plateau that it ends is no
+rest. Where alpha is within the tolerance of 0 or 1, or a way out of w = 0 about to appear, a
+shrinking or waiting neuron may still be let go.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from . import _modes
+from ._branch import run_if
+from ._field import Neurons, Pattern, Problem, coefficients
+from ._shapes import PerNeuron, PerSample, Scalar
+from ._tangent_kernel import Here, kernels
+
+# Of the largest eigenvalue of K: below this, one is rounding.
+_RANGE = 1e-12
+# A neuron whose |w_j| and <D_j, w_j> / |D_j| agree to this moves along its own line.
+_BALANCED = 1e-12
+_UNMOVED = 0.1  # of the tolerance: how far a neuron may still go where the rest is known
+_DECAYED = 30.0  # e-foldings, after which a residual is what the integrator leaves of it
+
+
+class Rest(eqx.Module):
+    """near: within the tolerance; known: as exactly as it ever will be, so that the state is that of
+    all later times, but for neurons that shrink, at these rates of log_scale."""
+
+    near: Bool[Array, ""]
+    known: Bool[Array, ""]
+    rates: PerNeuron
+
+    @classmethod
+    def unknown(cls, neurons: int) -> "Rest":
+        no = jnp.array(False)
+        return cls(no, no, jnp.zeros((neurons,)))
+
+
+def height_of(problem: Problem, residual: PerSample) -> Scalar:
+    """What predictions are measured by: the largest label, or, of labels that are all zero, the
+    largest residual."""
+    height = jnp.max(jnp.abs(problem.labels))
+    tiny = jnp.finfo(jnp.float64).tiny
+    return jnp.where(height > 0.0, height, jnp.maximum(jnp.max(jnp.abs(residual)), tiny))
+
+
+def bound_of(problem: Problem) -> Scalar:
+    """|D_j| is at most this many times |r|: the root of the largest eigenvalue of the Gram matrix,
+    over n."""
+    rows = jnp.max(jnp.sum(jnp.abs(problem.gram), axis=1))
+    return jnp.sqrt(rows) / problem.labels.shape[0]
+
+
+def held_on_line(problem: Problem, pattern: Pattern) -> Bool[Array, " neurons"]:
+    """Which neurons slide along all but one of the independent boundaries, or have no other way."""
+    dim = problem.inputs.shape[1]
+    held = jnp.sum(pattern.mode == _modes.SLIDING, axis=1)
+    return (held == dim - 1) | jnp.array(dim == 1)
+
+
+class Standing(eqx.Module):
+    """Where a flow stands: neurons over e^{log_scale}, a_j^2 - |w_j|^2, and the residual."""
+
+    neurons: Neurons
+    log_scale: PerNeuron
+    balance: PerNeuron
+    pattern: Pattern
+    pending: Bool[Array, " neurons"]
+    residual: PerSample
+    elapsed: Scalar  # in the last step: what decays may have had its time
+
+    def squares(self) -> PerNeuron:
+        """|theta_j|^2."""
+        return 2.0 * self.neurons.output**2 - self.balance
+
+    def trace(self, problem: Problem) -> Scalar:
+        """A bound of the trace of n K."""
+        weight = jnp.exp(2.0 * self.log_scale)
+        return jnp.sum(weight * self.squares()) * jnp.sum(problem.length**2)
+
+
+def at_rest(
+    problem: Problem,
+    here: Standing,
+    dissipation: Scalar,
+    spectrum: Callable[[], tuple[PerSample, Array]],
+    rtol: Scalar,
+    height: Scalar,
+) -> Rest:
+    """Arguments: r K r; the eigenvalues and eigenvectors of K; what predictions are measured by."""
+    # r K r is at most (trace of K) |r|^2 where what decays of r is small enough.
+    may = dissipation <= here.trace(problem) * (rtol * height) ** 2
+    may = may & ~jnp.any(here.pending)
+
+    def look(_):
+        return _look(problem, here, *spectrum(), rtol, height)
+
+    return run_if(may, look, Rest.unknown(here.log_scale.shape[0]))
+
+
+def spectrum_of(problem: Problem, here: Standing) -> tuple[PerSample, Array]:
+    """The eigenvalues and eigenvectors of K."""
+    neurons = here.neurons
+    at = Here(
+        jnp.exp(2.0 * here.log_scale)[None], neurons.output[None], neurons.preactivation[None]
+    )
+    kernel = kernels(problem.gram, here.pattern, here.pattern.mode[None], at)[0]
+    return jnp.linalg.eigh(kernel)
+
+
+def _look(problem: Problem, here: Standing, rates, vectors, rtol: Scalar, height: Scalar) -> Rest:
+    residual, neurons = here.residual, here.neurons
+    parts = residual @ vectors
+    decays = rates > _RANGE * jnp.max(rates)
+    lasting = vectors @ jnp.where(decays, 0.0, parts)
+    left = jnp.max(jnp.abs(residual - lasting))
+    to_come = vectors @ jnp.where(decays, parts / jnp.where(decays, rates, 1.0), 0.0)
+    tolerance = rtol * height
+    # Every neuron: |D_j| in the end; and how far it goes until then, relative to itself.
+    pull, along = _pull(problem, here, lasting)
+    way, _ = _pull(problem, here, to_come)
+    nothing = rtol * bound_of(problem) * jnp.sqrt(1.0 * residual.shape[0]) * height
+    square = here.squares()
+    share = 2.0 * here.log_scale + jnp.log(jnp.maximum(square * jnp.max(problem.length), 1e-300))
+    small = share + 2.0 * way <= jnp.log(tolerance)
+    stands = (pull <= nothing) & (small | (share > jnp.log(tolerance)))
+    balanced = jnp.abs(here.balance) <= _BALANCED * square
+    line = held_on_line(problem, here.pattern) & balanced
+    shrinks = line & (neurons.output * along < 0.0) & small
+    firm = _margin(problem, here, lasting) > tolerance
+    waits = jnp.any(here.pattern.watched, axis=1)
+    rests = (stands & (firm | ~waits)) | (shrinks & firm)
+    near = (left <= tolerance) & jnp.all(rests)
+    far = jnp.max(jnp.where(shrinks, 0.0, way))
+    slowest = jnp.min(jnp.where(decays, rates, jnp.inf))
+    known = near & (far <= _UNMOVED * rtol) & (here.elapsed * slowest >= _DECAYED)
+    speed = along / jnp.where(neurons.output != 0.0, neurons.output, 1.0)
+    return Rest(near, known, jnp.where(shrinks & ~stands, speed, 0.0))
+
+
+def _pull(problem: Problem, here: Standing, residual):
+    """|D_j| and <D_j, w_j> under this residual."""
+    beta = coefficients(residual, here.pattern) / residual.shape[0]
+    square = jnp.sum(beta * (beta @ problem.gram), axis=1)
+    along = jnp.sum(beta * here.neurons.preactivation, axis=1)
+    return jnp.sqrt(jnp.maximum(square, 0.0)), along
+
+
+def _margin(problem: Problem, here: Standing, residual) -> PerNeuron:
+    """How far alpha r and (1 - alpha) r of the sliding units are from zero, and the rays that are
+    waited for from leading out."""
+    pattern = here.pattern
+    toward = -jnp.sign(here.neurons.output)[:, None]
+    low = toward * pattern.sliding_coefficients(residual)
+    whole = toward * residual.at[pattern.slots].get(mode="fill", fill_value=0.0)
+    empty = pattern.slots >= residual.shape[0]
+    guards = jnp.minimum(low, whole - low) / pattern.amplification()
+    guards = jnp.min(jnp.where(empty, jnp.inf, guards), axis=1, initial=jnp.inf)
+    rises = toward * problem.arrangement.rises(residual)
+    appear = jnp.min(jnp.where(pattern.watched, rises, jnp.inf), axis=1, initial=jnp.inf)
+    return jnp.minimum(guards, appear)
