@@ -1,5 +1,6 @@
 """The command line: `reluflow run two-points`, or `python -m reluflow run two-points`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,13 @@ except ImportError as error:
         f"The command line needs {error.name}, which is not installed: pip install 'reluflow[cli]'"
     ) from None
 
-from ._solution import saved
+import jax
+
 from .cli import _output, _report, _run, _settings
 from .cli._experiments import EXPERIMENTS, Integrator, Labels, Name, Shape
+from .cli._progress import Display
 from .cli._settings import Settings
+from .cli._waiting import ending_on_interrupt, in_background
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -66,7 +70,7 @@ def run(
         neurons=defaults.neurons if neurons is None else neurons,
         scale=defaults.scale if scale is None else scale,
         seed=seed,
-        t1=defaults.t1 if t1 is None else t1,
+        t1=t1,
         rtol=rtol,
         integrator=defaults.integrator if integrator is None else integrator,
         out=Path("out") / experiment.value if out is None else out,
@@ -75,22 +79,51 @@ def run(
     )
     _settings.enable_float64()
     _settings.check(settings)
-    console = Console()
+    _output.check(settings.out, _output.FILES)
+    console, progress = Console(), Console(stderr=True)
+    display = Display(progress)
+
+    def kept() -> str:
+        where = "" if display.last is None else f" at {display.last}"
+        return (
+            f"Stopped{where}. Nothing was written; {settings.out} is as it was. A run cannot go on "
+            "from there: start it again, with a smaller --t1 or a larger --rtol if it took too long."
+        )
+
+    with ending_on_interrupt(progress, kept):
+        outcome = _computed(settings, display)
+        numbers = _report.summary(outcome)
+        _report.show(numbers, console)
+        # A run that fails on its way has something to show, and says that it failed.
+        written = _written(lambda: _output.write(outcome, numbers), settings.out, progress)
+    console.print("wrote " + ", ".join(map(str, written)), soft_wrap=True, markup=False)
+    if not numbers["result"]["successful"]:
+        raise typer.Exit(1)
+
+
+def _computed(settings: Settings, display: Display) -> _run.Outcome:
     try:
-        net, data = settings.problem()
-        outcome = _run.compute(settings, net, data, console)
+        with display:
+            return in_background(lambda: _run.compute(settings, display), display.tick)
     except ValueError as error:
         # What the library refuses: it names the argument and says what it must be.
         raise typer.BadParameter(str(error)) from error
-    numbers = _report.summary(outcome)
-    # A run that fails on its way has something to show, and says that it failed; one that fails
-    # at its start has not.
-    written = _output.write(outcome, numbers) if saved(outcome.flow.solution).any() else []
-    _report.show(numbers, console)
-    if written:
-        console.print("wrote " + ", ".join(str(path) for path in written), soft_wrap=True)
-    if not numbers["result"]["successful"]:
-        raise typer.Exit(1)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            message = "There is not enough memory for this: take fewer neurons, samples or dim."
+            raise typer.BadParameter(message) from error
+        raise
+
+
+def _written(write: Callable[[], list[Path]], out: Path, console: Console) -> list[Path]:
+    """The files; or the end of the program, where a disk has become full since it was tried."""
+    try:
+        return write()
+    except OSError as error:
+        console.print(
+            f"Nothing was written to {out}, which is as it was: {error.strerror}.", soft_wrap=True
+        )
+        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -99,23 +132,57 @@ def claims(
         list[str] | None, typer.Option(metavar="ID", help="This one only; may be repeated.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller problems.")] = False,
-    out: Annotated[Path, typer.Option(help="Directory to write to.")] = Path("out/claims"),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where results are kept, and looked for.")
+    ] = Path("out/claims"),
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure again what is kept there, and replace it.")
+    ] = False,
 ) -> None:
-    """Run the papers' claims one by one, with controls that must fail; write claims.json, .md.
+    """Measure the papers' claims one by one, with controls that must fail.
 
-    Ends with code 1 where a control holds although it must not. A claim that fails is a result.
+    Each is kept in claims.json and claims.md as soon as it is known, and a second call goes on
+    where the first ended.
+
+    Ends with code 1 where a control holds although it must not, or a claim could not be measured;
+    with 3 where what a claim needs is not installed. A claim that fails is a result.
     """
-    from .cli import _claims  # a second that only it has to wait for
+    # a second that only it has to wait for
+    from .cli import _claims, _claims_store, _claims_table
 
     _settings.enable_float64()
-    _settings.check_out(out)
-    console = Console()
-    outcomes = _claims.run(_claims.chosen(claim), quick, console)
-    _claims.show(outcomes, console)
-    written = _claims.write(outcomes, quick, out)
-    console.print("wrote " + ", ".join(map(str, written)), soft_wrap=True)
-    if any(outcome.blind for outcome in outcomes):
+    wanted = _claims.chosen(claim)
+    _output.check(out, _claims_store.FILES)
+    store = _claims_store.Store(out, quick, [one.id for one in wanted] if fresh else [])
+    lacking = _claims.without_what_they_need(wanted)
+    store.unmeasured |= lacking
+    able = [one for one in wanted if one.id not in lacking]
+    console, progress = Console(), Console(stderr=True)
+    for name, why in lacking.items():
+        progress.print(f"{name} {why}", soft_wrap=True, markup=False, highlight=False)
+
+    def kept() -> str:
+        count = sum(one.id in store.outcomes for one in wanted)
+        return (
+            f"{count} of {len(wanted)} claims are kept in {store.path}; the same command goes on "
+            "with the others."
+        )
+
+    with ending_on_interrupt(progress, kept):
+        with Display(progress) as display:
+            errors = _claims.measure(able, quick, store, display)
+        store.write()
+        outcomes = [store.outcomes[one.id] for one in wanted if one.id in store.outcomes]
+        _claims_table.show(outcomes, console)
+    for name, why in lacking.items():
+        console.print(f"{name} was not measured: it {why}", soft_wrap=True, markup=False)
+    for name in errors:
+        console.print(f"{name} could not be measured; see above.", soft_wrap=True, markup=False)
+    console.print(f"wrote {out / 'claims.json'}, {out / 'claims.md'}", soft_wrap=True, markup=False)
+    if errors or any(outcome.blind for outcome in outcomes):
         raise typer.Exit(1)
+    if lacking:
+        raise typer.Exit(3)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from ._field import Problem
 from ._integrator import AbstractDenseIntegrator, AbstractIntegrator, Report
 from ._interpolation import StoredSteps
 from ._loss import loss
+from ._meter import AbstractFlowMeter
 from ._network import Network
 from ._saving import Saved, Schedule
 from ._shapes import Scalar
@@ -79,7 +80,7 @@ class Run(eqx.Module):
         return Carry(state, report, zero, zero, zero, zero, zero, saved, stored, events, meter)
 
     def step(self, carry: Carry) -> Carry:
-        t0, t1 = self.interval
+        t1 = self.interval[1]
         waits = self._waits(carry)
         limit = t1 if self._dense else jnp.minimum(t1, carry.saved.next_time(self.schedule))
         saved, state, report = self._advance(carry, limit, waits)
@@ -98,7 +99,7 @@ class Run(eqx.Module):
             saved=self._offer(saved, state, report, num_accepted),
             stored=carry.stored.add(self.integrator, carry.state, state, report),
             events=events,
-            meter=self.meter.step(carry.meter, (report.time - t0) / (t1 - t0)),
+            meter=self._metered(carry.meter, state, report, num_accepted),
         )
 
     def running(self, carry: Carry):
@@ -141,6 +142,16 @@ class Run(eqx.Module):
             stats,
             carry.stored.interpolation(self.integrator, self.problem),
         )
+
+    def _metered(self, meter, state, report: Report, num_accepted):
+        if isinstance(self.meter, AbstractFlowMeter):
+
+            def now():
+                return loss(self.integrator.network(state), self.data)
+
+            return self.meter.show(meter, report.time, num_accepted, now)
+        t0, t1 = self.interval
+        return self.meter.step(meter, (report.time - t0) / (t1 - t0))
 
     # What is saved inside the last step
 

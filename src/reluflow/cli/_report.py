@@ -29,6 +29,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             "successful": bool(solution.result == RESULTS.successful),
             "message": RESULTS[solution.result],
         },
+        "predicted": outcome.forecast._asdict(),
         "t_final": float(solution.stats["t_final"]),
         "loss_final": float(solution.stats["loss_final"]),
         "plateaus": [_plateau(found) for found in plateaus(solution)],
@@ -69,7 +70,7 @@ def show(numbers: dict[str, Any], console: Console) -> None:
     stats, seconds = numbers["stats"], numbers["seconds"]
     table.add_row(
         "steps",
-        f"{stats['num_accepted_steps']} accepted of {stats['num_steps']}, {_work(stats)}",
+        f"{stats['num_accepted_steps']} accepted of {stats['num_steps']}, {_with_saves(stats)}",
     )
     table.add_row("time", f"{seconds['run']:.3g} s, after {seconds['compile']:.3g} s to compile")
     if numbers["descent"] is not None:
@@ -102,18 +103,23 @@ def _show_descent(table: Table, beside: dict[str, Any]) -> None:
         table.add_row("error of drops", ", ".join(f"{drop:+.3g}" for drop in drops) + " in t")
     table.add_row(
         "cost",
-        f"the flow took {_work(beside['stats_flow'])}; the descent "
-        f"{beside['run_ratio']:.3g} times the time of the flow (compiled, end saved only)",
+        f"with the end alone saved the flow takes {_work(beside['stats_flow'])}, and the descent "
+        f"{beside['run_ratio']:.3g} times the time of the flow",
     )
 
 
 def _work(stats: dict[str, Any]) -> str:
-    """What the integrator counts: passes of all neurons through a step, or field evaluations."""
+    """What an integrator is asked for: sweeps of all neurons through a step, or evaluations."""
     if stats["num_sweeps"]:
         return f"{stats['num_sweeps']} sweeps"
     if stats["num_field_evaluations"] < 0:
         return "uncounted evaluations"
-    return f"{stats['num_field_evaluations']} field evaluations (a step ends at each saved time)"
+    return f"{stats['num_field_evaluations']} field evaluations"
+
+
+def _with_saves(stats: dict[str, Any]) -> str:
+    """The same of a run whose steps end at the times that it saves, as those of `RungeKutta` do."""
+    return _work(stats) + ("" if stats["num_sweeps"] else " (a step ends at each saved time)")
 
 
 def _settings(outcome: Outcome) -> dict[str, Any]:
