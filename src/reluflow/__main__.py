@@ -15,7 +15,7 @@ except ImportError as error:
 import jax
 
 from .cli import _output, _report, _run, _settings
-from .cli._experiments import EXPERIMENTS, Integrator, Labels, Name, Shape
+from .cli._experiments import EXPERIMENTS, Integrator, Labels, Shape
 from .cli._progress import Display
 from .cli._settings import Settings
 from .cli._waiting import ending_on_interrupt, in_background
@@ -33,47 +33,79 @@ def _commands() -> None:
     """Exact gradient flow of one-hidden-layer ReLU networks."""
 
 
-@app.command()
+@app.command(no_args_is_help=True)
 def run(
-    experiment: Annotated[Name, typer.Argument(help="What to integrate.")],
-    neurons: Annotated[int | None, typer.Option(min=1, help="Width m.")] = None,
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            metavar="EXPERIMENT",
+            help="two-points, five-points, orthonormal or gaussian-teacher.",
+        ),
+    ],
+    neurons: Annotated[int | None, typer.Option(metavar="M", min=1, help="Width m.")] = None,
     scale: Annotated[
         str | None,
-        typer.Option(help="lambda = scale / sqrt(m d); any size, 1e-1000 say."),
+        typer.Option(
+            metavar="NUMBER",
+            help="lambda = NUMBER / sqrt(m d), the size of the start; 1e-1000 is fine.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of random data and weights.")] = 0,
-    t1: Annotated[float | None, typer.Option(help="Flow time at the end.")] = None,
-    rtol: Annotated[float, typer.Option(help="Relative tolerance of a step.")] = 1e-8,
+    seed: Annotated[int, typer.Option(metavar="S", help="Of random data and weights.")] = 0,
+    t1: Annotated[
+        float | None,
+        typer.Option(
+            metavar="T", help="Flow time at the end; by default after the last predicted drop."
+        ),
+    ] = None,
+    rtol: Annotated[
+        float, typer.Option(metavar="NUMBER", help="Relative tolerance of a step.")
+    ] = 1e-8,
     integrator: Annotated[
         Integrator | None,
-        typer.Option(help="boost; dopri8, which compiles faster, for the small experiments."),
+        typer.Option(
+            metavar="NAME",
+            help="boost, dopri8, tsit5, dopri5 or kvaerno5; by default boost or, where compiling "
+            "takes longer than all else, dopri8.",
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Directory to write to; out/EXPERIMENT if not given.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to write; out/EXPERIMENT by default."),
     ] = None,
     compare_descent: Annotated[
         float | None,
         typer.Option(metavar="STEP", help="Run gradient descent with this step beside the flow."),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="n, of orthonormal or gaussian-teacher.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="n, of orthonormal or gaussian-teacher."),
     ] = None,
     dim: Annotated[
-        int | None, typer.Option(min=1, help="d, of orthonormal or gaussian-teacher.")
+        int | None,
+        typer.Option(metavar="D", min=1, help="d, of orthonormal or gaussian-teacher."),
     ] = None,
-    labels: Annotated[Labels | None, typer.Option(help="Labels of orthonormal.")] = None,
+    labels: Annotated[
+        Labels | None, typer.Option(metavar="KIND", help="normal or positive, of orthonormal.")
+    ] = None,
 ) -> None:
-    """Integrate one of the papers' experiments; write its numbers, trajectory and pictures."""
-    defaults = EXPERIMENTS[experiment]
+    """Integrate one of the papers' experiments.
+
+    Prints a table of events and plateaus, and writes summary.json,
+    trajectory.npz, loss.png and states.png.
+
+    Ends with code 1 where the integration failed on its way.
+    """
+    name = _settings.name(experiment)
+    defaults = EXPERIMENTS[name]
     settings = Settings(
-        name=experiment,
+        name=name,
         neurons=defaults.neurons if neurons is None else neurons,
         scale=defaults.scale if scale is None else scale,
         seed=seed,
         t1=t1,
         rtol=rtol,
         integrator=defaults.integrator if integrator is None else integrator,
-        out=Path("out") / experiment.value if out is None else out,
+        out=Path("out") / name.value if out is None else out,
         descent_step=compare_descent,
         shape=Shape(samples, dim, labels),
     )
@@ -86,8 +118,9 @@ def run(
     def kept() -> str:
         where = "" if display.last is None else f" at {display.last}"
         return (
-            f"Stopped{where}. Nothing was written; {settings.out} is as it was. A run cannot go on "
-            "from there: start it again, with a smaller --t1 or a larger --rtol if it took too long."
+            f"The run ended{where}. Nothing was written, and {settings.out} is as it was. A run "
+            "cannot go on from there: start it again, with a smaller --t1 or a larger --rtol if it "
+            "took too long."
         )
 
     with ending_on_interrupt(progress, kept):
@@ -141,11 +174,12 @@ def claims(
 ) -> None:
     """Measure the papers' claims one by one, with controls that must fail.
 
-    Each is kept in claims.json and claims.md as soon as it is known, and a second call goes on
-    where the first ended.
+    Each result is kept in claims.json and claims.md as soon as it is known,
+    and a second call goes on where the first ended.
 
-    Ends with code 1 where a control holds although it must not, or a claim could not be measured;
-    with 3 where what a claim needs is not installed. A claim that fails is a result.
+    Ends with code 1 where a control holds although it must not, or a claim
+    broke off; with 3 where what a claim needs is not installed. A claim that
+    fails is a result.
     """
     # a second that only it has to wait for
     from .cli import _claims, _claims_store, _claims_table

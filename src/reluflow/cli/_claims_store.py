@@ -14,6 +14,7 @@ import reluflow
 
 from ..claims import CATALOGUE, Claim, Finding, Outcome
 from ._claims_table import markdown
+from ._report import NORMALISATION
 from ._settings import wrong
 
 FILES = ("claims.json", "claims.md")
@@ -54,7 +55,7 @@ class Store:
     def write(self) -> None:
         outcomes = [self.outcomes[claim.id] for claim in CATALOGUE if claim.id in self.outcomes]
         numbers = {
-            "normalisation": "L = 1/(2n) sum r^2, theta' = -grad L (times and losses of the papers)",
+            "normalisation": NORMALISATION,
             "made_by": self._made_by,
             "claims": [_outcome(outcome) for outcome in outcomes],
             "not_measured": self.unmeasured,

@@ -18,7 +18,6 @@ from ..plot import loss_curve, states
 from ._run import Outcome
 from ._settings import wrong
 
-
 FILES = ("summary.json", "trajectory.npz", "loss.png", "states.png")
 
 

@@ -15,6 +15,7 @@ from ..theory import minimal_squared_norm
 from ._run import Outcome, Timed
 from ._settings import log_of
 
+NORMALISATION = "L = 1/(2n) sum r^2, theta' = -grad L (times and losses of the papers)"
 _PACKAGES = ("reluflow", "jax", "diffrax", "equinox", "optax", "numpy")
 
 
@@ -23,7 +24,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     solution, data = outcome.flow.solution, outcome.data
     squared_norm = float(solution.final.squared_norm())
     numbers: dict[str, Any] = {
-        "normalisation": "L = 1/(2n) sum r^2, theta' = -grad L (times and losses of the papers)",
+        "normalisation": NORMALISATION,
         "settings": _settings(outcome),
         "result": {
             "successful": bool(solution.result == RESULTS.successful),

@@ -3,6 +3,7 @@
 import dataclasses
 import decimal
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,9 @@ INTEGRATORS = {
 # Of the initialisation. Below, the drops of the loss are shorter than the rounding of their times;
 # above, one step of the flow changes weights by more than float64 can follow.
 _SMALLEST, _LARGEST = decimal.Decimal("1e-1000000"), decimal.Decimal("1e6")
+
+# Floats that a run holds for each unit (events, preactivations, velocities) and each weight, about.
+_PER_UNIT, _PER_WEIGHT = 40, 20
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,16 @@ def log_of(scale: str) -> float:
         return float(decimal.Decimal(scale).ln())
 
 
+def name(text: str) -> Name:
+    """The experiment of this name."""
+    try:
+        return Name(text)
+    except ValueError:
+        raise wrong(
+            "EXPERIMENT", f"there is no {text!r}; there are {', '.join(EXPERIMENTS)}."
+        ) from None
+
+
 def wrong(option: str, message: str) -> typer.BadParameter:
     return typer.BadParameter(message, param_hint=option)
 
@@ -96,10 +110,27 @@ def check(settings: Settings) -> None:
     step = settings.descent_step
     if step is not None and not (math.isfinite(step) and step > 0.0):
         raise wrong("--compare-descent", f"must be a positive step, but it is {step}.")
+    _check_memory(settings)
     for option in ("samples", "dim", "labels"):
         given = getattr(settings.shape, option)
         if given is not None and option not in settings.experiment.options:
             raise wrong(f"--{option}", f"{settings.name} has no such choice.")
+
+
+def _check_memory(settings: Settings) -> None:
+    """XLA ends the program, without a word that helps, where there is not enough."""
+    m, (n, d) = settings.neurons, settings.experiment.size(settings.shape)
+    needed = 8 * (_PER_UNIT * m * n + _PER_WEIGHT * (m + n) * d)
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        return
+    if needed > there:
+        raise wrong(
+            "--neurons, --samples, --dim",
+            f"are too large: {m} neurons on {n} samples of dimension {d} need about "
+            f"{needed / 2**30:.3g} GiB, and this machine has {there / 2**30:.3g}.",
+        )
 
 
 def _check_scale(scale: str) -> None:

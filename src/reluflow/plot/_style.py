@@ -1,9 +1,12 @@
 """One look for all pictures: colours of Okabe and Ito, told apart by every kind of eye."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
 BLUE: Final = "#0072B2"
 VERMILION: Final = "#D55E00"
@@ -33,3 +36,34 @@ def number(value: float, digits: int = 4) -> str:
     """`value` as text that mathtext sets well: 1.2e-07 becomes 1.2 x 10^-7."""
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     return rf"${mantissa} \times 10^{{{int(exponent)}}}$" if exponent else mantissa
+
+
+def place(ax: Axes, labels: Iterable[tuple[str, float, float]], color: str = "#444444") -> None:
+    """Texts beside points: (text, x, y), each inside the axes and, where there is room, clear of
+    the ones before it. Limits and scales of the axes must be as they are to be."""
+    ax.figure.canvas.figure.draw_without_rendering()  # only now is it known where the axes are
+    frame, taken = ax.get_window_extent(), []
+    for text, x, y in labels:
+        note = ax.annotate(
+            text, (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8, color=color
+        )
+
+        def cost(corner, note=note):
+            box = _put(note, *corner)
+            crossed = sum(Bbox.intersection(box, other) is not None for other in taken)
+            return _outside(box, frame), crossed
+
+        corners = ((1, 1), (-1, 1), (1, -1), (-1, -1))  # right of the point and above it, first
+        taken.append(_put(note, *min(corners, key=cost)))
+
+
+def _put(note: Annotation, right: int, above: int) -> Bbox:
+    note.xyann = (6 * right, 5 * above)
+    note.set_horizontalalignment("left" if right > 0 else "right")
+    note.set_verticalalignment("bottom" if above > 0 else "top")
+    return note.get_window_extent()
+
+
+def _outside(box: Bbox, frame: Bbox) -> float:
+    """How many pixels of a text are beyond the frame."""
+    return max(0.0, frame.x0 - box.x0, box.x1 - frame.x1, frame.y0 - box.y0, box.y1 - frame.y1)
