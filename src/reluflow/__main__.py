@@ -104,7 +104,7 @@ def run(
         seed=seed,
         t1=t1,
         rtol=rtol,
-        integrator=defaults.integrator if integrator is None else integrator,
+        integrator=integrator,
         out=Path("out") / name.value if out is None else out,
         descent_step=compare_descent,
         shape=Shape(samples, dim, labels),

@@ -171,5 +171,7 @@ def _read_outcome(claim: Claim, record: dict[str, Any]) -> Outcome:
 
 
 def _read_finding(record: dict[str, Any]) -> Finding:
-    floats = {name: None if record[name] is None else float(record[name]) for name in _FLOATS}
-    return Finding(**{name: record[name] for name in _TEXTS}, **floats)
+    fields: dict[str, Any] = {name: record[name] for name in _TEXTS}
+    for name in _FLOATS:
+        fields[name] = None if record[name] is None else float(record[name])
+    return Finding(**fields)

@@ -111,7 +111,7 @@ EXPERIMENTS = {
         lambda key, shape: datasets.five_points(),
         lambda shape: (5, 2),
         growths=3.3,
-        settling=48.0,
+        settling=78.0,
         integrator=Integrator.dopri8,
     ),
     Name.orthonormal: Experiment(

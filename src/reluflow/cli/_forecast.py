@@ -41,13 +41,21 @@ class Forecast(NamedTuple):
 def forecast(experiment: Experiment, net: Network, data: Dataset) -> Forecast:
     growths = early_growths(net, data)
     first, rate = min(growths)[0], max(rate for _, rate in growths)
-    if not math.isfinite(first):
-        return Forecast(first, _two_digits(experiment.settling / _fastest(data)))
-    if data.is_orthogonal():
-        return Forecast(first, _two_digits(_after_last_jump(net, data, rate)))
-    later = [time for time, _ in growths if math.isfinite(time)]
-    last = min(max(later), _LATEST * first)
-    return Forecast(first, _two_digits(experiment.growths * last + experiment.settling / rate))
+    orthogonal = data.is_orthogonal()
+    settling = (_SETTLED if orthogonal else experiment.settling) / (rate or _fastest(data))
+    if math.isfinite(first) and orthogonal:
+        last, jump = _last_jump(net, data)
+        settling = max(_SETTLED / jump, _ROOM * last) if jump else settling
+    elif math.isfinite(first):
+        later = max(time for time, _ in growths if math.isfinite(time))
+        last = experiment.growths * min(later, _LATEST * first)
+    else:
+        last = 0.0
+    # A large start has no neuron to wait for: it converges as its kernel does.
+    kernel = float(theory.kernel_flow(net, data).eigenvalues[0])
+    if last == 0.0 and kernel > 0.0:
+        settling = min(settling, _SETTLED / kernel)
+    return Forecast(first, float(f"{last + settling:.2g}"))  # a number that steps of descent divide
 
 
 def early_growths(net: Network, data: Dataset) -> list[tuple[float, float]]:
@@ -56,8 +64,8 @@ def early_growths(net: Network, data: Dataset) -> list[tuple[float, float]]:
 
         a' = <D, w>,  w' = a D,   D = 1/n sum_{<w, x_k> > 0} y_k x_k,
 
-    by the midpoint rule, with the size of each neuron apart, until the rates are known: from there
-    on the logarithm of a size is a straight line.
+    in small steps of constant D, with the size of each neuron apart, until the rates are known:
+    from there on the logarithm of a size is a straight line.
     """
     x, pull = np.asarray(data.x), np.asarray(data.x * data.y[:, None]) / data.samples
     a, w = np.array(net.output), np.array(net.hidden)
@@ -65,13 +73,13 @@ def early_growths(net: Network, data: Dataset) -> list[tuple[float, float]]:
     log_size, a, w = _normalised(np.array(net.log_scale), a, w)
     step = _STEP / _fastest(data)
     arrival, found = np.where(log_size >= 0.0, 0.0, np.inf), None
+    before = log_size
     for count in range(1, _STEPS + 1):
-        before = log_size
-        a_middle, w_middle = _moved(a, w, a, w, step / 2.0, x, pull)
-        log_size, a, w = _normalised(log_size, *_moved(a, w, a_middle, w_middle, step, x, pull))
-        rate = (log_size - before) / step
+        log_size, a, w = _normalised(log_size, *_moved(a, w, step, x, pull))
         arrival = np.where((log_size >= 0.0) & np.isinf(arrival), count * step, arrival)
         if count % _CHECK == 0:
+            # Over several steps, since a neuron that slides goes to and fro between two patterns.
+            rate, before = _rate(before, log_size, _CHECK * step), log_size
             growing = rate > 1e-6 * _fastest(data)
             wait = np.where(growing, -log_size / np.where(growing, rate, 1.0), np.inf)
             expected = np.where(np.isfinite(arrival), arrival, count * step + wait)
@@ -106,9 +114,14 @@ def _normalised(log_size, a, w):
     return log_size, a / size, w / size[:, None]
 
 
-def _moved(a, w, a_middle, w_middle, step, x, pull):
-    force = (w_middle @ x.T > 0.0).astype(float) @ pull
-    return a + step * np.sum(force * w_middle, axis=1), w + step * a_middle[:, None] * force
+def _moved(a, w, step, x, pull):
+    """By the exact flow of the pattern at the start of the step: (a, <u, w>) is boosted."""
+    force = (w @ x.T > 0.0).astype(float) @ pull
+    norm = np.linalg.norm(force, axis=1)
+    along = force / np.where(norm > 0.0, norm, 1.0)[:, None]
+    before, cosh, sinh = np.sum(along * w, axis=1), np.cosh(norm * step), np.sinh(norm * step)
+    after = a * sinh + before * cosh
+    return a * cosh + before * sinh, w + (after - before)[:, None] * along
 
 
 def _fastest(data: Dataset) -> float:
@@ -117,19 +130,19 @@ def _fastest(data: Dataset) -> float:
     return float(np.mean(lengths * np.abs(np.asarray(data.y)))) or 1.0
 
 
-def _after_last_jump(net: Network, data: Dataset, rate: float) -> float:
+def _rate(before, after, time):
+    """Of ln(size); 0 for a neuron that is nothing."""
+    there = np.isfinite(after)
+    return np.where(there, np.where(there, after, 0.0) - np.where(there, before, 0.0), 0.0) / time
+
+
+def _last_jump(net: Network, data: Dataset) -> tuple[float, float]:
+    """(time, rate) of the last neuron to jump in the limit process; (0, 0) for a large start."""
     process = theory.limit_process(net, data)
     losses, count = np.asarray(process.losses), int(process.num_jumps)
     seen = [k for k in range(count) if losses[k] >= _SEEN * losses[0]]
-    last = 0.0
-    if seen:
-        neuron = int(process.neuron[seen[-1]])
-        rate = float(process.plateau_rates[seen[-1], neuron])
-        size = max(-float(np.max(np.asarray(net.log_scale))), 0.0)
-        last = size * float(process.jump_times[seen[-1]])
-    return last + max(_SETTLED / rate, _ROOM * last)
-
-
-def _two_digits(time: float) -> float:
-    """A round number, which steps of a descent divide."""
-    return float(f"{time:.2g}")
+    size = -float(np.max(np.asarray(net.log_scale)))
+    if not seen or size <= 0.0:
+        return 0.0, 0.0
+    rate = float(process.plateau_rates[seen[-1], int(process.neuron[seen[-1]])])
+    return size * float(process.jump_times[seen[-1]]), rate

@@ -104,19 +104,19 @@ def _write_trajectory(outcome: Outcome, path: Path) -> None:
 
 def _draw_loss(outcome: Outcome, path: Path) -> None:
     solution = outcome.flow.solution
-    beside = outcome.descent
+    beside = outcome.beside
     label = None if beside is None else "gradient flow"
     ax = loss_curve(solution, label=label, plateaus=plateaus(solution))
     if beside is not None:
         step = outcome.settings.descent_step
         loss_curve(
-            beside.solution,
+            beside.descent.solution,
             ax,
             label=f"gradient descent, step {step:g}",
             color="#D55E00",
             linestyle="--",
         )
-    ax.figure.savefig(path, dpi=160)
+    ax.figure.canvas.figure.savefig(path, dpi=160)
 
 
 def _draw_states(outcome: Outcome, path: Path) -> None:
@@ -125,7 +125,7 @@ def _draw_states(outcome: Outcome, path: Path) -> None:
     chosen = np.array([int(np.argmin(np.abs(ts - stage))) for stage in _stages(outcome, ts)])
     networks = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], solution.networks)
     axes = states(networks, outcome.data, times=ts[chosen])
-    axes[0].figure.savefig(path, dpi=160)
+    axes[0].figure.canvas.figure.savefig(path, dpi=160)
 
 
 def _stages(outcome: Outcome, ts: np.ndarray) -> tuple[float, ...]:

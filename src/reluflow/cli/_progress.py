@@ -86,10 +86,10 @@ class Display:
     def reached(self, reached: Reached) -> None:
         """How far a flow is."""
         self.last, end = reached, self._end
-        ends = end is not None and math.isfinite(end)
-        self.at(
-            f"to {end:g}: {reached}" if ends else str(reached), reached.time / end if ends else None
-        )
+        if end is None or not math.isfinite(end):
+            self.at(str(reached))
+        else:
+            self.at(f"to {end:g}: {reached}", reached.time / end)
 
     def skip_after(self, skipped: int) -> int:
         """After how many steps a loop should call again, that called after this many."""
@@ -108,7 +108,7 @@ class Display:
         self._wait = min(2.0 * self._wait, _LAST_INTERVAL)
         self._next = now + self._wait
         self._console.print(
-            f"{self._doing} {self._where} ({now - self._began:.0f} s)",
+            " ".join(filter(None, (self._doing, self._where, f"({now - self._began:.0f} s)"))),
             soft_wrap=True,
             highlight=False,
             markup=False,

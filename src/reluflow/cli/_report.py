@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from .._solution import RESULTS
+from .._solution import RESULTS, Solution
 from ..analysis import Plateau, plateaus
 from ..theory import minimal_squared_norm
 from ._run import Outcome, Timed
@@ -47,7 +47,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         minimum = float(minimal_squared_norm(data))
         numbers["minimal_squared_norm"] = minimum
         numbers["squared_norm_ratio"] = squared_norm / minimum if minimum > 0.0 else None
-    return _without_infinities(numbers)
+    return {name: _without_infinities(value) for name, value in numbers.items()}
 
 
 def show(numbers: dict[str, Any], console: Console) -> None:
@@ -137,7 +137,7 @@ def _settings(outcome: Outcome) -> dict[str, Any]:
         "seed": settings.seed,
         "t1": settings.t1,
         "rtol": settings.rtol,
-        "integrator": settings.integrator.value,
+        "integrator": str(settings.integrator),
         "compare_descent": settings.descent_step,
     }
 
@@ -151,9 +151,10 @@ def _seconds(timed: Timed) -> dict[str, float]:
 
 
 def _descent(outcome: Outcome) -> dict[str, Any] | None:
-    if outcome.descent is None:
+    beside = outcome.beside
+    if beside is None:
         return None
-    solution, bare = outcome.descent.solution, outcome.bare
+    solution, bare = beside.descent.solution, beside.bare_flow
     successful = bool(solution.result == RESULTS.successful)
     evaluations = int(solution.stats["num_field_evaluations"])
     return {
@@ -162,17 +163,17 @@ def _descent(outcome: Outcome) -> dict[str, Any] | None:
         "message": RESULTS[solution.result],
         "loss_final": float(solution.stats["loss_final"]),
         "num_field_evaluations": evaluations,
-        "seconds": _seconds(outcome.bare_descent),
+        "seconds": _seconds(beside.bare),
         "seconds_flow": _seconds(bare),
         "stats_flow": {k: np.asarray(v).item() for k, v in bare.solution.stats.items()},
-        "run_ratio": outcome.bare_descent.run_seconds / bare.run_seconds,
-        "error": _error(outcome) if successful else None,
+        "run_ratio": beside.bare.run_seconds / bare.run_seconds,
+        "error": _error(outcome, solution) if successful else None,
     }
 
 
-def _error(outcome: Outcome) -> dict[str, Any]:
+def _error(outcome: Outcome, theirs: Solution) -> dict[str, Any]:
     """Distances of the descent from the flow, at the saved times that both reached."""
-    ours, theirs = outcome.flow.solution, outcome.descent.solution
+    ours = outcome.flow.solution
     both = np.isfinite(np.asarray(ours.ts)) & np.isfinite(np.asarray(theirs.ts))
     x = outcome.data.x
     function = np.abs(np.asarray(ours.networks(x) - theirs.networks(x))).max(axis=-1)[both]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import diffrax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -18,7 +19,7 @@ from .._network import Network
 from .._solution import Solution
 from ._forecast import Forecast, forecast
 from ._progress import Display, DisplayMeter
-from ._settings import INTEGRATORS, Settings, check_descent
+from ._settings import Settings, check_descent
 
 _SAVES = 500  # intervals between saved states: enough to see a drop of the loss as a curve
 _MEMORY = 128 * 2**20  # bytes of saved states, where the network is so large that fewer must do
@@ -34,20 +35,27 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The flow and, where asked for, the descent beside it, saved at the same times.
+class Beside:
+    """A descent, saved at the times at which the flow is.
 
-    `bare` is the flow once more with its end alone saved, and `bare_descent` the descent: what
-    each costs where a step ends at each of 500 saved times is no fair comparison.
+    `bare` is the descent once more with its end alone saved, and `bare_flow` the flow: what each
+    costs where a step ends at each of 500 saved times is no fair comparison.
     """
+
+    descent: Timed
+    bare: Timed
+    bare_flow: Timed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The flow and, where asked for, the descent beside it."""
 
     settings: Settings
     data: Dataset
     forecast: Forecast
     flow: Timed
-    descent: Timed | None = None
-    bare: Timed | None = None
-    bare_descent: Timed | None = None
+    beside: Beside | None
 
 
 def compute(settings: Settings, display: Display) -> Outcome:
@@ -57,21 +65,24 @@ def compute(settings: Settings, display: Display) -> Outcome:
     net, data = settings.problem()
     ahead = forecast(settings.experiment, net, data)
     display.note(_announcement(settings, ahead))
-    settings = settings.until(ahead.t1)
+    settings = settings.complete(ahead.t1)
     check_descent(settings)
     if settings.descent_step is not None:
         check_size(net)  # now, rather than once the flow has run
-    saveat = diffrax.SaveAt(ts=_times(settings, net))
+    saveat = diffrax.SaveAt(ts=jnp.asarray(_times(settings, net)))
     timed = _flow(settings, net, data, saveat, display, "the flow")
-    if settings.descent_step is None:
-        return Outcome(settings, data, ahead, timed)
-    end = diffrax.SaveAt(t1=True)
-    bare = _flow(settings, net, data, end, display, "the flow again, with its end alone saved")
-    every = _steps_between(settings, net)
-    steps = f"the descent, {settings.descent_steps()} steps"
-    beside = _descend(settings, net, data, every, display, steps)
-    bare_beside = _descend(settings, net, data, None, display, f"{steps}, with its end alone saved")
-    return Outcome(settings, data, ahead, timed, beside, bare, bare_beside)
+    beside = None
+    if settings.descent_step is not None:
+        end = diffrax.SaveAt(t1=True)
+        bare = _flow(settings, net, data, end, display, "the flow again, with its end alone saved")
+        every = _steps_between(settings, net)
+        name = f"the descent, {settings.descent_steps()} steps"
+        beside = Beside(
+            _descend(settings, net, data, every, display, name),
+            _descend(settings, net, data, None, display, f"{name}, with its end alone saved"),
+            bare,
+        )
+    return Outcome(settings, data, ahead, timed, beside)
 
 
 def _announcement(settings: Settings, ahead: Forecast) -> str:
@@ -90,10 +101,10 @@ def _announcement(settings: Settings, ahead: Forecast) -> str:
 def _times(settings: Settings, net: Network) -> np.ndarray:
     """Where to save: with a descent beside the flow, at multiples of its step."""
     if settings.descent_step is None:
-        return np.linspace(0.0, settings.t1, _intervals(net) + 1)
+        return np.linspace(0.0, settings.end, _intervals(net) + 1)
     steps, every = settings.descent_steps(), _steps_between(settings, net)
     ts = np.append(np.arange(0, steps, every), steps) * settings.descent_step
-    ts[-1] = settings.t1  # equal, but for rounding
+    ts[-1] = settings.end  # equal, but for rounding
     return ts
 
 
@@ -112,13 +123,13 @@ def _descend(settings, net, data, every: int | None, display: Display, name: str
 
 
 def _flow(settings, net, data, saveat, display: Display, name: str) -> Timed:
-    integrator = INTEGRATORS[settings.integrator]()
+    integrator = settings.made_integrator()
 
     def run(net: Network) -> Solution:
         return flow(
             net,
             data,
-            settings.t1,
+            settings.end,
             integrator=integrator,
             rtol=settings.rtol,
             saveat=saveat,
@@ -126,7 +137,7 @@ def _flow(settings, net, data, saveat, display: Display, name: str) -> Timed:
             throw=False,
         )
 
-    return _timed(run, net, display, name, settings.t1)
+    return _timed(run, net, display, name, settings.end)
 
 
 def _intervals(net: Network) -> int:

@@ -27,17 +27,20 @@ INTEGRATORS = {
     Integrator.kvaerno5: lambda: RungeKutta(diffrax.Kvaerno5()),
 }
 
-# Of the initialisation. Below, the drops of the loss are shorter than the rounding of their times;
-# above, one step of the flow changes weights by more than float64 can follow.
-_SMALLEST, _LARGEST = decimal.Decimal("1e-1000000"), decimal.Decimal("1e6")
-
+_SMALLEST, _LARGEST = decimal.Decimal("1e-1000000"), decimal.Decimal("1e3")  # what was tried
+# From this ln(1/scale) on, the steps of a Runge-Kutta solver, a few for each e-fold of a neuron,
+# take longer than the compilation of rf.Boost, which takes none there.
+_LONG_PLATEAUS = 1e4
 # Floats that a run holds for each unit (events, preactivations, velocities) and each weight, about.
 _PER_UNIT, _PER_WEIGHT = 40, 20
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One run. `scale` stays text, since 1e-1000 is no float. `t1`: None until it is forecast."""
+    """One run. `scale` stays text, since 1e-1000 is no float.
+
+    t1, integrator: None where they were not given, until `complete`.
+    """
 
     name: Name
     neurons: int
@@ -45,7 +48,7 @@ class Settings:
     seed: int
     t1: float | None
     rtol: float
-    integrator: Integrator
+    integrator: Integrator | None
     out: Path
     descent_step: float | None
     shape: Shape
@@ -61,9 +64,23 @@ class Settings:
         log_lambda = log_of(self.scale) - 0.5 * math.log(self.neurons * data.dim)
         return balanced(net_key, self.neurons, data.dim, log_lambda), data
 
-    def until(self, t1: float) -> "Settings":
-        """With t1, where it was not given."""
-        return self if self.t1 is not None else dataclasses.replace(self, t1=t1)
+    def complete(self, t1: float) -> "Settings":
+        """With this t1 where none was given, and an integrator that suits it."""
+        t1 = t1 if self.t1 is None else self.t1
+        integrator = self.integrator or self.experiment.integrator
+        if self.integrator is None and -log_of(self.scale) > _LONG_PLATEAUS:
+            integrator = Integrator.boost
+        return dataclasses.replace(self, t1=t1, integrator=integrator)
+
+    def made_integrator(self):
+        assert self.integrator is not None
+        return INTEGRATORS[self.integrator]()
+
+    @property
+    def end(self) -> float:
+        """t1, once it is known."""
+        assert self.t1 is not None
+        return self.t1
 
     @property
     def is_the_papers(self) -> bool:
@@ -71,8 +88,8 @@ class Settings:
         return log_of(self.scale) == log_of(self.experiment.scale)
 
     def descent_steps(self) -> int:
-        assert self.descent_step is not None and self.t1 is not None
-        return round(self.t1 / self.descent_step)
+        assert self.descent_step is not None
+        return round(self.end / self.descent_step)
 
 
 def log_of(scale: str) -> float:
@@ -143,15 +160,14 @@ def _check_scale(scale: str) -> None:
     if not _SMALLEST <= value <= _LARGEST:
         raise wrong(
             "--scale",
-            f"must be between {_SMALLEST} and {_LARGEST}, beyond which float64 does not resolve "
-            f"the flow, but it is {scale}.",
+            f"must be between {_SMALLEST:e} and {_LARGEST:e}, but it is {scale}.",
         )
 
 
 def check_descent(settings: Settings) -> None:
     """Raises typer.BadParameter where no whole number of steps ends at t1."""
-    step, t1 = settings.descent_step, settings.t1
-    if step is None or t1 is None:
+    step, t1 = settings.descent_step, settings.end
+    if step is None:
         return
     if step > t1:
         raise wrong("--compare-descent", f"must be at most t1 = {t1:g}, but it is {step:g}.")
