@@ -27,7 +27,8 @@ def show(outcomes: list[Outcome], console: Console) -> None:
             for finding in outcome.findings:
                 what, *numbers, _ = _row(finding)
                 verdict = Text(_SHORT[finding.verdict], style=_COLOURS[finding.verdict])
-                table.add_row(Text(f"- {what}"), *map(Text, numbers), verdict)
+                numbers = [Text(number.replace(" ±", "\n±")) for number in numbers]
+                table.add_row(Text(f"- {what}"), *numbers, verdict)
             table.add_section()
         console.print(table)
     for outcome in outcomes:

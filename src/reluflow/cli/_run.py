@@ -89,6 +89,8 @@ def _announcement(settings: Settings, ahead: Forecast) -> str:
     t1 = ahead.t1 if settings.t1 is None else settings.t1
     if not math.isfinite(ahead.first_growth):
         return f"No neuron grows from this start: the loss will stand still until t1 = {t1:g}."
+    if ahead.first_growth == 0.0:
+        return f"The start is large: no neuron has to grow first. The run ends at t1 = {t1:g}."
     growth = f"the first neuron is large at about t = {ahead.first_growth:.4g}"
     if t1 > ahead.first_growth:
         return f"Predicted: {growth}, ln(1/lambda) / |D|; the run ends at t1 = {t1:g}."
