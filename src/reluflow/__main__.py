@@ -116,9 +116,9 @@ def run(
     display = Display(progress)
 
     def kept() -> str:
-        where = "" if display.last is None else f" at {display.last}"
+        where = "" if display.last is None else f"The run was at {display.last}. "
         return (
-            f"The run ended{where}. Nothing was written, and {settings.out} is as it was. A run "
+            f"{where}Nothing was written, and {settings.out} is as it was. A run "
             "cannot go on from there: start it again, with a smaller --t1 or a larger --rtol if it "
             "took too long."
         )

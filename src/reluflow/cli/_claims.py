@@ -58,7 +58,7 @@ def measure(
             errors[claim.id] = found
             text = f"could not be measured: {_described(found)}"
         display.note(f"{claim.id}: {text}")
-        display.at(f"{count} of {len(waiting)} done", count / len(waiting))
+        display.at(f"{count} of {len(waiting)} done")
     return errors
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import theory
 from .._dataset import Dataset
+from .._loss import loss
 from .._network import Network
 from ._experiments import Experiment
 
@@ -43,19 +44,27 @@ def forecast(experiment: Experiment, net: Network, data: Dataset) -> Forecast:
     first, rate = min(growths)[0], max(rate for _, rate in growths)
     orthogonal = data.is_orthogonal()
     settling = (_SETTLED if orthogonal else experiment.settling) / (rate or _fastest(data))
-    if math.isfinite(first) and orthogonal:
+    if math.isinf(first):
+        last = 0.0
+    elif first == 0.0:
+        last, settling = 0.0, min(settling, _lazy_time(net, data))
+    elif orthogonal:
         last, jump = _last_jump(net, data)
         settling = max(_SETTLED / jump, _ROOM * last) if jump else settling
-    elif math.isfinite(first):
+    else:
         later = max(time for time, _ in growths if math.isfinite(time))
         last = experiment.growths * min(later, _LATEST * first)
-    else:
-        last = 0.0
-    # A large start has no neuron to wait for: it converges as its kernel does.
-    kernel = float(theory.kernel_flow(net, data).eigenvalues[0])
-    if last == 0.0 and kernel > 0.0:
-        settling = min(settling, _SETTLED / kernel)
     return Forecast(first, float(f"{last + settling:.2g}"))  # a number that steps of descent divide
+
+
+def _lazy_time(net: Network, data: Dataset) -> float:
+    """Of a large start, which has no neuron to wait for and converges as its kernel does: until the
+    loss is e^{-2 _SETTLED} of the labels'."""
+    kernel = float(theory.kernel_flow(net, data).eigenvalues[0])
+    if not kernel > 0.0:
+        return math.inf
+    above = float(loss(net, data)) / max(float(np.mean(np.asarray(data.y) ** 2)) / 2.0, 1e-300)
+    return (_SETTLED + max(0.5 * math.log(max(above, 1.0)), 0.0)) / kernel
 
 
 def early_growths(net: Network, data: Dataset) -> list[tuple[float, float]]:
@@ -137,7 +146,7 @@ def _rate(before, after, time):
 
 
 def _last_jump(net: Network, data: Dataset) -> tuple[float, float]:
-    """(time, rate) of the last neuron to jump in the limit process; (0, 0) for a large start."""
+    """(time, rate) of the last neuron to jump in the limit process; (0, 0) where none does."""
     process = theory.limit_process(net, data)
     losses, count = np.asarray(process.losses), int(process.num_jumps)
     seen = [k for k in range(count) if losses[k] >= _SEEN * losses[0]]

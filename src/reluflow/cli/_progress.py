@@ -11,7 +11,7 @@ import numpy as np
 from jax.experimental import io_callback
 from jaxtyping import Array, Int
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from .._meter import AbstractFlowMeter
 
@@ -27,7 +27,7 @@ class Reached(NamedTuple):
     steps: int
 
     def __str__(self) -> str:
-        return f"t = {self.time:.4g}, loss {self.loss:.4g}, {self.steps} steps"
+        return f"t = {self.time:.4g}, loss {self.loss:.3g}, {self.steps} steps"
 
 
 class Display:
@@ -42,7 +42,6 @@ class Display:
         columns = (
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=12),
             TextColumn("{task.fields[where]}"),
             TimeElapsedColumn(),
         )
@@ -76,20 +75,17 @@ class Display:
         """A line that stays."""
         self._console.print(text, soft_wrap=not self._moves, highlight=False, markup=False)
 
-    def at(self, where: str, share: float | None = None) -> None:
-        """How far the stage is: in words and, where that is known, as a share of it."""
+    def at(self, where: str) -> None:
+        """How far the stage is."""
         self._where = where
         if self._moves:
-            total = None if share is None else 1.0
-            self._bar.update(self._task, completed=share or 0.0, total=total, where=where)
+            self._bar.update(self._task, where=where)
 
     def reached(self, reached: Reached) -> None:
         """How far a flow is."""
         self.last, end = reached, self._end
-        if end is None or not math.isfinite(end):
-            self.at(str(reached))
-        else:
-            self.at(f"to {end:g}: {reached}", reached.time / end)
+        of = f" of {end:.4g}" if end is not None and math.isfinite(end) else ""
+        self.at(f"t = {reached.time:.4g}{of}, loss {reached.loss:.3g}, {reached.steps} steps")
 
     def skip_after(self, skipped: int) -> int:
         """After how many steps a loop should call again, that called after this many."""

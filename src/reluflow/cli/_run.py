@@ -74,12 +74,12 @@ def compute(settings: Settings, display: Display) -> Outcome:
     beside = None
     if settings.descent_step is not None:
         end = diffrax.SaveAt(t1=True)
-        bare = _flow(settings, net, data, end, display, "the flow again, with its end alone saved")
+        bare = _flow(settings, net, data, end, display, "the flow, end only")
         every = _steps_between(settings, net)
         name = f"the descent, {settings.descent_steps()} steps"
         beside = Beside(
             _descend(settings, net, data, every, display, name),
-            _descend(settings, net, data, None, display, f"{name}, with its end alone saved"),
+            _descend(settings, net, data, None, display, f"{name}, end only"),
             bare,
         )
     return Outcome(settings, data, ahead, timed, beside)
