@@ -1,11 +1,14 @@
 """`reluflow claims`: what cannot be measured is known at the start, what was measured is kept."""
 
+import errno
 import json
 import math
+import os
 import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip("typer")
@@ -171,12 +174,24 @@ def test_a_claim_that_breaks_off_keeps_nothing_waiting_and_is_tried_again(tmp_pa
     assert [one.calls for one in (broken, *others)] == [2, 1, 1, 1]
 
 
+def test_a_disk_that_becomes_full_is_named(tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(_claims_store, "_replace", full)
+    catalogue_of(monkeypatch, claim([HOLDS], broken=[FAILS]))
+    result = invoke("--out", str(tmp_path))
+    assert result.exit_code == 1
+    assert "No space left" in result.output and "Traceback" not in result.output
+
+
 def test_what_is_read_again_is_what_was_measured(tmp_path, monkeypatch):
     """Numbers that are not finite too, on which a verdict can hang."""
     findings = [
         Finding("a", math.inf, "<=", 2.0, log_lambda=-10.0, holds_from=-math.inf),
         Finding("b", math.inf, ">=", 2.0),
         Finding("c", math.nan, "==", 2.0, 0.5),
+        Finding("of NumPy", np.int64(3), "==", np.float64(3.0)),
         Finding("d | e", 0.1 + 0.2, "==", 0.3, 1e-15, outside="the inputs are parallel"),
     ]
     catalogue_of(monkeypatch, claim(findings, broken=[FAILS]))
@@ -191,6 +206,7 @@ def test_what_is_read_again_is_what_was_measured(tmp_path, monkeypatch):
         "fails",
         "holds",
         "fails",
+        "holds",
         "outside its assumptions",
     ]
     assert [one["measured"] for one in found[:3]] == ["inf", "inf", "nan"]

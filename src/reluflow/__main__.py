@@ -1,6 +1,7 @@
 """The command line: `reluflow run two-points`, or `python -m reluflow run two-points`."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -128,7 +129,8 @@ def run(
         numbers = _report.summary(outcome)
         _report.show(numbers, console)
         # A run that fails on its way has something to show, and says that it failed.
-        written = _written(lambda: _output.write(outcome, numbers), settings.out, progress)
+        with _ending_where_a_disk_is_full(settings.out, progress):
+            written = _output.write(outcome, numbers)
     console.print("wrote " + ", ".join(map(str, written)), soft_wrap=True, markup=False)
     if not numbers["result"]["successful"]:
         raise typer.Exit(1)
@@ -148,13 +150,16 @@ def _computed(settings: Settings, display: Display) -> _run.Outcome:
         raise
 
 
-def _written(write: Callable[[], list[Path]], out: Path, console: Console) -> list[Path]:
-    """The files; or the end of the program, where a disk has become full since it was tried."""
+@contextlib.contextmanager
+def _ending_where_a_disk_is_full(out: Path, console: Console) -> Iterator[None]:
+    """Or where something else keeps files from being written that could be when it was tried."""
     try:
-        return write()
+        yield
     except OSError as error:
         console.print(
-            f"Nothing was written to {out}, which is as it was: {error.strerror}.", soft_wrap=True
+            f"Nothing more can be written to {out}: {error.strerror}. What was there is as it was.",
+            soft_wrap=True,
+            markup=False,
         )
         raise typer.Exit(1) from error
 
@@ -203,9 +208,9 @@ def claims(
         )
 
     with ending_on_interrupt(progress, kept):
-        with Display(progress) as display:
+        with Display(progress) as display, _ending_where_a_disk_is_full(out, progress):
             errors = _claims.measure(able, quick, store, display)
-        store.write()
+            store.write()
         outcomes = [store.outcomes[one.id] for one in wanted if one.id in store.outcomes]
         _claims_table.show(outcomes, console)
     for name, why in lacking.items():

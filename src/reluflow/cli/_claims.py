@@ -49,21 +49,27 @@ def measure(
         return {}
     display.begin(f"measuring {len(waiting)} claims")
     results, errors = _two_at_a_time(waiting, quick), {}
-    for count in range(1, len(waiting) + 1):
+    running, done = [], 0
+    while done < len(waiting):
         claim, found = _next(results, display)
-        if isinstance(found, Outcome):
-            store.add(found)
-            text = f"{found.verdict}, {found.seconds:.0f} s"
+        if found is None:
+            running.append(claim.id)
         else:
-            errors[claim.id] = found
-            text = f"could not be measured: {_described(found)}"
-        display.note(f"{claim.id}: {text}")
-        display.at(f"{count} of {len(waiting)} done")
+            running.remove(claim.id)
+            done += 1
+            if isinstance(found, Outcome):
+                store.add(found)
+                text = f"{found.verdict}, {found.seconds:.0f} s"
+            else:
+                errors[claim.id] = found
+                text = f"could not be measured: {_described(found)}"
+            display.note(f"{claim.id}: {text}")
+        display.at(f"{done} done, now {' and '.join(running)}")
     return errors
 
 
 def _two_at_a_time(claims: list[Claim], quick: bool) -> queue.Queue:
-    """(claim, its outcome or the error it raised), as they come.
+    """(claim, None) when one begins, (claim, its outcome or the error it raised) when it ends.
 
     While one compiles, which takes one core most of the time, another runs. One goes on from the
     front and one from the back, since neighbours share what is compiled. Daemon threads: a program
@@ -77,6 +83,7 @@ def _two_at_a_time(claims: list[Claim], quick: bool) -> queue.Queue:
                 claim = take()
             except IndexError:  # asked for first, there might be one that the other then takes
                 return
+            results.put((claim, None))
             try:
                 results.put((claim, check(claim, quick)))
             except BaseException as error:

@@ -155,7 +155,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 def _number(value: float | None) -> float | str | None:
     """JSON knows neither inf nor NaN: both become texts, which `float` reads."""
-    return value if value is None or math.isfinite(value) else str(float(value))
+    if value is None:
+        return None
+    return float(value) if math.isfinite(value) else str(float(value))
 
 
 def _read_outcome(claim: Claim, record: dict[str, Any]) -> Outcome:
