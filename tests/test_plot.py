@@ -94,6 +94,17 @@ def test_the_labels_of_plateaus_are_inside_and_apart(levels, ends):
         assert text.xy == (plateau.end, plateau.loss) and np.abs(text.xyann).max() < 10.0
 
 
+def test_a_label_does_not_lie_on_the_curve():
+    """Where its first place is taken by another, the curve rules out a second."""
+    sol, found = stepped([0.087, 0.0742, 0.0318], [417.0, 459.0, 1000.0])
+    ax = loss_curve(sol, plateaus=found)
+    curve = ax.transData.transform(np.stack([sol.ts, sol.losses], axis=1))
+    assert outside(ax.figure, ax) == []
+    for text in ax.texts:
+        box = text.get_window_extent()
+        assert not any(box.contains(*point) for point in curve)
+
+
 def test_the_labels_of_saddles_are_inside():
     sol, _ = stepped([0.5, 0.25], [900.0, 980.0])
     kwargs = {"escape_rate": 0.0123456, "reached": False, "stationary": False}
@@ -212,3 +223,5 @@ def test_states_refuse():
 
 def test_numbers_as_text():
     assert number(0.25) == "0.25" and number(1.2e-7) == r"$1.2 \times 10^{-7}$"
+    assert number(1234.56) == "1235" and number(15123.4) == "15123"
+    assert number(4.9e6) == "4900000" and number(4.9e7) == r"$4.9 \times 10^{7}$"

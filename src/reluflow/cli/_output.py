@@ -133,12 +133,12 @@ def _stages(outcome: Outcome, ts: np.ndarray) -> tuple[float, ...]:
     given = outcome.settings.experiment.stages
     if given is not None and outcome.settings.is_the_papers and given[-1] <= ts[-1]:
         return given
-    found = plateaus(outcome.flow.solution)
-    first = found[0].end if found and np.isfinite(found[0].end) else ts[-1]
-    if not found:
-        first = min(outcome.forecast.first_growth, first)
-    middle = 0.5 * (first + ts[-1])
+    found, end = plateaus(outcome.flow.solution), ts[-1]
+    first = found[0].end if found else outcome.forecast.first_growth
+    if not first < end:  # nothing has happened yet
+        return (ts[0], end / 3.0, 2.0 * end / 3.0, end)
+    middle = 0.5 * (first + end)
     if len(found) > 1:
-        middle = 0.5 * (found[1].start + min(found[1].end, ts[-1]))
+        middle = 0.5 * (found[1].start + min(found[1].end, end))
     # Two thirds of the way to the first drop the neurons are aligned, and still small.
-    return (ts[0], 2.0 / 3.0 * first, middle, ts[-1])
+    return (ts[0], 2.0 / 3.0 * first, middle, end)

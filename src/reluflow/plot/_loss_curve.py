@@ -49,7 +49,9 @@ def loss_curve(
         # A seventh of the height is for the text above the first plateau.
         top = losses.max() * max(3.0, (losses.max() / floor) ** (1.0 / 6.0))
         ax.set_ylim(0.7 * floor, top)
-    _style.place(ax, [_mark(ax, plateau, ts[-1]) for plateau in plateaus])
+    if plateaus:
+        marks = [_mark(ax, plateau, ts[-1]) for plateau in plateaus]
+        _style.place(ax, marks, ts, positive)
     if label is not None:
         ax.legend(frameon=False, loc="lower left")
     return ax
@@ -62,5 +64,5 @@ def _mark(ax: Axes, plateau, last: float) -> tuple[str, float, float]:
     ax.hlines(plateau.loss, plateau.start, end, color=_style.GREY, linestyle=":", linewidth=1.2)
     if left:
         ax.plot([end], [plateau.loss], "o", color=_style.GREY, markersize=4)
-    when = f"left at $t$ = {end:.4g}" if left else "not left"
+    when = f"left at $t$ = {_style.number(end)}" if left else "not left"
     return f"$L$ = {_style.number(plateau.loss)}\n{when}", end, plateau.loss

@@ -56,7 +56,8 @@ def saddles(sol: Solution, found, ax: Axes | None = None, **kwargs) -> Axes:
             zorder=4,
         )
         labels.append((_describe(saddle), begin, saddle.loss))
-    _style.place(ax, labels, "#333333")
+    if found:
+        _style.place(ax, labels, ts, losses, "#333333")
     return ax
 
 

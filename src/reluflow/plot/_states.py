@@ -83,7 +83,7 @@ def states(networks: Network, data: Dataset, axes=None, *, times=None) -> np.nda
     for index, ax in enumerate(axes):
         title = f"$L$ = {_style.number(losses[index])}"
         if times is not None:
-            title = f"$t$ = {float(times[index]):.4g},  " + title
+            title = f"$t$ = {_style.number(float(times[index]))},  " + title
         ax.set_title(title, fontsize=10)
     return axes
 
