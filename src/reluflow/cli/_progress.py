@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from .._meter import AbstractFlowMeter
 
-_CALLS = 0.2  # seconds between two looks into a compiled loop, about
+_CALLS, _MOST_SKIPPED = 0.2, 1000  # seconds, and steps, between two looks into a compiled loop
 _FIRST_LINE, _LAST_INTERVAL = 5.0, 60.0  # seconds between lines, where nothing can move
 
 
@@ -94,7 +94,8 @@ class Display:
         if before is None:
             return 1
         wished = skipped * _CALLS / max(now - before, 1e-9)
-        return int(np.clip(wished, 1, 10 * skipped))
+        # Twice as many at most: the steps that come may take far longer than those before.
+        return int(np.clip(wished, 1, min(2 * skipped, _MOST_SKIPPED)))
 
     def tick(self) -> None:
         """A line, if it is time for one; the times between them grow to a minute."""
@@ -112,8 +113,8 @@ class Display:
 
 
 class _State(NamedTuple):
-    skipped: Int[Array, ""]  # steps since the host was last called
-    skip: Int[Array, ""]  # steps until it is called again
+    called: Int[Array, ""]  # the number of steps when the host was last called
+    skip: Int[Array, ""]  # how many more there must be until it is called again
 
 
 class DisplayMeter(AbstractFlowMeter):
@@ -130,13 +131,12 @@ class DisplayMeter(AbstractFlowMeter):
 
     def show(self, state: _State, time, num_steps, loss) -> _State:
         def call():
-            shape = jax.ShapeDtypeStruct((), state.skip.dtype)
-            return io_callback(self._call, shape, state.skip, time, loss(), num_steps)
+            skip = jax.ShapeDtypeStruct((), state.skip.dtype)
+            return io_callback(self._call, skip, state.skip, time, loss(), num_steps)
 
-        skipped = state.skipped + 1
-        due = skipped >= state.skip
+        due = num_steps - state.called >= state.skip
         skip = jax.lax.cond(due, call, lambda: state.skip)
-        return _State(jnp.where(due, 0, skipped), skip)
+        return _State(jnp.where(due, num_steps, state.called), skip)
 
     def step(self, state: _State, progress) -> _State:
         raise NotImplementedError("rf.flow calls `show`.")
