@@ -15,11 +15,22 @@ pytest.importorskip("typer")
 pytest.importorskip("matplotlib")
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent")
-SECONDS = 2.0
+SECONDS, TRIES = 2.0, 3
 
 
 def interrupted(command, line, tmp_path, wait=1.0):
-    """(exit code, seconds it took to end, all that was said), after SIGINT behind that line."""
+    """(exit code, all that was said), after SIGINT behind that line; it ends within two seconds.
+
+    Where all cores are busy with something else, one of three tries must.
+    """
+    for _ in range(TRIES):
+        code, seconds, said = once(command, line, tmp_path, wait)
+        if seconds < SECONDS:
+            return code, said
+    pytest.fail(f"It took {seconds:.1f} s to end, and longer than {SECONDS} s before.")
+
+
+def once(command, line, tmp_path, wait):
     said = []
     with subprocess.Popen(
         [sys.executable, *command],
@@ -65,9 +76,8 @@ def test_a_run(line, arguments, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "summary.json").write_text("of an earlier run")
     command = ["-m", "reluflow", "run", "two-points", "--neurons", "3", "--out", "out", *arguments]
-    code, seconds, said = interrupted(command, line, tmp_path)
+    code, said = interrupted(command, line, tmp_path)
     assert code == 130, said
-    assert seconds < SECONDS
     assert "Interrupted" in said and "Nothing was written" in said and "start it again" in said
     assert "Traceback" not in said
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["summary.json"]
@@ -104,9 +114,8 @@ CLAIMS = textwrap.dedent(
 
 def test_claims(tmp_path):
     (tmp_path / "claims.py").write_text(CLAIMS)
-    code, seconds, said = interrupted(["claims.py"], "short: holds", tmp_path, wait=2.0)
+    code, said = interrupted(["claims.py"], "short: holds", tmp_path, wait=2.0)
     assert code == 130, said
-    assert seconds < SECONDS
     assert "1 of 2 claims are kept in out/claims.json" in said and "goes on" in said
     assert "Traceback" not in said
     out = Path(tmp_path, "out")

@@ -54,22 +54,25 @@ def test_lines_come_from_the_start_and_ever_more_rarely(clock):
     times = [int(line.split("(")[1].split()[0]) for line in said(display)[1:]]
     assert times == [5, 15, 35, 75, *range(135, 600, 60)]
     display.begin("computing the flow", 400.0)
-    display.reached(Reached(123.4, 0.25, 17))
+    display.reached(Reached(123.4, 0.25, 17, 50))
     clock.now += 6.0
     display.tick()
-    assert said(display)[-1] == "computing the flow t = 123.4 of 400, loss 0.25, 17 steps (6 s)"
+    assert (
+        said(display)[-1]
+        == "computing the flow t = 123.4 of 400, loss 0.25, 17 steps, 50 saves (6 s)"
+    )
     display.begin("computing the flow", float("inf"))  # until rest
-    display.reached(Reached(123.4, 0.25, 17))
+    display.reached(Reached(123.4, 0.25, 17, 50))
     clock.now += 6.0
     display.tick()
-    assert said(display)[-1] == "computing the flow t = 123.4, loss 0.25, 17 steps (6 s)"
+    assert said(display)[-1] == "computing the flow t = 123.4, loss 0.25, 17 steps, 50 saves (6 s)"
 
 
 def test_a_terminal_shows_one_line_that_fits():
     display = shown(tty=True)
     with display:
         display.begin("computing the flow, end only", 1.234567e7)
-        display.reached(Reached(1.2345678e6, 1.2345678e-12, 123456))
+        display.reached(Reached(1.2345678e6, 1.2345678e-12, 123456, 500))
         display._bar.refresh()
     text = display._console.file.getvalue()
     assert "t = 1.235e+06 of 1.235e+07" in text and "1.23e-12" in text
@@ -109,6 +112,7 @@ def test_a_flow_shows_time_loss_and_steps(integrator, monkeypatch):
     jax.block_until_ready(sol)
     count = int(sol.stats["num_accepted_steps"])
     assert [one.steps for one in seen] == list(range(1, count + 1))
+    assert [one.saved for one in seen] == [one.steps for one in seen]
     np.testing.assert_allclose([one.time for one in seen], sol.ts[:count], rtol=1e-15)
     np.testing.assert_allclose([one.loss for one in seen], sol.losses[:count], rtol=1e-12)
     assert seen[-1].time == 20.0

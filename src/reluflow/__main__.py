@@ -117,7 +117,7 @@ def run(
     display = Display(progress)
 
     def kept() -> str:
-        where = "" if display.last is None else f"The run was at {display.last}. "
+        where = "" if display.last is None else f"The run was at {display.last.described()}. "
         return (
             f"{where}Nothing was written, and {settings.out} is as it was. A run "
             "cannot go on from there: start it again, with a smaller --t1 or a larger --rtol if it "

@@ -88,6 +88,7 @@ class Run(eqx.Module):
         result = RESULTS.where(events.full(), RESULTS.event_buffer_full, report.result)
         report = eqx.tree_at(lambda r: r.result, report, result)
         num_accepted = carry.num_accepted + _count(report.accepted)
+        saved = self._offer(saved, state, report, num_accepted)
         return Carry(
             state=state,
             report=report,
@@ -96,10 +97,10 @@ class Run(eqx.Module):
             num_ambiguous=carry.num_ambiguous + report.ambiguous,
             num_evaluations=carry.num_evaluations + report.evaluations,
             num_sweeps=carry.num_sweeps + report.sweeps,
-            saved=self._offer(saved, state, report, num_accepted),
+            saved=saved,
             stored=carry.stored.add(self.integrator, carry.state, state, report),
             events=events,
-            meter=self._metered(carry.meter, state, report, num_accepted),
+            meter=self._metered(carry.meter, state, report, num_accepted, saved.count),
         )
 
     def running(self, carry: Carry):
@@ -143,13 +144,13 @@ class Run(eqx.Module):
             carry.stored.interpolation(self.integrator, self.problem),
         )
 
-    def _metered(self, meter, state, report: Report, num_accepted):
+    def _metered(self, meter, state, report: Report, num_accepted, num_saved):
         if isinstance(self.meter, AbstractFlowMeter):
 
             def now():
                 return loss(self.integrator.network(state), self.data)
 
-            return self.meter.show(meter, report.time, num_accepted, now)
+            return self.meter.show(meter, report.time, num_accepted, num_saved, now)
         t0, t1 = self.interval
         return self.meter.step(meter, (report.time - t0) / (t1 - t0))
 

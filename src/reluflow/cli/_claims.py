@@ -47,7 +47,7 @@ def measure(
         display.note(f"{kept}, from {store.path}.")
     if not waiting:
         return {}
-    display.begin(f"measuring {len(waiting)} claims")
+    display.begin(f"measuring {len(waiting)} claim{'s' * (len(waiting) > 1)}")
     results, errors = _two_at_a_time(waiting, quick), {}
     running, done = [], 0
     while done < len(waiting):

@@ -25,9 +25,14 @@ class Reached(NamedTuple):
     time: float
     loss: float
     steps: int
+    saved: int
 
-    def __str__(self) -> str:
-        return f"t = {self.time:.4g}, loss {self.loss:.3g}, {self.steps} steps"
+    def described(self, end: float | None = None) -> str:
+        """In a line; `end` is the time at which the flow ends, where there is one."""
+        of = f" of {end:.4g}" if end is not None and math.isfinite(end) else ""
+        return (
+            f"t = {self.time:.4g}{of}, loss {self.loss:.3g}, {self.steps} steps, {self.saved} saves"
+        )
 
 
 class Display:
@@ -83,9 +88,8 @@ class Display:
 
     def reached(self, reached: Reached) -> None:
         """How far a flow is."""
-        self.last, end = reached, self._end
-        of = f" of {end:.4g}" if end is not None and math.isfinite(end) else ""
-        self.at(f"t = {reached.time:.4g}{of}, loss {reached.loss:.3g}, {reached.steps} steps")
+        self.last = reached
+        self.at(reached.described(self._end))
 
     def skip_after(self, skipped: int) -> int:
         """After how many steps a loop should call again, that called after this many."""
@@ -113,7 +117,7 @@ class Display:
 
 
 class _State(NamedTuple):
-    called: Int[Array, ""]  # the number of steps when the host was last called
+    called: Int[Array, ""]  # the number of steps and saves when the host was last called
     skip: Int[Array, ""]  # how many more there must be until it is called again
 
 
@@ -129,14 +133,15 @@ class DisplayMeter(AbstractFlowMeter):
     def init(self) -> _State:
         return _State(jnp.array(0), jnp.array(1))
 
-    def show(self, state: _State, time, num_steps, loss) -> _State:
+    def show(self, state: _State, time, num_steps, num_saved, loss) -> _State:
         def call():
             skip = jax.ShapeDtypeStruct((), state.skip.dtype)
-            return io_callback(self._call, skip, state.skip, time, loss(), num_steps)
+            return io_callback(self._call, skip, state.skip, time, loss(), num_steps, num_saved)
 
-        due = num_steps - state.called >= state.skip
+        done = num_steps + num_saved
+        due = done - state.called >= state.skip
         skip = jax.lax.cond(due, call, lambda: state.skip)
-        return _State(jnp.where(due, num_steps, state.called), skip)
+        return _State(jnp.where(due, done, state.called), skip)
 
     def step(self, state: _State, progress) -> _State:
         raise NotImplementedError("rf.flow calls `show`.")
@@ -144,6 +149,6 @@ class DisplayMeter(AbstractFlowMeter):
     def close(self, state: _State) -> None:
         del state
 
-    def _call(self, skip, time_reached, loss, num_steps):
-        self.display.reached(Reached(float(time_reached), float(loss), int(num_steps)))
+    def _call(self, skip, reached, loss, num_steps, num_saved):
+        self.display.reached(Reached(float(reached), float(loss), int(num_steps), int(num_saved)))
         return np.asarray(self.display.skip_after(int(skip)), np.asarray(skip).dtype)
