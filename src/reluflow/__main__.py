@@ -113,6 +113,10 @@ def run(
     _settings.enable_float64()
     _settings.check(settings)
     _output.check(settings.out, _output.FILES)
+    _integrate(settings)
+
+
+def _integrate(settings: Settings) -> None:
     console, progress = Console(), Console(stderr=True)
     display = Display(progress)
 
@@ -187,7 +191,7 @@ def claims(
     fails is a result.
     """
     # a second that only it has to wait for
-    from .cli import _claims, _claims_store, _claims_table
+    from .cli import _claims, _claims_store
 
     _settings.enable_float64()
     wanted = _claims.chosen(claim)
@@ -195,6 +199,18 @@ def claims(
     store = _claims_store.Store(out, quick, [one.id for one in wanted] if fresh else [])
     lacking = _claims.without_what_they_need(wanted)
     store.unmeasured |= lacking
+    errors, blind = _measure(wanted, quick, store, lacking)
+    if errors or blind:
+        raise typer.Exit(1)
+    if lacking:
+        raise typer.Exit(3)
+
+
+def _measure(wanted, quick: bool, store, lacking: dict[str, str]) -> tuple[bool, bool]:
+    """Measures and shows the claims; whether one broke off, and whether a control is blind."""
+    from .cli import _claims, _claims_table
+
+    out = store.path.parent
     able = [one for one in wanted if one.id not in lacking]
     console, progress = Console(), Console(stderr=True)
     for name, why in lacking.items():
@@ -218,10 +234,7 @@ def claims(
     for name in errors:
         console.print(f"{name} could not be measured; see above.", soft_wrap=True, markup=False)
     console.print(f"wrote {out / 'claims.json'}, {out / 'claims.md'}", soft_wrap=True, markup=False)
-    if errors or any(outcome.blind for outcome in outcomes):
-        raise typer.Exit(1)
-    if lacking:
-        raise typer.Exit(3)
+    return bool(errors), any(outcome.blind for outcome in outcomes)
 
 
 def main() -> None:

@@ -70,6 +70,7 @@ def together(out: Path, names: tuple[str, ...]) -> Iterator[Path]:
     writing raises, `out` stays as it was.
     """
     out = out.absolute()
+    made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out))  # on the same disk
     try:
@@ -80,6 +81,9 @@ def together(out: Path, names: tuple[str, ...]) -> Iterator[Path]:
             os.replace(path, out / path.name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        if made:
+            with contextlib.suppress(OSError):
+                out.rmdir()  # where nothing was moved into it
 
 
 def _write_trajectory(outcome: Outcome, path: Path) -> None:
