@@ -1,11 +1,11 @@
 """The catalogue of claims: what a finding says, what a blind control does, and all of it (slow)."""
 
-import json
 import math
+import sys
 
 import pytest
 
-from reluflow.claims import CATALOGUE, Claim, Finding, Verdict, check
+from reluflow.claims import CATALOGUE, EXTRAS, Claim, Finding, Verdict, check
 from reluflow.claims._finding import holds_from
 from reluflow.claims._sweep import smallest, worst
 
@@ -109,75 +109,12 @@ def test_the_catalogue_has_controls_and_ids_of_its_own():
         assert not set(one.id) - set("abcdefghijklmnopqrstuvwxyz0123456789-"), one.id
 
 
-# The command
-
-
-def invoke(*arguments):
-    pytest.importorskip("typer")
-    from typer.testing import CliRunner
-
-    from reluflow.__main__ import app
-
-    return CliRunner(env={"COLUMNS": "250", "NO_COLOR": "1"}).invoke(app, ["claims", *arguments])
-
-
-def catalogue_of(monkeypatch, *claims):
-    from reluflow.cli import _claims
-
-    monkeypatch.setattr(_claims, "CATALOGUE", claims)
-
-
-def test_an_unknown_id_is_refused_before_anything_is_done(tmp_path):
-    result = invoke("--claim", "2022-lemma-99", "--out", str(tmp_path / "out"))
-    assert result.exit_code == 2, result.output
-    for word in ("--claim", "2022-lemma-99", "2022-lemma-1"):
-        assert word in result.output
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("findings", "control", "code"),
-    [([HOLDS], FAILS, 0), ([FAILS], FAILS, 0), ([HOLDS], HOLDS, 1)],
-)
-def test_only_a_blind_control_ends_with_code_1(findings, control, code, tmp_path, monkeypatch):
-    catalogue_of(monkeypatch, claim(findings, broken=[control]))
-    result = invoke("--out", str(tmp_path / "out"))
-    assert result.exit_code == code, result.output
-    assert ("some-claim is blind" in result.output) == bool(code)
-    written = json.loads((tmp_path / "out" / "claims.json").read_text())
-    assert written["claims"][0]["controls"]["broken"]["fails_as_it_must"] == (not code)
-
-
-def test_what_is_not_finite_is_written_as_null(tmp_path, monkeypatch):
-    never = Finding("a", math.inf, "<=", 2.0, log_lambda=-10.0, holds_from=-math.inf)
-    catalogue_of(monkeypatch, claim([never], broken=[FAILS]))
-    result = invoke("--out", str(tmp_path / "out"))
-    assert result.exit_code == 0, result.output
-    (finding,) = json.loads((tmp_path / "out" / "claims.json").read_text())["claims"][0]["findings"]
-    assert finding["measured"] is None
-    assert finding["holds_from"] is None
-    assert "at no lambda tried" in (tmp_path / "out" / "claims.md").read_text()
-
-
-def test_a_claim_from_the_command_line_to_its_files(tmp_path):
-    """The convex solve: the cheapest of the catalogue, since nothing is integrated for it."""
-    pytest.importorskip("cvxpy")
-    result = invoke("--claim", "2022-prop-1", "--quick", "--out", str(tmp_path / "out"))
-    assert result.exit_code == 0, result.output
-    assert "2022-prop-1" in result.output
-    summary = json.loads((tmp_path / "out" / "claims.json").read_text())
-    assert summary["quick"] is True
-    (written,) = summary["claims"]
-    assert (written["id"], written["verdict"]) == ("2022-prop-1", "holds")
-    assert all(control["fails_as_it_must"] for control in written["controls"].values())
-    convex = written["findings"][0]
-    assert abs(convex["measured"]) < 1e-6
-    assert convex["margin"] == pytest.approx(1e-6 - abs(convex["measured"]))
-    text = (tmp_path / "out" / "claims.md").read_text()
-    assert "## 2022-prop-1: holds" in text
-    assert text.count("does not hold, as it must") == len(written["controls"])
-    for finding in written["findings"]:
-        assert finding["what"].replace("|", "\\|") in text
+def test_a_claim_knows_what_it_needs_and_is_not_there(monkeypatch):
+    (convex,) = (one for one in CATALOGUE if one.id == "2022-prop-1")
+    monkeypatch.setitem(sys.modules, "cvxpy", None)
+    assert convex.missing == ["cvxpy"]
+    assert all(not one.missing for one in CATALOGUE if one is not convex)
+    assert all(name in EXTRAS for one in CATALOGUE for name in one.needs)
 
 
 # All of it
@@ -185,7 +122,12 @@ def test_a_claim_from_the_command_line_to_its_files(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("one", CATALOGUE, ids=lambda one: one.id)
-def test_every_claim_comes_out_and_its_controls_otherwise(one):
+def test_every_claim_comes_out_and_its_controls_otherwise(one, monkeypatch):
+    for name in EXTRAS:
+        if name in one.needs:
+            pytest.importorskip(name)
+        else:  # it must do without, or it has to say so
+            monkeypatch.setitem(sys.modules, name, None)
     outcome = check(one, quick=True)
     assert not outcome.blind
     # A claim that fails is a result, and known by now.

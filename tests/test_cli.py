@@ -1,7 +1,12 @@
 """The command line: wrong input is refused before anything is done, a run writes what it says."""
 
+import errno
 import json
+import os
+import re
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,8 +15,9 @@ pytest.importorskip("matplotlib")
 
 from typer.testing import CliRunner
 
+from reluflow import RESULTS
 from reluflow.__main__ import app
-from reluflow.cli import _run
+from reluflow.cli import _output, _run
 from reluflow.cli._settings import log_of
 
 FILES = {"summary.json", "trajectory.npz", "loss.png", "states.png"}
@@ -28,12 +34,18 @@ def invoke(*arguments):
         (["three-points"], ["three-points", "two-points", "gaussian-teacher"]),
         (["two-points", "--neurons", "0"], ["--neurons", "1"]),
         (["two-points", "--neurons", "many"], ["--neurons", "integer"]),
+        (["two-points", "--neurons", "1000000000"], ["--neurons", "GiB"]),
+        (["orthonormal", "--samples", "1000000"], ["--samples", "GiB"]),
         (["two-points", "--scale", "tiny"], ["--scale", "'tiny'"]),
         (["two-points", "--scale", "0"], ["--scale", "positive"]),
         (["two-points", "--scale", "-1e-6"], ["--scale", "positive"]),
         (["two-points", "--scale", "nan"], ["--scale", "finite"]),
         (["two-points", "--scale", "inf"], ["--scale", "finite"]),
-        (["two-points", "--seed", "-1"], ["--seed", "0"]),
+        (["two-points", "--scale", "1e400"], ["--scale", "1e+3", "1e400"]),
+        (["two-points", "--scale", "1e-1000001"], ["--scale", "1e-1000000"]),
+        (["two-points", "--scale", "1e-9" + "9" * 30], ["--scale", "number"]),
+        (["two-points", "--seed", "-1"], ["--seed", "-1", "2^63"]),
+        (["two-points", "--seed", "9" * 30], ["--seed", "2^63"]),
         (["two-points", "--t1", "0"], ["--t1", "positive"]),
         (["two-points", "--t1", "nan"], ["--t1", "nan"]),
         (["two-points", "--rtol", "1e-20"], ["--rtol", "1e-13", "1e-20"]),
@@ -54,10 +66,19 @@ def test_wrong_input(arguments, words, tmp_path):
     assert result.exit_code == 2, result.output
     for word in words:
         assert word in result.output
+    assert "Traceback" not in result.output
     assert list(tmp_path.iterdir()) == []
 
 
-def test_out_must_not_be_a_file(tmp_path):
+def computes_nothing(monkeypatch):
+    def compute(*args):
+        pytest.fail("It computed before it refused.")
+
+    monkeypatch.setattr(_run, "compute", compute)
+
+
+def test_out_must_not_be_a_file(tmp_path, monkeypatch):
+    computes_nothing(monkeypatch)
     (tmp_path / "file").write_text("precious")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         result = invoke("two-points", "--out", str(out))
@@ -66,9 +87,47 @@ def test_out_must_not_be_a_file(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_out_is_tried_before_anything_is_computed(tmp_path, monkeypatch):
+    computes_nothing(monkeypatch)
+    # Rights do not tell: a user who may do all can still not write to a disk that is full.
+    monkeypatch.setattr(_output.tempfile, "TemporaryFile", full_disk)
+    (tmp_path / "there").mkdir()
+    for out in (tmp_path / "there", tmp_path / "deep" / "er"):
+        result = invoke("two-points", "--out", str(out))
+        assert result.exit_code == 2, result.output
+        assert "--out" in result.output and "No space left" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_directory_in_the_place_of_a_file_is_refused(tmp_path, monkeypatch):
+    computes_nothing(monkeypatch)
+    (tmp_path / "loss.png").mkdir()
+    result = invoke("two-points", "--out", str(tmp_path))
+    assert result.exit_code == 2 and "loss.png is a directory" in result.output
+
+
+def full_disk(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_no_experiment_lists_them():
     result = invoke()
     assert result.exit_code == 2 and "five-points" in result.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["claims"]])
+def test_help_at_80_columns(arguments):
+    runner = CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"})
+    lines = runner.invoke(app, [*arguments, "--help"]).output.splitlines()
+    assert len(lines) > 5 and max(map(len, lines)) <= 80
+    words = " ".join(line.strip("│ ") for line in lines)
+    expected = {
+        "": ["run", "claims"],
+        "run": ["two-points, five-points, orthonormal or gaussian-teacher", "1e-1000", "dopri8"],
+        "claims": ["claims.json", "--quick", "where the first ended"],
+    }
+    for word in expected["".join(arguments)]:
+        assert word in re.sub(r"\s+", " ", words)
 
 
 def test_a_scale_no_float_can_hold():
@@ -102,13 +161,14 @@ def test_two_points_end_to_end(tmp_path):
     check_consistency(summary, trajectory)
     for word in ("plateau 1", "plateau 2", "squared norm", "stop", "descent", "error of drops"):
         assert word in result.output
+    check_costs(summary, result.output)
 
 
 def check_consistency(summary, trajectory):
     """The numbers of summary.json, computed again from trajectory.npz."""
-    assert summary["result"]["successful"] and summary["t_final"] == 40.0
+    assert summary["result"]["successful"] and 30.0 < summary["t_final"] < 50.0
     ts, losses = trajectory["ts"], trajectory["losses"]
-    assert ts[0] == 0.0 and ts[-1] == 40.0
+    assert ts[0] == 0.0 and ts[-1] == summary["t_final"]
     np.testing.assert_allclose(losses[-1], summary["loss_final"], rtol=1e-6)
     scale = np.exp(trajectory["log_scale"])
     a, w = scale * trajectory["output"], scale[..., None] * trajectory["hidden"]
@@ -130,8 +190,17 @@ def check_consistency(summary, trajectory):
     assert sum(summary["events"].values()) == summary["stats"]["num_events"]
     assert summary["events"]["stop"] > 0 and summary["events"]["switch on"] == 0
     beside = summary["descent"]
-    assert beside["num_field_evaluations"] == 4000
+    assert beside["num_field_evaluations"] == 100 * summary["t_final"]
     assert 1e-4 < beside["error"]["function_max"] < 0.2 and len(beside["error"]["drops"]) == 2
+
+
+def check_costs(summary, output):
+    """Which evaluations are those of the run that stops at 501 times, and which are not."""
+    saving = summary["stats"]["num_field_evaluations"]
+    bare = summary["descent"]["stats_flow"]["num_field_evaluations"]
+    assert saving > 2 * bare
+    assert f"{saving} field evaluations (a step ends at each saved time)" in output
+    assert f"with the end alone saved the flow takes {bare} field evaluations, and the" in output
 
 
 @pytest.mark.parametrize(
@@ -198,5 +267,47 @@ def test_a_run_that_fails_on_its_way_says_so(tmp_path, monkeypatch):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert not summary["result"]["successful"] and "max_steps" in summary["result"]["message"]
     with np.load(tmp_path / "out" / "trajectory.npz") as file:
-        assert file["ts"][-1] <= summary["t_final"] < 40.0
+        assert file["ts"][-1] <= summary["t_final"] < 30.0
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_run_that_fails_at_its_start_leaves_no_older_files(tmp_path, monkeypatch):
+    flow = _run.flow
+
+    def nothing_saved(*args, **kwargs):
+        sol = flow(*args, **kwargs)
+        never = jnp.full_like(sol.ts, jnp.inf)
+        failed = RESULTS.where(jnp.array(True), RESULTS.not_finite, RESULTS.not_finite)
+        return eqx.tree_at(lambda s: (s.ts, s.losses, s.result), sol, (never, never, failed))
+
+    monkeypatch.setattr(_run, "flow", nothing_saved)
+    for name in (*FILES, "notes.txt"):
+        (tmp_path / name).write_text("of an earlier run")
+    result = invoke("two-points", "--neurons", "3", "--t1", "1", "--out", str(tmp_path))
+    assert result.exit_code == 1 and "NaN" in result.output
+    assert {path.name for path in tmp_path.iterdir()} == {"summary.json", "notes.txt"}
+    assert not json.loads((tmp_path / "summary.json").read_text())["result"]["successful"]
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_what_was_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(_output.np, "savez", full_disk)
+    for name in FILES:
+        (tmp_path / name).write_text("of an earlier run")
+    result = invoke("two-points", "--neurons", "3", "--t1", "1", "--out", str(tmp_path))
+    assert result.exit_code == 1 and "No space left" in result.output
+    assert "plateau" in result.output or "end" in result.output  # the numbers at least
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+    assert all(path.read_text() == "of an earlier run" for path in tmp_path.iterdir())
+
+
+def test_progress_says_what_is_done_from_the_start(tmp_path):
+    result = invoke("two-points", "--neurons", "3", "--t1", "1", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    said = result.stderr.splitlines()
+    assert [line for line in said if line.endswith("...")] == [
+        "preparing the problem ...",
+        "compiling the flow ...",
+        "computing the flow ...",
+    ]
+    assert "preparing" not in result.stdout  # which holds the table alone
+    assert "gradient flow of two-points" in result.stdout

@@ -1,5 +1,7 @@
 """The command line: `reluflow run two-points`, or `python -m reluflow run two-points`."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +13,13 @@ except ImportError as error:
         f"The command line needs {error.name}, which is not installed: pip install 'reluflow[cli]'"
     ) from None
 
-from ._solution import saved
+import jax
+
 from .cli import _output, _report, _run, _settings
-from .cli._experiments import EXPERIMENTS, Integrator, Labels, Name, Shape
+from .cli._experiments import EXPERIMENTS, Integrator, Labels, Shape
+from .cli._progress import Display
 from .cli._settings import Settings
+from .cli._waiting import ending_on_interrupt, in_background
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,68 +34,138 @@ def _commands() -> None:
     """Exact gradient flow of one-hidden-layer ReLU networks."""
 
 
-@app.command()
+@app.command(no_args_is_help=True)
 def run(
-    experiment: Annotated[Name, typer.Argument(help="What to integrate.")],
-    neurons: Annotated[int | None, typer.Option(min=1, help="Width m.")] = None,
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            metavar="EXPERIMENT",
+            help="two-points, five-points, orthonormal or gaussian-teacher.",
+        ),
+    ],
+    neurons: Annotated[int | None, typer.Option(metavar="M", min=1, help="Width m.")] = None,
     scale: Annotated[
         str | None,
-        typer.Option(help="lambda = scale / sqrt(m d); any size, 1e-1000 say."),
+        typer.Option(
+            metavar="NUMBER",
+            help="lambda = NUMBER / sqrt(m d), the size of the start; 1e-1000 is fine.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of random data and weights.")] = 0,
-    t1: Annotated[float | None, typer.Option(help="Flow time at the end.")] = None,
-    rtol: Annotated[float, typer.Option(help="Relative tolerance of a step.")] = 1e-8,
+    seed: Annotated[int, typer.Option(metavar="S", help="Of random data and weights.")] = 0,
+    t1: Annotated[
+        float | None,
+        typer.Option(
+            metavar="T", help="Flow time at the end; by default after the last predicted drop."
+        ),
+    ] = None,
+    rtol: Annotated[
+        float, typer.Option(metavar="NUMBER", help="Relative tolerance of a step.")
+    ] = 1e-8,
     integrator: Annotated[
         Integrator | None,
-        typer.Option(help="boost; dopri8, which compiles faster, for the small experiments."),
+        typer.Option(
+            metavar="NAME",
+            help="boost, dopri8, tsit5, dopri5 or kvaerno5; by default boost or, where compiling "
+            "takes longer than all else, dopri8.",
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Directory to write to; out/EXPERIMENT if not given.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to write; out/EXPERIMENT by default."),
     ] = None,
     compare_descent: Annotated[
         float | None,
         typer.Option(metavar="STEP", help="Run gradient descent with this step beside the flow."),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="n, of orthonormal or gaussian-teacher.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="n, of orthonormal or gaussian-teacher."),
     ] = None,
     dim: Annotated[
-        int | None, typer.Option(min=1, help="d, of orthonormal or gaussian-teacher.")
+        int | None,
+        typer.Option(metavar="D", min=1, help="d, of orthonormal or gaussian-teacher."),
     ] = None,
-    labels: Annotated[Labels | None, typer.Option(help="Labels of orthonormal.")] = None,
+    labels: Annotated[
+        Labels | None, typer.Option(metavar="KIND", help="normal or positive, of orthonormal.")
+    ] = None,
 ) -> None:
-    """Integrate one of the papers' experiments; write its numbers, trajectory and pictures."""
-    defaults = EXPERIMENTS[experiment]
+    """Integrate one of the papers' experiments.
+
+    Prints a table of events and plateaus, and writes summary.json,
+    trajectory.npz, loss.png and states.png.
+
+    Ends with code 1 where the integration failed on its way.
+    """
+    name = _settings.name(experiment)
+    defaults = EXPERIMENTS[name]
     settings = Settings(
-        name=experiment,
+        name=name,
         neurons=defaults.neurons if neurons is None else neurons,
         scale=defaults.scale if scale is None else scale,
         seed=seed,
-        t1=defaults.t1 if t1 is None else t1,
+        t1=t1,
         rtol=rtol,
-        integrator=defaults.integrator if integrator is None else integrator,
-        out=Path("out") / experiment.value if out is None else out,
+        integrator=integrator,
+        out=Path("out") / name.value if out is None else out,
         descent_step=compare_descent,
         shape=Shape(samples, dim, labels),
     )
     _settings.enable_float64()
     _settings.check(settings)
-    console = Console()
+    _output.check(settings.out, _output.FILES)
+    _integrate(settings)
+
+
+def _integrate(settings: Settings) -> None:
+    console, progress = Console(), Console(stderr=True)
+    display = Display(progress)
+
+    def kept() -> str:
+        where = "" if display.last is None else f"The run was at {display.last.described()}. "
+        return (
+            f"{where}Nothing was written, and {settings.out} is as it was. A run "
+            "cannot go on from there: start it again, with a smaller --t1 or a larger --rtol if it "
+            "took too long."
+        )
+
+    with ending_on_interrupt(progress, kept):
+        outcome = _computed(settings, display)
+        numbers = _report.summary(outcome)
+        _report.show(numbers, console)
+        # A run that fails on its way has something to show, and says that it failed.
+        with _ending_where_a_disk_is_full(settings.out, progress):
+            written = _output.write(outcome, numbers)
+    console.print("wrote " + ", ".join(map(str, written)), soft_wrap=True, markup=False)
+    if not numbers["result"]["successful"]:
+        raise typer.Exit(1)
+
+
+def _computed(settings: Settings, display: Display) -> _run.Outcome:
     try:
-        net, data = settings.problem()
-        outcome = _run.compute(settings, net, data, console)
+        with display:
+            return in_background(lambda: _run.compute(settings, display), display.tick)
     except ValueError as error:
         # What the library refuses: it names the argument and says what it must be.
         raise typer.BadParameter(str(error)) from error
-    numbers = _report.summary(outcome)
-    # A run that fails on its way has something to show, and says that it failed; one that fails
-    # at its start has not.
-    written = _output.write(outcome, numbers) if saved(outcome.flow.solution).any() else []
-    _report.show(numbers, console)
-    if written:
-        console.print("wrote " + ", ".join(str(path) for path in written), soft_wrap=True)
-    if not numbers["result"]["successful"]:
-        raise typer.Exit(1)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            message = "There is not enough memory for this: take fewer neurons, samples or dim."
+            raise typer.BadParameter(message) from error
+        raise
+
+
+@contextlib.contextmanager
+def _ending_where_a_disk_is_full(out: Path, console: Console) -> Iterator[None]:
+    """Or where something else keeps files from being written that could be when it was tried."""
+    try:
+        yield
+    except OSError as error:
+        console.print(
+            f"Nothing more can be written to {out}: {error.strerror}. What was there is as it was.",
+            soft_wrap=True,
+            markup=False,
+        )
+        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -99,23 +174,67 @@ def claims(
         list[str] | None, typer.Option(metavar="ID", help="This one only; may be repeated.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller problems.")] = False,
-    out: Annotated[Path, typer.Option(help="Directory to write to.")] = Path("out/claims"),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where results are kept, and looked for.")
+    ] = Path("out/claims"),
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure again what is kept there, and replace it.")
+    ] = False,
 ) -> None:
-    """Run the papers' claims one by one, with controls that must fail; write claims.json, .md.
+    """Measure the papers' claims one by one, with controls that must fail.
 
-    Ends with code 1 where a control holds although it must not. A claim that fails is a result.
+    Each result is kept in claims.json and claims.md as soon as it is known,
+    and a second call goes on where the first ended.
+
+    Ends with code 1 where a control holds although it must not, or a claim
+    broke off; with 3 where what a claim needs is not installed. A claim that
+    fails is a result.
     """
-    from .cli import _claims  # a second that only it has to wait for
+    # a second that only it has to wait for
+    from .cli import _claims, _claims_store
 
     _settings.enable_float64()
-    _settings.check_out(out)
-    console = Console()
-    outcomes = _claims.run(_claims.chosen(claim), quick, console)
-    _claims.show(outcomes, console)
-    written = _claims.write(outcomes, quick, out)
-    console.print("wrote " + ", ".join(map(str, written)), soft_wrap=True)
-    if any(outcome.blind for outcome in outcomes):
+    wanted = _claims.chosen(claim)
+    _output.check(out, _claims_store.FILES)
+    store = _claims_store.Store(out, quick, [one.id for one in wanted] if fresh else [])
+    lacking = _claims.without_what_they_need(wanted)
+    store.unmeasured |= lacking
+    errors, blind = _measure(wanted, quick, store, lacking)
+    if errors or blind:
         raise typer.Exit(1)
+    if lacking:
+        raise typer.Exit(3)
+
+
+def _measure(wanted, quick: bool, store, lacking: dict[str, str]) -> tuple[bool, bool]:
+    """Measures and shows the claims; whether one broke off, and whether a control is blind."""
+    from .cli import _claims, _claims_table
+
+    out = store.path.parent
+    able = [one for one in wanted if one.id not in lacking]
+    console, progress = Console(), Console(stderr=True)
+    for name, why in lacking.items():
+        progress.print(f"{name} {why}", soft_wrap=True, markup=False, highlight=False)
+
+    def kept() -> str:
+        count = sum(one.id in store.outcomes for one in wanted)
+        return (
+            f"{count} of {len(wanted)} claims are kept in {store.path}; the same command goes on "
+            "with the others."
+        )
+
+    with ending_on_interrupt(progress, kept):
+        with Display(progress) as display, _ending_where_a_disk_is_full(out, progress):
+            errors = _claims.measure(able, quick, store, display)
+            store.write()
+        outcomes = [store.outcomes[one.id] for one in wanted if one.id in store.outcomes]
+        _claims_table.show(outcomes, console)
+    for name, why in lacking.items():
+        console.print(f"{name} was not measured: it {why}", soft_wrap=True, markup=False)
+    for name in errors:
+        console.print(f"{name} could not be measured; see above.", soft_wrap=True, markup=False)
+    console.print(f"wrote {out / 'claims.json'}, {out / 'claims.md'}", soft_wrap=True, markup=False)
+    return bool(errors), any(outcome.blind for outcome in outcomes)
 
 
 def main() -> None:

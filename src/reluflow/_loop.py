@@ -18,6 +18,7 @@ from ._flow_state import FlowState
 from ._integrator import AbstractDenseIntegrator, AbstractIntegrator, Report
 from ._interpolation import StoredSteps
 from ._loss import loss
+from ._meter import AbstractFlowMeter
 from ._network import Network
 from ._saving import Saved, Schedule
 from ._shapes import Scalar
@@ -90,7 +91,7 @@ class Run(eqx.Module):
         )
 
     def step(self, carry: Carry) -> Carry:
-        t0, t1 = self.interval
+        t1 = self.interval[1]
         waits = self._waits(carry)
         limit = t1 if self._dense else jnp.minimum(t1, carry.saved.next_time(self.schedule))
         saved, state, report = self._advance(carry, limit, waits)
@@ -100,6 +101,7 @@ class Run(eqx.Module):
         result = RESULTS.where(events.full(), RESULTS.event_buffer_full, result)
         report = eqx.tree_at(lambda r: r.result, report, result)
         num_accepted = carry.num_accepted + _count(report.accepted)
+        saved = self._offer(saved, state, report, num_accepted)
         return Carry(
             state=state,
             report=report,
@@ -107,11 +109,11 @@ class Run(eqx.Module):
             num_accepted=num_accepted,
             num_evaluations=carry.num_evaluations + report.evaluations,
             num_sweeps=carry.num_sweeps + report.sweeps,
-            saved=self._offer(saved, state, report, num_accepted),
+            saved=saved,
             stored=carry.stored.add(self.integrator, carry.state, state, report),
             events=events,
             ambiguities=carry.ambiguities.record(report.ambiguous),
-            meter=self.meter.step(carry.meter, (report.time - t0) / (t1 - t0)),
+            meter=self._metered(carry.meter, state, report, num_accepted, saved.count),
         )
 
     def running(self, carry: Carry):
@@ -158,6 +160,16 @@ class Run(eqx.Module):
             self.data,
             carry.stored.interpolation(self.integrator, self.problem),
         )
+
+    def _metered(self, meter, state, report: Report, num_accepted, num_saved):
+        if isinstance(self.meter, AbstractFlowMeter):
+
+            def now():
+                return loss(self.integrator.network(state), self.data)
+
+            return self.meter.show(meter, report.time, num_accepted, num_saved, now)
+        t0, t1 = self.interval
+        return self.meter.step(meter, (report.time - t0) / (t1 - t0))
 
     # What is saved inside the last step
 

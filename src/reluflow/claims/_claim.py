@@ -1,5 +1,6 @@
 """A claim of the catalogue: how it is measured, and what must make it fail."""
 
+import importlib.util
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,6 +8,8 @@ from dataclasses import dataclass, field
 from ._finding import Finding, Verdict
 
 Measure = Callable[[bool], list[Finding]]
+
+EXTRAS = {"cvxpy": "theory"}  # the extra of reluflow that each optional package comes with
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Claim:
         of the same kind.
     controls: the same measurement where an assumption is broken, by what breaks it. Each must
         come out otherwise than `holds`; one that does not shows that the measurement is blind.
+    needs: packages that it imports and that reluflow does without; keys of `EXTRAS`.
     """
 
     id: str
@@ -27,6 +31,12 @@ class Claim:
     statement: str
     measure: Measure
     controls: Mapping[str, Measure] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> list[str]:
+        """What it needs and is not installed."""
+        return [name for name in self.needs if importlib.util.find_spec(name) is None]
 
 
 @dataclass(frozen=True)

@@ -93,5 +93,6 @@ CLAIMS = (
         "norm, attained along D_+ and -D_-",
         _proposition_1,
         {"the inputs are correlated": _correlated},
+        needs=("cvxpy",),
     ),
 )

@@ -1,22 +1,15 @@
-"""`reluflow claims`: the catalogue as a table, claims.json and claims.md."""
+"""`reluflow claims`: measures the claims, two at a time, and keeps what is known."""
 
-import json
-import math
+import queue
+import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from ..claims import CATALOGUE, Claim, Finding, Outcome, Verdict, check
-from ._output import together
+from ..claims import CATALOGUE, EXTRAS, Claim, Outcome, check
+from ._claims_store import Store
+from ._progress import Display
 from ._settings import wrong
-
-_COLOURS = {Verdict.holds: "green", Verdict.fails: "red", Verdict.outside: "yellow"}
-_HEADER = ("source", "measured", "value", "predicted", "margin", "verdict")
 
 
 def chosen(ids: list[str] | None) -> tuple[Claim, ...]:
@@ -30,12 +23,59 @@ def chosen(ids: list[str] | None) -> tuple[Claim, ...]:
     return tuple(known[name] for name in dict.fromkeys(ids))
 
 
-def run(claims: tuple[Claim, ...], quick: bool, console: Console) -> list[Outcome]:
-    """Two at a time: while one compiles, which takes one core most of the time, another runs.
+def without_what_they_need(claims: tuple[Claim, ...]) -> dict[str, str]:
+    """By id, the claims that cannot be measured here, and the command that would change it."""
+    reasons = {}
+    for claim in claims:
+        if claim.missing:
+            extras = ",".join(dict.fromkeys(EXTRAS[name] for name in claim.missing))
+            names = " and ".join(claim.missing)
+            reasons[claim.id] = f"needs {names}: pip install 'reluflow[{extras}]'"
+    return reasons
 
-    One goes on from the front and one from the back, since neighbours share what is compiled.
+
+def measure(
+    claims: list[Claim], quick: bool, store: Store, display: Display
+) -> dict[str, BaseException]:
+    """Measures those that `store` does not hold, and adds each to it as soon as it is known.
+
+    Returns the errors by id: a claim that raises one does not keep the others waiting.
     """
-    waiting, done = deque(claims), dict[str, Outcome]()
+    waiting = [claim for claim in claims if claim.id not in store.outcomes]
+    if len(waiting) < len(claims):
+        kept = f"{len(claims) - len(waiting)} of {len(claims)} are known from before"
+        display.note(f"{kept}, from {store.path}.")
+    if not waiting:
+        return {}
+    display.begin(f"measuring {len(waiting)} claim{'s' * (len(waiting) > 1)}")
+    results, errors = _two_at_a_time(waiting, quick), {}
+    running, done = [], 0
+    while done < len(waiting):
+        claim, found = _next(results, display)
+        if found is None:
+            running.append(claim.id)
+        else:
+            running.remove(claim.id)
+            done += 1
+            if isinstance(found, Outcome):
+                store.add(found)
+                text = f"{found.verdict}, {found.seconds:.0f} s"
+            else:
+                errors[claim.id] = found
+                text = f"could not be measured: {_described(found)}"
+            display.note(f"{claim.id}: {text}")
+        display.at(f"{done} done, now {' and '.join(running)}")
+    return errors
+
+
+def _two_at_a_time(claims: list[Claim], quick: bool) -> queue.Queue:
+    """(claim, None) when one begins, (claim, its outcome or the error it raised) when it ends.
+
+    While one compiles, which takes one core most of the time, another runs. One goes on from the
+    front and one from the back, since neighbours share what is compiled. Daemon threads: a program
+    that is interrupted does not wait for them.
+    """
+    waiting, results = deque(claims), queue.Queue()
 
     def work(take: Callable[[], Claim]) -> None:
         while True:
@@ -43,138 +83,30 @@ def run(claims: tuple[Claim, ...], quick: bool, console: Console) -> list[Outcom
                 claim = take()
             except IndexError:  # asked for first, there might be one that the other then takes
                 return
-            done[claim.id] = check(claim, quick)
-            status.update(f"{len(done)} of {len(claims)} done; {claim.id} was the last")
+            results.put((claim, None))
+            try:
+                results.put((claim, check(claim, quick)))
+            except BaseException as error:
+                results.put((claim, error))
 
-    with console.status(f"{len(claims)} claims") as status, ThreadPoolExecutor(2) as pool:
-        workers = [pool.submit(work, take) for take in (waiting.popleft, waiting.pop)]
+    for take in (waiting.popleft, waiting.pop):
+        threading.Thread(target=work, args=(take,), daemon=True).start()
+    return results
+
+
+def _next(results: queue.Queue, display: Display):
+    while True:
+        display.tick()
         try:
-            for worker in as_completed(workers):
-                worker.result()
-        finally:
-            waiting.clear()  # or an error of one would wait for all that the other has to do
-    return [done[claim.id] for claim in claims]
+            return results.get(timeout=0.1)
+        except queue.Empty:
+            pass
 
 
-def show(outcomes: list[Outcome], console: Console) -> None:
-    table = Table(title="the papers' claims, measured")
-    for name in _HEADER:
-        table.add_column(name, ratio=3 if name == "measured" else None, overflow="fold")
-    for outcome in outcomes:
-        for index, finding in enumerate(outcome.findings):
-            source = "" if index else f"{outcome.claim.source} ({outcome.claim.id})"
-            table.add_row(source, *_row(finding), style=_COLOURS[finding.verdict])
-        table.add_section()
-    console.print(table)
-    for outcome in outcomes:
-        for name in outcome.blind:
-            console.print(f"[bold red]{outcome.claim.id} is blind[/]: it holds although {name}.")
-
-
-def write(outcomes: list[Outcome], quick: bool, out: Path) -> list[Path]:
-    """claims.json and claims.md."""
-    with together(out) as draft:
-        text = json.dumps(_summary(outcomes, quick), indent=2, allow_nan=False)
-        (draft / "claims.json").write_text(text + "\n")
-        (draft / "claims.md").write_text(_markdown(outcomes))
-    return [out / "claims.json", out / "claims.md"]
-
-
-def _summary(outcomes: list[Outcome], quick: bool) -> dict[str, Any]:
-    return {
-        "normalisation": "L = 1/(2n) sum r^2, theta' = -grad L (times and losses of the papers)",
-        "quick": quick,
-        "claims": [_numbers(outcome) for outcome in outcomes],
-    }
-
-
-def _markdown(outcomes: list[Outcome]) -> str:
-    lines = ["# The papers' claims, measured", ""]
-    for outcome in outcomes:
-        claim = outcome.claim
-        lines += [
-            f"## {claim.id}: {outcome.verdict}",
-            "",
-            f"{claim.source}: {claim.statement}.",
-            "",
-        ]
-        lines += ["| " + " | ".join(_HEADER[1:]) + " |", "|---" * len(_HEADER[1:]) + "|"]
-        lines += [
-            "| " + " | ".join(map(_cell, _row(finding))) + " |" for finding in outcome.findings
-        ]
-        lines += [f"\nOutside: {f.what}: {f.outside}." for f in outcome.findings if f.outside]
-        lines += ["", *_controls(outcome), f"{outcome.seconds:.1f} s.", ""]
-    return "\n".join(lines)
-
-
-def _controls(outcome: Outcome) -> list[str]:
-    lines = []
-    for name, found in outcome.controls.items():
-        word = (
-            "HOLDS, although it must not" if name in outcome.blind else "does not hold, as it must"
-        )
-        broken = [
-            f"{f.what}: {f.measured:.4g} {f.relation} {f.predicted:.4g}"
-            for f in found
-            if not f.settled
-        ]
-        lines += [f"Control, {name}: {word}. {'; '.join(broken)}", ""]
-    return lines
-
-
-def _row(finding: Finding) -> tuple[str, ...]:
-    predicted = f"{finding.relation} {finding.predicted:.5g}"
-    if finding.relation == "==" and finding.tolerance:
-        predicted += f" ± {finding.tolerance:.2g}"
+def _described(error: BaseException) -> str:
+    """An error in one line, with the place it was raised at."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return (
-        finding.what,
-        f"{finding.measured:.5g}",
-        predicted,
-        f"{finding.margin:.2g}",
-        f"{finding.verdict}{_from(finding.holds_from)}",
+        f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}{place}"
     )
-
-
-def _from(log_lambda: float | None) -> str:
-    if log_lambda is None:
-        return ""
-    if not math.isfinite(log_lambda):
-        return ", at no lambda tried"
-    return f", from lambda = e^{log_lambda:g} on"
-
-
-def _numbers(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "id": outcome.claim.id,
-        "source": outcome.claim.source,
-        "statement": outcome.claim.statement,
-        "verdict": str(outcome.verdict),
-        "findings": [_finding(finding) for finding in outcome.findings],
-        "controls": {
-            name: {
-                "fails_as_it_must": name not in outcome.blind,
-                "findings": [_finding(finding) for finding in found],
-            }
-            for name, found in outcome.controls.items()
-        },
-        "seconds": outcome.seconds,
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    names = ("what", "relation", "outside")
-    floats = ("measured", "predicted", "tolerance", "margin", "log_lambda", "holds_from")
-    return (
-        {name: getattr(finding, name) for name in names}
-        | {name: _finite(getattr(finding, name)) for name in floats}
-        | {"verdict": str(finding.verdict)}
-    )
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON knows neither inf nor NaN: both become null."""
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

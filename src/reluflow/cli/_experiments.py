@@ -52,9 +52,14 @@ class Experiment(NamedTuple):
     Fields:
         neurons: m.
         scale: of the initialisation, as text; lambda = scale / sqrt(m d).
-        t1: end of the run, flow time.
-        stages: flow times of the four pictures; None to choose them by the plateaus.
         data: (key, shape) -> data set.
+        stages: flow times of the four pictures of the paper, at its scale; None where it has none.
+            Elsewhere they are chosen by the plateaus.
+        growths, settling: where the inputs are not orthogonal, so that nothing predicts the later
+            drops, a run ends at `growths` times the growth of the second sign (see `_forecast`) and
+            `settling` / the rate of the first. Measured, so that the loss falls below 1e-3 of what
+            it was, at lambda from 1e-4 to 1e-400.
+        size: shape -> (n, d) of these data.
         options: the fields of `Shape` that `data` knows.
         integrator: rf.Boost, the library's default, unless the problem is so small that to compile
             it takes longer than everything else.
@@ -62,46 +67,64 @@ class Experiment(NamedTuple):
 
     neurons: int
     scale: str
-    t1: float
-    stages: tuple[float, ...] | None
     data: Callable[[jax.Array, Shape], Dataset]
+    size: Callable[[Shape], tuple[int, int]]
     options: tuple[str, ...] = ()
+    stages: tuple[float, ...] | None = None
+    growths: float = 1.0
+    settling: float = 10.0
     integrator: Integrator = Integrator.boost
+
+
+def _orthonormal_size(shape: Shape) -> tuple[int, int]:
+    samples = shape.samples or 16
+    return samples, shape.dim or samples
 
 
 def _orthonormal(key: jax.Array, shape: Shape) -> Dataset:
     labels = shape.labels or Labels.normal
-    return datasets.orthonormal(key, shape.samples or 16, shape.dim, labels=labels.value)
+    return datasets.orthonormal(key, *_orthonormal_size(shape), labels=labels.value)
+
+
+def _teacher_size(shape: Shape) -> tuple[int, int]:
+    return shape.samples or 75, shape.dim or 150
 
 
 def _gaussian_teacher(key: jax.Array, shape: Shape) -> Dataset:
-    return datasets.gaussian_teacher(key, shape.samples or 75, shape.dim or 150)
+    return datasets.gaussian_teacher(key, *_teacher_size(shape))
 
 
 EXPERIMENTS = {
-    # 2022, Fig. 2 and 3: 20000 iterations, pictures at 0, 4000, 8000 and 15000.
+    # 2022, Fig. 2 and 3: 20000 iterations (t = 40), pictures at 0, 4000, 8000 and 15000.
     Name.two_points: Experiment(
         60,
         "1e-6",
-        40.0,
-        (0.0, 8.0, 16.0, 30.0),
         lambda key, shape: datasets.two_points(),
+        lambda shape: (2, 2),
+        stages=(0.0, 8.0, 16.0, 30.0),
         integrator=Integrator.dopri8,
     ),
     # 2022, Fig. 4: about 300000 iterations (t = 600).
     Name.five_points: Experiment(
         60,
         "1e-4",
-        700.0,
-        None,
         lambda key, shape: datasets.five_points(),
+        lambda shape: (5, 2),
+        growths=3.3,
+        settling=78.0,
         integrator=Integrator.dopri8,
     ),
     Name.orthonormal: Experiment(
-        40, "1e-8", 400.0, None, _orthonormal, ("samples", "dim", "labels")
+        40, "1e-8", _orthonormal, _orthonormal_size, ("samples", "dim", "labels")
     ),
-    # 2022, Fig. 6 and 7: 200000 iterations.
+    # 2022, Fig. 6 and 7: 200000 iterations (t = 400).
     Name.gaussian_teacher: Experiment(
-        200, "1e-20", 400.0, None, _gaussian_teacher, ("samples", "dim")
+        200,
+        "1e-20",
+        _gaussian_teacher,
+        _teacher_size,
+        ("samples", "dim"),
+        growths=1.2,
+        settling=20.0,
     ),
 }

@@ -1,43 +1,154 @@
-"""A progress bar for a compiled loop, drawn by rich."""
+"""What is going on: a moving line on a terminal, now and then a line in a file or a pipe."""
 
+import math
+import time
 from typing import NamedTuple
 
-import diffrax
 import equinox as eqx
-import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental import io_callback
-from rich.progress import Progress, TaskID
+from jaxtyping import Array, Int
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-_MINIMUM_INCREASE = 0.005  # a call to the host costs more than a step of a small network
+from .._meter import AbstractFlowMeter
+
+_CALLS, _MOST_SKIPPED = 0.2, 1000  # seconds, and steps, between two looks into a compiled loop
+_FIRST_LINE, _LAST_INTERVAL = 5.0, 60.0  # seconds between lines, where nothing can move
 
 
-class _Shown(NamedTuple):
-    progress: jax.Array
+class Reached(NamedTuple):
+    """How far an integration is."""
+
+    time: float
+    loss: float
+    steps: int
+    saved: int
+
+    def described(self, end: float | None = None) -> str:
+        """In a line; `end` is the time at which the flow ends, where there is one."""
+        of = f" of {end:.4g}" if end is not None and math.isfinite(end) else ""
+        return (
+            f"t = {self.time:.4g}{of}, loss {self.loss:.3g}, {self.steps} steps, {self.saved} saves"
+        )
 
 
-class RichProgressMeter(diffrax.AbstractProgressMeter):
-    """Moves one task of a running `rich.progress.Progress` from 0 to 1."""
+class Display:
+    """One line about what is being done, as a context manager.
 
-    bar: Progress = eqx.field(static=True)
-    task: TaskID = eqx.field(static=True)
+    Whoever computes calls `begin` and `reached`, from any thread; whoever waits calls `tick`.
+    """
 
-    def init(self) -> _Shown:
-        return _Shown(jnp.array(0.0))
+    def __init__(self, console: Console):
+        self._console = console
+        self._moves = console.is_terminal
+        columns = (
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.description}"),
+            TextColumn("{task.fields[where]}"),
+            TimeElapsedColumn(),
+        )
+        self._bar = Progress(*columns, console=console, transient=True, disable=not self._moves)
+        self._task = self._bar.add_task("starting", total=None, where="")
+        self._end: float | None = None
+        self._doing, self._where = "starting", ""
+        self._began, self._wait, self._next = 0.0, 0.0, math.inf
+        self._called: float | None = None
+        self.last: Reached | None = None
 
-    def step(self, state: _Shown, progress) -> _Shown:
-        due = (progress - state.progress > _MINIMUM_INCREASE) | (progress >= 1.0)
-        due = eqxi.nonbatchable(eqxi.unvmap_all(due & (progress > state.progress)))
+    def __enter__(self) -> "Display":
+        self._bar.start()
+        return self
 
-        def show():
-            io_callback(self._show, None, progress)
-            return jnp.asarray(progress, state.progress.dtype)
+    def __exit__(self, *error) -> None:
+        self._bar.stop()
 
-        return _Shown(jax.lax.cond(due, show, lambda: state.progress))
+    def begin(self, doing: str, end: float | None = None) -> None:
+        """A new stage; `end` is the time at which a flow ends, where it is one."""
+        self._doing, self._where, self._end = doing, "", end
+        self._called, self.last = None, None
+        self._began, self._wait = time.monotonic(), _FIRST_LINE
+        self._next = self._began + self._wait
+        if self._moves:
+            self._bar.reset(self._task, total=None, description=doing, where="")
+        else:
+            self._console.print(f"{doing} ...", soft_wrap=True, highlight=False, markup=False)
 
-    def close(self, state: _Shown) -> None:
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, soft_wrap=not self._moves, highlight=False, markup=False)
+
+    def at(self, where: str) -> None:
+        """How far the stage is."""
+        self._where = where
+        if self._moves:
+            self._bar.update(self._task, where=where)
+
+    def reached(self, reached: Reached) -> None:
+        """How far a flow is."""
+        self.last = reached
+        self.at(reached.described(self._end))
+
+    def skip_after(self, skipped: int) -> int:
+        """After how many steps a loop should call again, that called after this many."""
+        now, before = time.monotonic(), self._called
+        self._called = now
+        if before is None:
+            return 1
+        wished = skipped * _CALLS / max(now - before, 1e-9)
+        # Twice as many at most: the steps that come may take far longer than those before.
+        return int(np.clip(wished, 1, min(2 * skipped, _MOST_SKIPPED)))
+
+    def tick(self) -> None:
+        """A line, if it is time for one; the times between them grow to a minute."""
+        now = time.monotonic()
+        if self._moves or now < self._next:
+            return
+        self._wait = min(2.0 * self._wait, _LAST_INTERVAL)
+        self._next = now + self._wait
+        self._console.print(
+            " ".join(filter(None, (self._doing, self._where, f"({now - self._began:.0f} s)"))),
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+
+
+class _State(NamedTuple):
+    called: Int[Array, ""]  # the number of steps and saves when the host was last called
+    skip: Int[Array, ""]  # how many more there must be until it is called again
+
+
+class DisplayMeter(AbstractFlowMeter):
+    """Tells a `Display` how far a compiled flow is, a few times a second.
+
+    A call to the host can cost as much as a step of a small network, and a step of a large one
+    takes a second: the host, which has a clock, says after how many steps to call it again.
+    """
+
+    display: Display = eqx.field(static=True)
+
+    def init(self) -> _State:
+        return _State(jnp.array(0), jnp.array(1))
+
+    def show(self, state: _State, time, num_steps, num_saved, loss) -> _State:
+        def call():
+            skip = jax.ShapeDtypeStruct((), state.skip.dtype)
+            return io_callback(self._call, skip, state.skip, time, loss(), num_steps, num_saved)
+
+        done = num_steps + num_saved
+        due = done - state.called >= state.skip
+        skip = jax.lax.cond(due, call, lambda: state.skip)
+        return _State(jnp.where(due, done, state.called), skip)
+
+    def step(self, state: _State, progress) -> _State:
+        raise NotImplementedError("rf.flow calls `show`.")
+
+    def close(self, state: _State) -> None:
         del state
 
-    def _show(self, progress) -> None:
-        self.bar.update(self.task, completed=float(progress.min()))
+    def _call(self, skip, reached, loss, num_steps, num_saved):
+        self.display.reached(Reached(float(reached), float(loss), int(num_steps), int(num_saved)))
+        return np.asarray(self.display.skip_after(int(skip)), np.asarray(skip).dtype)

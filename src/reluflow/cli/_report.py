@@ -9,12 +9,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from .._solution import RESULTS
+from .._solution import RESULTS, Solution
 from ..analysis import Plateau, plateaus
 from ..theory import minimal_squared_norm
 from ._run import Outcome, Timed
 from ._settings import log_of
 
+NORMALISATION = "L = 1/(2n) sum r^2, theta' = -grad L (times and losses of the papers)"
 _PACKAGES = ("reluflow", "jax", "diffrax", "equinox", "optax", "numpy")
 
 
@@ -23,12 +24,13 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     solution, data = outcome.flow.solution, outcome.data
     squared_norm = float(solution.final.squared_norm())
     numbers: dict[str, Any] = {
-        "normalisation": "L = 1/(2n) sum r^2, theta' = -grad L (times and losses of the papers)",
+        "normalisation": NORMALISATION,
         "settings": _settings(outcome),
         "result": {
             "successful": bool(solution.result == RESULTS.successful),
             "message": RESULTS[solution.result],
         },
+        "predicted": outcome.forecast._asdict(),
         "t_final": float(solution.stats["t_final"]),
         "loss_final": float(solution.stats["loss_final"]),
         "plateaus": [_plateau(found) for found in plateaus(solution)],
@@ -45,7 +47,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         minimum = float(minimal_squared_norm(data))
         numbers["minimal_squared_norm"] = minimum
         numbers["squared_norm_ratio"] = squared_norm / minimum if minimum > 0.0 else None
-    return _without_infinities(numbers)
+    return {name: _without_infinities(value) for name, value in numbers.items()}
 
 
 def show(numbers: dict[str, Any], console: Console) -> None:
@@ -69,7 +71,7 @@ def show(numbers: dict[str, Any], console: Console) -> None:
     stats, seconds = numbers["stats"], numbers["seconds"]
     table.add_row(
         "steps",
-        f"{stats['num_accepted_steps']} accepted of {stats['num_steps']}, {_work(stats)}",
+        f"{stats['num_accepted_steps']} accepted of {stats['num_steps']}, {_with_saves(stats)}",
     )
     table.add_row("time", f"{seconds['run']:.3g} s, after {seconds['compile']:.3g} s to compile")
     if numbers["descent"] is not None:
@@ -102,18 +104,23 @@ def _show_descent(table: Table, beside: dict[str, Any]) -> None:
         table.add_row("error of drops", ", ".join(f"{drop:+.3g}" for drop in drops) + " in t")
     table.add_row(
         "cost",
-        f"the flow took {_work(beside['stats_flow'])}; the descent "
-        f"{beside['run_ratio']:.3g} times the time of the flow (compiled, end saved only)",
+        f"with the end alone saved the flow takes {_work(beside['stats_flow'])}, and the descent "
+        f"{beside['run_ratio']:.3g} times the time of the flow",
     )
 
 
 def _work(stats: dict[str, Any]) -> str:
-    """What the integrator counts: passes of all neurons through a step, or field evaluations."""
+    """What an integrator is asked for: sweeps of all neurons through a step, or evaluations."""
     if stats["num_sweeps"]:
         return f"{stats['num_sweeps']} sweeps"
     if stats["num_field_evaluations"] < 0:
         return "uncounted evaluations"
-    return f"{stats['num_field_evaluations']} field evaluations (a step ends at each saved time)"
+    return f"{stats['num_field_evaluations']} field evaluations"
+
+
+def _with_saves(stats: dict[str, Any]) -> str:
+    """The same of a run whose steps end at the times that it saves, as those of `RungeKutta` do."""
+    return _work(stats) + ("" if stats["num_sweeps"] else " (a step ends at each saved time)")
 
 
 def _settings(outcome: Outcome) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def _settings(outcome: Outcome) -> dict[str, Any]:
         "seed": settings.seed,
         "t1": settings.t1,
         "rtol": settings.rtol,
-        "integrator": settings.integrator.value,
+        "integrator": str(settings.integrator),
         "compare_descent": settings.descent_step,
     }
 
@@ -144,9 +151,10 @@ def _seconds(timed: Timed) -> dict[str, float]:
 
 
 def _descent(outcome: Outcome) -> dict[str, Any] | None:
-    if outcome.descent is None:
+    beside = outcome.beside
+    if beside is None:
         return None
-    solution, bare = outcome.descent.solution, outcome.bare
+    solution, bare = beside.descent.solution, beside.bare_flow
     successful = bool(solution.result == RESULTS.successful)
     evaluations = int(solution.stats["num_field_evaluations"])
     return {
@@ -155,17 +163,17 @@ def _descent(outcome: Outcome) -> dict[str, Any] | None:
         "message": RESULTS[solution.result],
         "loss_final": float(solution.stats["loss_final"]),
         "num_field_evaluations": evaluations,
-        "seconds": _seconds(outcome.bare_descent),
+        "seconds": _seconds(beside.bare),
         "seconds_flow": _seconds(bare),
         "stats_flow": {k: np.asarray(v).item() for k, v in bare.solution.stats.items()},
-        "run_ratio": outcome.bare_descent.run_seconds / bare.run_seconds,
-        "error": _error(outcome) if successful else None,
+        "run_ratio": beside.bare.run_seconds / bare.run_seconds,
+        "error": _error(outcome, solution) if successful else None,
     }
 
 
-def _error(outcome: Outcome) -> dict[str, Any]:
+def _error(outcome: Outcome, theirs: Solution) -> dict[str, Any]:
     """Distances of the descent from the flow, at the saved times that both reached."""
-    ours, theirs = outcome.flow.solution, outcome.descent.solution
+    ours = outcome.flow.solution
     both = np.isfinite(np.asarray(ours.ts)) & np.isfinite(np.asarray(theirs.ts))
     x = outcome.data.x
     function = np.abs(np.asarray(ours.networks(x) - theirs.networks(x))).max(axis=-1)[both]

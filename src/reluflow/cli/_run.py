@@ -1,15 +1,15 @@
 """Computes what a run was asked for; writes nothing."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import diffrax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from .._compiling import compiler_options
 from .._dataset import Dataset
@@ -17,8 +17,9 @@ from .._descent import check_size, descent
 from .._flow import flow
 from .._network import Network
 from .._solution import Solution
-from ._progress import RichProgressMeter
-from ._settings import INTEGRATORS, Settings
+from ._forecast import Forecast, forecast
+from ._progress import Display, DisplayMeter
+from ._settings import Settings, check_descent
 
 _SAVES = 500  # intervals between saved states: enough to see a drop of the loss as a curve
 _MEMORY = 128 * 2**20  # bytes of saved states, where the network is so large that fewer must do
@@ -34,43 +35,78 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The flow and, where asked for, the descent beside it, saved at the same times.
+class Beside:
+    """A descent, saved at the times at which the flow is.
 
-    `bare` is the flow once more with its end alone saved, and `bare_descent` the descent: what
-    each costs where a step ends at each of 500 saved times is no fair comparison.
+    `bare` is the descent once more with its end alone saved, and `bare_flow` the flow: what each
+    costs where a step ends at each of 500 saved times is no fair comparison.
     """
+
+    descent: Timed
+    bare: Timed
+    bare_flow: Timed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The flow and, where asked for, the descent beside it."""
 
     settings: Settings
     data: Dataset
+    forecast: Forecast
     flow: Timed
-    descent: Timed | None = None
-    bare: Timed | None = None
-    bare_descent: Timed | None = None
+    beside: Beside | None
 
 
-def compute(settings: Settings, net: Network, data: Dataset, console: Console) -> Outcome:
-    """Raises ValueError for arguments that the library refuses, before anything is compiled."""
+def compute(settings: Settings, display: Display) -> Outcome:
+    """Raises typer.BadParameter or, for arguments that the library refuses, ValueError, before
+    anything is compiled."""
+    display.begin("preparing the problem")
+    net, data = settings.problem()
+    ahead = forecast(settings.experiment, net, data)
+    display.note(_announcement(settings, ahead))
+    settings = settings.complete(ahead.t1)
+    check_descent(settings)
     if settings.descent_step is not None:
         check_size(net)  # now, rather than once the flow has run
-    ts = _times(settings, net)
-    timed = _flow(settings, net, data, diffrax.SaveAt(ts=ts), console, "flow")
-    if settings.descent_step is None:
-        return Outcome(settings, data, timed)
-    bare = _flow(settings, net, data, diffrax.SaveAt(t1=True), console, "the same, end only")
-    with console.status(f"gradient descent, {settings.descent_steps()} steps"):
+    saveat = diffrax.SaveAt(ts=jnp.asarray(_times(settings, net)))
+    timed = _flow(settings, net, data, saveat, display, "the flow")
+    beside = None
+    if settings.descent_step is not None:
+        end = diffrax.SaveAt(t1=True)
+        bare = _flow(settings, net, data, end, display, "the flow, end only")
         every = _steps_between(settings, net)
-        beside, bare_beside = (_descend(settings, net, data, k) for k in (every, None))
-    return Outcome(settings, data, timed, beside, bare, bare_beside)
+        name = f"the descent, {settings.descent_steps()} steps"
+        beside = Beside(
+            _descend(settings, net, data, every, display, name),
+            _descend(settings, net, data, None, display, f"{name}, end only"),
+            bare,
+        )
+    return Outcome(settings, data, ahead, timed, beside)
+
+
+def _announcement(settings: Settings, ahead: Forecast) -> str:
+    t1 = ahead.t1 if settings.t1 is None else settings.t1
+    if not math.isfinite(ahead.first_growth):
+        return f"No neuron grows from this start: the loss will stand still until t1 = {t1:g}."
+    if ahead.first_growth == 0.0:
+        return f"The start is large: no neuron has to grow first. The run ends at t1 = {t1:g}."
+    growth = f"the first neuron is large at about t = {ahead.first_growth:.4g}"
+    if t1 > ahead.first_growth:
+        return f"Predicted: {growth}, ln(1/lambda) / |D|; the run ends at t1 = {t1:g}."
+    return (
+        f"Warning: {growth}, ln(1/lambda) / |D|, which is after --t1 {t1:g}: until then the loss "
+        f"stands still. Leave --t1 out, and the run ends at {ahead.t1:g}."
+    )
 
 
 def _times(settings: Settings, net: Network) -> np.ndarray:
     """Where to save: with a descent beside the flow, at multiples of its step."""
     if settings.descent_step is None:
-        return np.linspace(0.0, settings.t1, _intervals(net) + 1)
+        return np.linspace(0.0, settings.end, _intervals(net) + 1)
     steps, every = settings.descent_steps(), _steps_between(settings, net)
     ts = np.append(np.arange(0, steps, every), steps) * settings.descent_step
-    ts[-1] = settings.t1  # equal, but for rounding
+    ts[-1] = settings.end  # equal, but for rounding
     return ts
 
 
@@ -78,37 +114,32 @@ def _steps_between(settings: Settings, net: Network) -> int:
     return max(1, -(-settings.descent_steps() // _intervals(net)))
 
 
-def _descend(settings: Settings, net: Network, data: Dataset, every: int | None) -> Timed:
+def _descend(settings, net, data, every: int | None, display: Display, name: str) -> Timed:
     steps, optimiser = settings.descent_steps(), optax.sgd(settings.descent_step)
     return _timed(
-        lambda net: descent(net, data, optimiser, steps, save_every=every, throw=False), net
+        lambda net: descent(net, data, optimiser, steps, save_every=every, throw=False),
+        net,
+        display,
+        name,
     )
 
 
-def _flow(settings, net, data, saveat, console: Console, title: str) -> Timed:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-    )
-    integrator = INTEGRATORS[settings.integrator]()
-    with Progress(*columns, console=console) as bar:
-        meter = RichProgressMeter(bar, bar.add_task(title, total=1.0))
+def _flow(settings, net, data, saveat, display: Display, name: str) -> Timed:
+    integrator = settings.made_integrator()
 
-        def run(net: Network) -> Solution:
-            return flow(
-                net,
-                data,
-                settings.t1,
-                integrator=integrator,
-                rtol=settings.rtol,
-                saveat=saveat,
-                progress_meter=meter,
-                throw=False,
-            )
+    def run(net: Network) -> Solution:
+        return flow(
+            net,
+            data,
+            settings.end,
+            integrator=integrator,
+            rtol=settings.rtol,
+            saveat=saveat,
+            progress_meter=DisplayMeter(display),
+            throw=False,
+        )
 
-        return _timed(run, net)
+    return _timed(run, net, display, name, settings.end)
 
 
 def _intervals(net: Network) -> int:
@@ -116,10 +147,18 @@ def _intervals(net: Network) -> int:
     return int(np.clip(_MEMORY // (8 * floats), 100, _SAVES))
 
 
-def _timed(run: Callable[[Network], Solution], net: Network) -> Timed:
+def _timed(
+    run: Callable[[Network], Solution],
+    net: Network,
+    display: Display,
+    name: str,
+    end: float | None = None,
+) -> Timed:
     """Compiles first, so that the time of the run is that of the run."""
+    display.begin(f"compiling {name}")
     begin = time.perf_counter()
     compiled = jax.jit(run, compiler_options=compiler_options()).lower(net).compile()
+    display.begin(f"computing {name}", end)
     middle = time.perf_counter()
     solution = jax.block_until_ready(compiled(net))
     return Timed(solution, middle - begin, time.perf_counter() - middle)

@@ -1,5 +1,6 @@
 """What was asked for, checked before anything is compiled or written."""
 
+import dataclasses
 import decimal
 import math
 import os
@@ -26,18 +27,28 @@ INTEGRATORS = {
     Integrator.kvaerno5: lambda: RungeKutta(diffrax.Kvaerno5()),
 }
 
+_SMALLEST, _LARGEST = decimal.Decimal("1e-1000000"), decimal.Decimal("1e3")  # what was tried
+# From this ln(1/scale) on, the steps of a Runge-Kutta solver, a few for each e-fold of a neuron,
+# take longer than the compilation of rf.Boost, which takes none there.
+_LONG_PLATEAUS = 1e4
+# Floats that a run holds for each unit (events, preactivations, velocities) and each weight, about.
+_PER_UNIT, _PER_WEIGHT = 40, 20
+
 
 @dataclass(frozen=True)
 class Settings:
-    """One run. `scale` stays text, since 1e-1000 is no float."""
+    """One run. `scale` stays text, since 1e-1000 is no float.
+
+    t1, integrator: None where they were not given, until `complete`.
+    """
 
     name: Name
     neurons: int
     scale: str
     seed: int
-    t1: float
+    t1: float | None
     rtol: float
-    integrator: Integrator
+    integrator: Integrator | None
     out: Path
     descent_step: float | None
     shape: Shape
@@ -53,8 +64,32 @@ class Settings:
         log_lambda = log_of(self.scale) - 0.5 * math.log(self.neurons * data.dim)
         return balanced(net_key, self.neurons, data.dim, log_lambda), data
 
-    def descent_steps(self) -> int | None:
-        return None if self.descent_step is None else round(self.t1 / self.descent_step)
+    def complete(self, t1: float) -> "Settings":
+        """With this t1 where none was given, and an integrator that suits it."""
+        t1 = t1 if self.t1 is None else self.t1
+        integrator = self.integrator or self.experiment.integrator
+        if self.integrator is None and -log_of(self.scale) > _LONG_PLATEAUS:
+            integrator = Integrator.boost
+        return dataclasses.replace(self, t1=t1, integrator=integrator)
+
+    def made_integrator(self):
+        assert self.integrator is not None
+        return INTEGRATORS[self.integrator]()
+
+    @property
+    def end(self) -> float:
+        """t1, once it is known."""
+        assert self.t1 is not None
+        return self.t1
+
+    @property
+    def is_the_papers(self) -> bool:
+        """Whether a time that the paper gives means the same here."""
+        return log_of(self.scale) == log_of(self.experiment.scale)
+
+    def descent_steps(self) -> int:
+        assert self.descent_step is not None
+        return round(self.end / self.descent_step)
 
 
 def log_of(scale: str) -> float:
@@ -64,6 +99,16 @@ def log_of(scale: str) -> float:
         return float(decimal.Decimal(scale).ln())
 
 
+def name(text: str) -> Name:
+    """The experiment of this name."""
+    try:
+        return Name(text)
+    except ValueError:
+        raise wrong(
+            "EXPERIMENT", f"there is no {text!r}; there are {', '.join(EXPERIMENTS)}."
+        ) from None
+
+
 def wrong(option: str, message: str) -> typer.BadParameter:
     return typer.BadParameter(message, param_hint=option)
 
@@ -71,18 +116,38 @@ def wrong(option: str, message: str) -> typer.BadParameter:
 def check(settings: Settings) -> None:
     """Raises typer.BadParameter, which ends the program with code 2 and names the option."""
     _check_scale(settings.scale)
-    if not (math.isfinite(settings.t1) and settings.t1 > 0.0):
+    if not 0 <= settings.seed < 2**63:
+        raise wrong("--seed", f"must be an integer in [0, 2^63), but it is {settings.seed}.")
+    if settings.t1 is not None and not (math.isfinite(settings.t1) and settings.t1 > 0.0):
         raise wrong("--t1", f"must be a positive flow time, but it is {settings.t1}.")
     if not 1e-13 <= settings.rtol <= 1e-1:
         raise wrong(
             "--rtol", f"must be between 1e-13 (float64) and 0.1, but it is {settings.rtol}."
         )
-    _check_descent(settings)
+    step = settings.descent_step
+    if step is not None and not (math.isfinite(step) and step > 0.0):
+        raise wrong("--compare-descent", f"must be a positive step, but it is {step}.")
+    _check_memory(settings)
     for option in ("samples", "dim", "labels"):
         given = getattr(settings.shape, option)
         if given is not None and option not in settings.experiment.options:
             raise wrong(f"--{option}", f"{settings.name} has no such choice.")
-    check_out(settings.out)
+
+
+def _check_memory(settings: Settings) -> None:
+    """XLA ends the program, without a word that helps, where there is not enough."""
+    m, (n, d) = settings.neurons, settings.experiment.size(settings.shape)
+    needed = 8 * (_PER_UNIT * m * n + _PER_WEIGHT * (m + n) * d)
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        return
+    if needed > there:
+        raise wrong(
+            "--neurons, --samples, --dim",
+            f"are too large: {m} neurons on {n} samples of dimension {d} need about "
+            f"{needed / 2**30:.3g} GiB, and this machine has {there / 2**30:.3g}.",
+        )
 
 
 def _check_scale(scale: str) -> None:
@@ -92,32 +157,25 @@ def _check_scale(scale: str) -> None:
         raise wrong("--scale", f"must be a number such as 1e-6, but it is {scale!r}.") from None
     if not (value.is_finite() and value > 0):
         raise wrong("--scale", f"must be positive and finite, but it is {scale}.")
+    if not _SMALLEST <= value <= _LARGEST:
+        raise wrong(
+            "--scale",
+            f"must be between {_SMALLEST:e} and {_LARGEST:e}, but it is {scale}.",
+        )
 
 
-def _check_descent(settings: Settings) -> None:
-    step, t1 = settings.descent_step, settings.t1
+def check_descent(settings: Settings) -> None:
+    """Raises typer.BadParameter where no whole number of steps ends at t1."""
+    step, t1 = settings.descent_step, settings.end
     if step is None:
         return
-    if not (math.isfinite(step) and 0.0 < step <= t1):
-        raise wrong("--compare-descent", f"must be a step in (0, t1], but it is {step}.")
+    if step > t1:
+        raise wrong("--compare-descent", f"must be at most t1 = {t1:g}, but it is {step:g}.")
     if abs(round(t1 / step) * step - t1) > 1e-9 * t1:
         raise wrong(
             "--compare-descent",
             f"must divide t1 = {t1:g}, so that both end at the same time, but it is {step:g}.",
         )
-
-
-def check_out(out: Path) -> None:
-    """Raises typer.BadParameter where no files can be written to this directory."""
-    if out.exists() and not out.is_dir():
-        raise wrong("--out", f"must be a directory, but {out} is a file.")
-    existing = out.absolute()
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir():
-        raise wrong("--out", f"cannot be made, since {existing} is a file.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise wrong("--out", f"cannot be written: no permission in {existing}.")
 
 
 def enable_float64() -> None:

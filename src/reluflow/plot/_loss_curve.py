@@ -46,28 +46,23 @@ def loss_curve(
     if fresh:
         lowest = min([plateau.loss for plateau in plateaus], default=losses[0])
         floor = max(np.nanmin(positive), lowest * 10.0**-decades)
-        ax.set_ylim(0.7 * floor, 3.0 * losses.max())
-    for plateau in plateaus:
-        _mark(ax, plateau, ts[-1])
+        # A seventh of the height is for the text above the first plateau.
+        top = losses.max() * max(3.0, (losses.max() / floor) ** (1.0 / 6.0))
+        ax.set_ylim(0.7 * floor, top)
+    if plateaus:
+        marks = [_mark(ax, plateau, ts[-1]) for plateau in plateaus]
+        _style.place(ax, marks, ts, positive)
     if label is not None:
         ax.legend(frameon=False, loc="lower left")
     return ax
 
 
-def _mark(ax: Axes, plateau, last: float) -> None:
-    """A thin line along the plateau and a dot where it is left, with both numbers."""
+def _mark(ax: Axes, plateau, last: float) -> tuple[str, float, float]:
+    """A thin line along the plateau and a dot where it is left; both numbers, for a text there."""
     left = np.isfinite(plateau.end)
     end = plateau.end if left else last
     ax.hlines(plateau.loss, plateau.start, end, color=_style.GREY, linestyle=":", linewidth=1.2)
     if left:
         ax.plot([end], [plateau.loss], "o", color=_style.GREY, markersize=4)
-    when = f"left at $t$ = {end:.4g}" if left else "not left"
-    ax.annotate(
-        f"$L$ = {_style.number(plateau.loss)}\n{when}",
-        (end, plateau.loss),
-        xytext=(6, 5) if left else (-6, 5),
-        horizontalalignment="left" if left else "right",
-        textcoords="offset points",
-        fontsize=8,
-        color="#444444",
-    )
+    when = f"left at $t$ = {_style.number(end)}" if left else "not left"
+    return f"$L$ = {_style.number(plateau.loss)}\n{when}", end, plateau.loss

@@ -26,6 +26,10 @@ def saddles(sol: Solution, found, ax: Axes | None = None, **kwargs) -> Axes:
     ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
     kept = np.isfinite(ts)
     ts, losses = ts[kept], losses[kept]
+    if fresh and found:
+        lowest = min(saddle.loss for saddle in found if saddle.loss > 0.0)
+        ax.set_ylim(lowest * 10.0**-1.0, max(saddle.loss for saddle in found) * 4.0)
+    labels = []
     for saddle in found:
         # Where 95% of a fall to this level is done, much as `plateaus` has it.
         on_level = np.flatnonzero(np.abs(losses - saddle.loss) <= 0.05 * saddle.loss)
@@ -51,18 +55,9 @@ def saddles(sol: Solution, found, ax: Axes | None = None, **kwargs) -> Axes:
             clip_on=False,
             zorder=4,
         )
-        ax.annotate(
-            _describe(saddle),
-            (begin, saddle.loss),
-            xytext=(3, 7),
-            textcoords="offset points",
-            fontsize=8,
-            color="#333333",
-        )
-    if fresh and found:
-        lowest = min(saddle.loss for saddle in found if saddle.loss > 0.0)
-        low, high = lowest * 10.0**-1.0, max(saddle.loss for saddle in found) * 4.0
-        ax.set_ylim(low, high)
+        labels.append((_describe(saddle), begin, saddle.loss))
+    if found:
+        _style.place(ax, labels, ts, losses, "#333333")
     return ax
 
 

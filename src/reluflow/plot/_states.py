@@ -1,5 +1,7 @@
 """The state of a network: what it computes and where its neurons are (2022, Fig. 2, 4, 6)."""
 
+import textwrap
+
 import jax
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +18,8 @@ from . import _style
 # A panel of the polar picture leaves this part of its radius for the circle of norm 0, so that
 # the direction of a neuron of size 1e-20 can still be seen.
 _HOLE = 0.35
+_COLUMNS = 2  # of panels
+_LINE_LABEL = "input $u$;  kink of neuron $-w_b / w_u$"
 
 
 def state(
@@ -71,17 +75,21 @@ def states(networks: Network, data: Dataset, axes=None, *, times=None) -> np.nda
     caption = (_draw_plane if polar else _draw_line)(networks, data, axes)
     if fresh:
         _legend(axes[0], caption)
+        if not polar:
+            for ax in axes[-_COLUMNS:]:  # the lowest of their columns, full or not
+                ax.tick_params(labelbottom=True)
+                ax.set_xlabel(_LINE_LABEL)
     losses = np.asarray(loss(networks, data))
     for index, ax in enumerate(axes):
         title = f"$L$ = {_style.number(losses[index])}"
         if times is not None:
-            title = f"$t$ = {float(times[index]):.4g},  " + title
+            title = f"$t$ = {_style.number(float(times[index]))},  " + title
         ax.set_title(title, fontsize=10)
     return axes
 
 
 def _grid(count: int, polar: bool) -> np.ndarray:
-    columns = min(count, 2)
+    columns = min(count, _COLUMNS)
     rows = -(-count // columns)
     size = (3.6 * columns, 3.7 * rows) if polar else (4.3 * columns, 3.1 * rows)
     kwargs = {"subplot_kw": {"projection": "polar"}} if polar else {"sharex": True, "sharey": True}
@@ -116,7 +124,7 @@ def _draw_line(networks: Network, data: Dataset, axes) -> None:
             ax.plot([], [], ">", color=_style.GREY, label="kink further out")
         ax.set_xlim(left, right)
         ax.set_ylim(-height, height)
-        ax.set_xlabel("input $u$;  kink of neuron $-w_b / w_u$")
+        ax.set_xlabel(_LINE_LABEL)
         ax.set_ylabel(r"output;  signed norm $\mathrm{sign}(a_j) |w_j|$")
         ax.label_outer()
 
@@ -200,11 +208,15 @@ def draw_polar(ax: Axes, angle, radius, sign, largest: float) -> None:
 
 
 def _legend(ax: Axes, title: str | None) -> None:
-    """Below the panels, where it covers no neuron."""
+    """Below the panels, where it covers no neuron; as wide as the figure allows."""
+    width = ax.figure.get_size_inches()[0]
+    if title is not None:
+        lines = [textwrap.wrap(line, int(12 * width)) for line in title.splitlines()]
+        title = "\n".join(part for line in lines for part in line)
     ax.figure.legend(
         *ax.get_legend_handles_labels(),
         loc="outside lower center",
-        ncols=5,
+        ncols=min(5, int(width / 1.4)),
         fontsize=9,
         frameon=False,
         title=title,

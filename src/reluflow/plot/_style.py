@@ -1,9 +1,14 @@
 """One look for all pictures: colours of Okabe and Ito, told apart by every kind of eye."""
 
+import itertools
+from collections.abc import Iterable
 from typing import Final
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
 BLUE: Final = "#0072B2"
 VERMILION: Final = "#D55E00"
@@ -30,6 +35,59 @@ def tidy(ax: Axes) -> None:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """`value` as text that mathtext sets well: 1.2e-07 becomes 1.2 x 10^-7."""
+    """`value` as text that mathtext sets well: 1.2e-07 becomes 1.2 x 10^-7, 12345.6 12346."""
+    if 10.0**digits <= abs(value) < 1e7:
+        return f"{value:.0f}"
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     return rf"${mantissa} \times 10^{{{int(exponent)}}}$" if exponent else mantissa
+
+
+def place(
+    ax: Axes, labels: Iterable[tuple[str, float, float]], x, y, color: str = "#444444"
+) -> None:
+    """Texts beside points of a curve (x, y): (text, x, y), each inside the axes and, where there is
+    room, clear of the ones before it and of the curve.
+
+    Limits and scales of the axes must be as they are to be.
+    """
+    ax.figure.canvas.figure.draw_without_rendering()  # only now is it known where the axes are
+    frame, curve, taken = ax.get_window_extent(), _pixels(ax, x, y), []
+    for text, *point in labels:
+        note = ax.annotate(
+            text, tuple(point), xytext=(6, 5), textcoords="offset points", fontsize=8, color=color
+        )
+
+        def cost(corner, note=note):
+            box = _put(note, *corner)
+            crossed = sum(Bbox.intersection(box, other) is not None for other in taken)
+            inside = (curve > (box.x0, box.y0)) & (curve < (box.x1, box.y1))
+            return _outside(box, frame), crossed, np.sum(np.all(inside, axis=1))
+
+        corners = ((1, 1), (-1, 1), (1, -1), (-1, -1))  # right of the point and above it, first
+        taken.append(_put(note, *min(corners, key=cost)))
+
+
+def _pixels(ax: Axes, x, y) -> np.ndarray:
+    """Where a curve is on the canvas, a point for every pixel of it or so; shape (points, 2)."""
+    good = np.isfinite(x) & np.isfinite(y)
+    if ax.get_yscale() == "log":
+        good &= np.asarray(y) > 0.0
+    corners = ax.transData.transform(np.stack([x, y], axis=1)[good])
+    corners = np.clip(corners, *ax.get_window_extent().padded(10.0).get_points())
+    parts = [corners[-1:]]
+    for one, other in itertools.pairwise(corners):
+        count = int(np.max(np.abs(other - one))) + 1
+        parts.append(np.linspace(one, other, count, endpoint=False))
+    return np.concatenate(parts)
+
+
+def _put(note: Annotation, right: int, above: int) -> Bbox:
+    note.xyann = (6 * right, 5 * above)
+    note.set_horizontalalignment("left" if right > 0 else "right")
+    note.set_verticalalignment("bottom" if above > 0 else "top")
+    return note.get_window_extent()
+
+
+def _outside(box: Bbox, frame: Bbox) -> float:
+    """How many pixels of a text are beyond the frame."""
+    return max(0.0, frame.x0 - box.x0, box.x1 - frame.x1, frame.y0 - box.y0, box.y1 - frame.y1)
