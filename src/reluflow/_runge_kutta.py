@@ -27,6 +27,7 @@ from ._field import Pattern, Problem, velocity
 from ._integrator import AbstractIntegrator, Report
 from ._network import Network
 from ._restep import Passage, restep
+from ._root_finder import chord
 from ._shapes import Scalar
 from ._sliding import check_max_sliding, room_for_sliding
 from ._solution import RESULTS, Switches
@@ -251,11 +252,12 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
             for name in tight
             if not (callable(getattr(finder, name)) or eqx.is_array_like(getattr(finder, name)))
         ]
-        return eqx.tree_at(
+        solver = eqx.tree_at(
             lambda solver: [getattr(solver.root_finder, name) for name in unset],
             self.solver,
             [tight[name] for name in unset],
         )
+        return eqx.tree_at(lambda solver: solver.root_finder, solver, chord(solver.root_finder))
 
 
 def _without_pattern(state: RungeKuttaState) -> RungeKuttaState:
