@@ -10,6 +10,7 @@ import optax
 
 from ._checks import check_positive_int, is_concrete, require_x64
 from ._dataset import Dataset
+from ._forward_mode import forward_mode_only
 from ._loss import loss
 from ._network import Network, check_single
 from ._solution import RESULTS, Events, Solution
@@ -21,6 +22,12 @@ _LOG_SMALLEST = -700.0
 # into a few loops, beats the same as matrix products, whose calls cost more than their
 # arithmetic (measured on a CPU: 4 times faster for the two points, 6 times slower at 4e5).
 _FUSED_PRODUCTS = 4096
+
+
+_NO_REVERSE = (
+    "rf.descent cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev, "
+    "jax.linearize): it keeps no step that was not saved. Use forward mode, jax.jvp or jax.jacfwd."
+)
 
 
 class _Saves(NamedTuple):
@@ -75,7 +82,8 @@ def descent(
     """
     require_x64()
     saves = _check_arguments(net, data, optimiser, steps, save_every)
-    return _descend(check_size(net), data, optimiser, saves, throw)
+    net, data = forward_mode_only((check_size(net), data), _NO_REVERSE)
+    return _descend(net, data, optimiser, saves, throw)
 
 
 def _check_arguments(net, data, optimiser, steps, save_every) -> _Saves:

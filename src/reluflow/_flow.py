@@ -14,6 +14,7 @@ from ._checks import as_float64, check_positive_int, is_concrete, require_x64
 from ._compiling import compiled
 from ._dataset import Dataset
 from ._field import Problem
+from ._forward_mode import forward_mode_only
 from ._integrator import AbstractIntegrator
 from ._loop import Run
 from ._network import Network, check_single
@@ -25,9 +26,9 @@ _MAX_STEPS = 10_000_000
 _MAX_STORED_STEPS = 4096
 
 _NO_REVERSE = (
-    "rf.flow cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev): its loop "
-    "has no bound that memory could be reserved for. Use forward mode, jax.jvp or jax.jacfwd, with "
-    "integrator=rf.Boost(), the default."
+    "rf.flow cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev, "
+    "jax.linearize): its loop has no bound that memory could be reserved for. Use forward mode, "
+    "jax.jvp or jax.jacfwd, with integrator=rf.Boost(), the default."
 )
 
 
@@ -120,6 +121,8 @@ def _refusing_derivatives(integrator, asked, stops: bool, *limits) -> Solution:
         asked = eqxi.nondifferentiable(asked, msg=_NO_FORWARD)
     elif stops:
         asked = eqxi.nondifferentiable(asked, msg=_NO_STOP)
+    else:
+        asked = forward_mode_only(asked, _NO_REVERSE)
     sol = _integrate(integrator, *asked, *limits)
     return eqxi.nondifferentiable_backward(sol, msg=_NO_REVERSE)
 

@@ -171,7 +171,12 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         return Passage.of(before)
 
     def network_within(self, problem: Problem, passage: Passage, time) -> Network:
-        return restep(self._solver(passage.rtol), problem, passage, time)
+        solver = self._solver(passage.rtol)
+        if solver.scan_kind is None:  # so that it can be differentiated, in either mode
+            solver = eqx.tree_at(
+                lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda leaf: leaf is None
+            )
+        return restep(solver, problem, passage, time)
 
     def _evaluations_per_step(self) -> int:
         """Of the field, in one attempted step; -1 for implicit solvers, which do not tell.

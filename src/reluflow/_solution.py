@@ -168,7 +168,7 @@ class Solution(eqx.Module):
 
         The stored step that holds t is taken again, up to t. Works under `jax.jit`; for a batch of
         solutions, `jax.vmap(lambda sol, t: sol.evaluate(t))(sols, ts)`. With `rf.Boost` it can be
-        differentiated in forward mode, in t too.
+        differentiated in forward mode, in t too; with `rf.RungeKutta` in t alone, in either mode.
 
         Arguments:
             t: times in [t0, t_final], a scalar or an array of any shape.
