@@ -4,6 +4,10 @@ Shapes are static, so they are checked even under `jax.jit`; values are checked 
 are concrete, that is on every ordinary call, before anything is compiled.
 """
 
+import contextlib
+from collections.abc import Callable
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,17 +29,24 @@ def is_concrete(value) -> bool:
 
 
 def as_float64(name: str, value) -> jax.Array:
-    """`value` as a float64 array, or an error that names it."""
+    """`value` as a float64 array, or an error that names it.
+
+    What is known is known inside of `jax.jit` too, where JAX would make a traced value of it.
+    """
     require_x64()
-    try:
-        array = jnp.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"Argument `{name}` must be an array of numbers, but {error}") from error
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise TypeError(f"Argument `{name}` must be real, but it has dtype {array.dtype}.")
-    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
-        raise TypeError(f"Argument `{name}` must be numeric, but it has dtype {array.dtype}.")
-    return array.astype(jnp.float64)
+    known = all(map(is_concrete, jax.tree.leaves(value)))
+    with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():
+        try:
+            array = jnp.asarray(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise TypeError(
+                f"Argument `{name}` must be an array of numbers, but it is {_shortened(value)}."
+            ) from error
+        if jnp.issubdtype(array.dtype, jnp.complexfloating):
+            raise TypeError(f"Argument `{name}` must be real, but it has dtype {array.dtype}.")
+        if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
+            raise TypeError(f"Argument `{name}` must be numeric, but it has dtype {array.dtype}.")
+        return array.astype(jnp.float64)
 
 
 def check_ndim(name: str, array: jax.Array, axes: tuple[str, ...]) -> None:
@@ -57,6 +68,68 @@ def check_finite(name: str, array: jax.Array) -> None:
             )
 
 
+def check_type(name: str, value, kind: type, example: str = "") -> None:
+    """Raises TypeError unless value is of that kind."""
+    if not isinstance(value, kind):
+        module = kind.__module__.split(".")[0].replace("reluflow", "rf")
+        such = f", such as {example}" if example else ""
+        raise TypeError(
+            f"Argument `{name}` must be of type {module}.{kind.__name__}{such}, but it is "
+            f"{_shortened(value)}."
+        )
+
+
+def _shortened(value) -> str:
+    """A value as text that fits into a message, with its type."""
+    text = repr(value)
+    return f"{text} ({type(value).__name__})" if len(text) <= 60 else f"a {type(value).__name__}"
+
+
+def check_bool(name: str, value) -> None:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"Argument `{name}` must be True or False, but it is {_shortened(value)}.")
+
+
 def check_positive_int(name: str, value) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"Argument `{name}` must be a positive integer, but it is {value!r}.")
+
+
+class Checks:
+    """Checks of values: made at once where they are concrete, otherwise by the compiled program."""
+
+    def __init__(self):
+        self._later: list[tuple[jax.Array, str]] = []
+
+    def require(self, must: str, condition: Callable, values: tuple, was: str) -> None:
+        """Raises ValueError unless condition(*values), which may use operators and no more.
+
+        The message is '{must}, but {was}.' with `was` formatted by the values.
+        """
+        if all(map(is_concrete, values)):
+            known = [np.asarray(value) for value in values]
+            if not np.all(condition(*known)):
+                raise ValueError(f"{must}, but {was.format(*known)}.")
+        else:
+            self._later.append((~jnp.all(condition(*values)), f"{must}, but it is not."))
+
+    def raised(self, tree):
+        """`tree`, an error of which is one of the checks that could not be made before."""
+        for broken, message in self._later:
+            tree = eqx.error_if(tree, broken, message)
+        return tree
+
+    def broken(self) -> jax.Array | None:
+        """Whether such a check fails; None where all were made before."""
+        return jnp.any(jnp.stack([b for b, _ in self._later])) if self._later else None
+
+
+def as_scalar(name: str, value, checks: Checks) -> jax.Array:
+    """`value` as a finite float64 scalar."""
+    array = as_float64(name, value)
+    if array.ndim != 0:
+        raise ValueError(f"Argument `{name}` must be a scalar, but it has shape {array.shape}.")
+    checks.require(
+        f"Argument `{name}` must be finite", lambda x: abs(x) < np.inf, (array,), "it is {}"
+    )
+    return array

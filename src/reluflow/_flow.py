@@ -4,13 +4,12 @@ theta' = -grad L(theta),    L = 1/(2n) sum_k (h(x_k) - y_k)^2
 """
 
 import diffrax
+import equinox as eqx
 import equinox.internal as eqxi
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ._boost import Boost
-from ._checks import as_float64, check_positive_int, is_concrete, require_x64
+from ._checks import Checks, as_scalar, check_bool, check_positive_int, check_type, require_x64
 from ._compiling import compiled
 from ._dataset import Dataset
 from ._field import Problem
@@ -93,26 +92,58 @@ def flow(
             let each lane report its own.
 
     Returns:
-        `rf.Solution`. Works under `jax.jit` and `jax.vmap`, in float64; with `rf.Boost` also
-        under `jax.jvp` and `jax.jacfwd`, through all events (but not with `stop_loss`).
+        `rf.Solution`, whose `result` is `successful`, `loss_reached`, or what went wrong:
+        `max_steps_reached`, `event_buffer_full`, `sliding_buffer_full`, `step_collapsed`,
+        `chattering`, `parallel_inputs`, `invalid_argument` or `not_finite`; `help(rf.RESULTS)`
+        says what each means, and what to try. Works under `jax.jit` and `jax.vmap`, in float64;
+        with `rf.Boost` also under `jax.jvp` and `jax.jacfwd`, through all events (but not with
+        `stop_loss`).
 
     Raises:
         ValueError, TypeError: bad arguments, before anything is compiled.
-        RuntimeError: float64 is disabled, or the integration failed and `throw` is true.
+        RuntimeError: float64 is disabled; the integration failed, or an argument that was traced
+            is bad, and `throw` is true; a derivative in reverse mode.
     """
     require_x64()
     _check_problem(net, data)
     saveat = diffrax.SaveAt(t1=True) if saveat is None else saveat
-    interval, tolerances, stop = _settings(t0, t1, rtol, atol, stop_loss)
+    checks = Checks()
+    interval, tolerances, stop = _settings(t0, t1, rtol, atol, stop_loss, checks)
     max_steps, max_events = _lengths(net, data, saveat, max_steps, max_events)
     integrator = _of_interface(Boost() if integrator is None else integrator)
-    schedule = Schedule.of(saveat, *interval, max_steps)
+    schedule = Schedule.of(saveat, *interval, max_steps, checks)
     meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter
+    check_type(
+        "progress_meter", meter, diffrax.AbstractProgressMeter, "diffrax.TqdmProgressMeter()"
+    )
+    check_bool("throw", throw)
+    if throw:
+        interval = checks.raised(interval)
+    schedule, interval = _without_bad(schedule, interval, checks)
     asked = (net, data, schedule, interval, tolerances, stop)
     prepared = integrator.prepare(data)
     limits = (jnp.asarray(max_steps), max_events, meter)
     sol = _refusing_derivatives(prepared, asked, stop_loss is not None, *limits)
+    sol = _judged(sol, checks)
     return _raised(sol) if throw else sol
+
+
+def _without_bad(schedule: Schedule, interval, checks: Checks):
+    """(schedule, interval), of no length and without times where traced arguments are bad."""
+    broken, (t0, t1) = checks.broken(), interval
+    if broken is None:
+        return schedule, interval
+    times = jnp.where(broken, jnp.inf, schedule.times)
+    schedule = eqx.tree_at(lambda s: s.times, schedule, times)
+    return schedule, (t0, jnp.where(broken, t0, t1))
+
+
+def _judged(sol: Solution, checks: Checks) -> Solution:
+    broken = checks.broken()
+    if broken is None:
+        return sol
+    result = RESULTS.where(broken, RESULTS.invalid_argument, sol.result)
+    return eqx.tree_at(lambda s: s.result, sol, result)
 
 
 def _refusing_derivatives(integrator, asked, stops: bool, *limits) -> Solution:
@@ -153,8 +184,7 @@ def _integrate(
 
 def _lengths(net, data, saveat, max_steps, max_events) -> tuple[int, int]:
     """Of the buffers: those asked for, or the defaults."""
-    if not isinstance(saveat, diffrax.SaveAt):
-        raise TypeError(f"Argument `saveat` must be a diffrax.SaveAt, but it is {saveat!r}.")
+    check_type("saveat", saveat, diffrax.SaveAt)
     if max_steps is None:
         stores = getattr(saveat.subs, "steps", 0) or saveat.dense
         max_steps = _MAX_STORED_STEPS if stores else _MAX_STEPS
@@ -174,22 +204,9 @@ def _of_interface(integrator) -> AbstractIntegrator:
     return integrator
 
 
-def _scalar(name: str, value) -> jax.Array:
-    array = as_float64(name, value)
-    if array.ndim != 0:
-        raise ValueError(f"Argument `{name}` must be a scalar, but it has shape {array.shape}.")
-    if is_concrete(array) and not np.isfinite(np.asarray(array)):
-        raise ValueError(f"Argument `{name}` must be finite, but it is {float(array)}.")
-    return array
-
-
 def _check_problem(net, data) -> None:
-    if not isinstance(net, Network):
-        raise TypeError(f"Argument `net` must be an rf.Network, but it is a {type(net).__name__}.")
-    if not isinstance(data, Dataset):
-        raise TypeError(
-            f"Argument `data` must be an rf.Dataset, but it is a {type(data).__name__}."
-        )
+    check_type("net", net, Network)
+    check_type("data", data, Dataset)
     check_single(net)
     if net.dim != data.dim:
         raise ValueError(
@@ -205,19 +222,34 @@ def _check_problem(net, data) -> None:
         )
 
 
-def _settings(t0, t1, rtol, atol, stop_loss):
+def _settings(t0, t1, rtol, atol, stop_loss, checks: Checks):
     """((t0, t1), (rtol, atol), stop_loss), checked."""
-    t0, t1 = _scalar("t0", t0), _scalar("t1", t1)
-    rtol, atol = _scalar("rtol", rtol), _scalar("atol", atol)
-    if is_concrete(t0) and is_concrete(t1) and not float(t0) < float(t1):
-        raise ValueError(f"Argument `t1` must be greater than `t0` = {t0}, but it is {t1}.")
-    if is_concrete(rtol) and not 1e-13 <= float(rtol) <= 0.1:
-        raise ValueError(
-            "Argument `rtol` must lie in [1e-13, 0.1], but it is "
-            f"{rtol}: float64 cannot meet less, and more is no solution."
-        )
-    if is_concrete(atol) and float(atol) < 0.0:
-        raise ValueError(f"Argument `atol` must not be negative, but it is {atol}.")
-    # No loss is below -1: without a loss to stop at, that guard never fires.
-    stop = _scalar("stop_loss", -1.0 if stop_loss is None else stop_loss)
+    t0, t1 = as_scalar("t0", t0, checks), as_scalar("t1", t1, checks)
+    rtol, atol = as_scalar("rtol", rtol, checks), as_scalar("atol", atol, checks)
+    checks.require(
+        "Argument `t1` must be greater than `t0`",
+        lambda t0, t1: t0 < t1,
+        (t0, t1),
+        "it is {1} and `t0` is {0}",
+    )
+    checks.require(
+        "Argument `rtol` must lie in [1e-13, 0.1] (float64 cannot meet less, and more is no "
+        "solution)",
+        lambda rtol: (rtol >= 1e-13) & (rtol <= 0.1),
+        (rtol,),
+        "it is {}",
+    )
+    checks.require(
+        "Argument `atol` must not be negative", lambda atol: atol >= 0.0, (atol,), "it is {}"
+    )
+    if stop_loss is None:
+        # No loss is below -1: without a loss to stop at, that guard never fires.
+        return (t0, t1), (rtol, atol), jnp.array(-1.0)
+    stop = as_scalar("stop_loss", stop_loss, checks)
+    checks.require(
+        "Argument `stop_loss` must be positive (a flow comes near the loss 0, but not to it)",
+        lambda stop: stop > 0.0,
+        (stop,),
+        "it is {}",
+    )
     return (t0, t1), (rtol, atol), stop

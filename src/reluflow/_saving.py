@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from ._checks import as_float64, is_concrete
+from ._checks import Checks, as_float64
 from ._dataset import Dataset
 from ._loss import loss
 from ._network import Network
@@ -35,7 +35,9 @@ class Schedule(eqx.Module):
     fn: Callable = eqx.field(static=True)
 
     @classmethod
-    def of(cls, saveat: diffrax.SaveAt, t0: Scalar, t1: Scalar, max_steps: int) -> "Schedule":
+    def of(
+        cls, saveat: diffrax.SaveAt, t0: Scalar, t1: Scalar, max_steps: int, checks: Checks
+    ) -> "Schedule":
         # diffrax knows no SubSaveAt that saves nothing: None is what a mere dense output has.
         sub = diffrax.SubSaveAt(t1=True) if saveat.subs is None else saveat.subs
         extra = (saveat.solver_state, saveat.controller_state, saveat.made_jump)
@@ -46,7 +48,7 @@ class Schedule(eqx.Module):
             )
         at_end = sub.t1 and saveat.subs is not None
         middle = jnp.zeros((0,)) if sub.ts is None else as_float64("saveat.ts", sub.ts)
-        _check_times(middle, t0, t1)
+        _check_times(middle, t0, t1, checks)
         parts = [t0[None]] if sub.t0 else []
         parts.append(middle)
         parts += [t1[None]] if at_end else []
@@ -58,19 +60,28 @@ class Schedule(eqx.Module):
         return cls(times, every, length, stored, bool(at_end), inside, sub.fn)
 
 
-def _check_times(times, t0, t1) -> None:
+def _check_times(times, t0, t1, checks: Checks) -> None:
     if times.ndim != 1:
-        raise ValueError(f"Argument `saveat.ts` must be one-dimensional, but it is {times.shape}.")
-    if not all(map(is_concrete, (times, t0, t1))) or times.shape[0] == 0:
-        return
-    ts = np.asarray(times)
-    if not np.all(np.diff(ts) >= 0.0):
-        raise ValueError("Argument `saveat.ts` must be increasing, but it is not.")
-    if not (float(t0) <= ts[0] and ts[-1] <= float(t1)):
         raise ValueError(
-            f"Argument `saveat.ts` must lie in [t0, t1] = [{float(t0)}, {float(t1)}], but it "
-            f"reaches from {ts[0]} to {ts[-1]}."
+            f"Argument `saveat.ts` must be one-dimensional, but it has shape {times.shape}."
         )
+    if times.shape[0] == 0:
+        return
+    checks.require(
+        "Argument `saveat.ts` must be finite", lambda ts: abs(ts) < np.inf, (times,), "it is {}"
+    )
+    checks.require(
+        "Argument `saveat.ts` must be increasing",
+        lambda ts: ts[1:] >= ts[:-1],
+        (times,),
+        "it is {}",
+    )
+    checks.require(
+        "Argument `saveat.ts` must lie in [t0, t1]",
+        lambda ts, t0, t1: (t0 <= ts) & (ts <= t1),
+        (times, t0, t1),
+        "[t0, t1] is [{1}, {2}], and it is {0}",
+    )
 
 
 class Saved(eqx.Module):

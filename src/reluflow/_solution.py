@@ -1,5 +1,7 @@
 """What an integration returns: the trajectory, its events, and how it ended."""
 
+import inspect
+import textwrap
 from typing import Any
 
 import equinox as eqx
@@ -14,7 +16,11 @@ from ._network import Network
 
 
 class RESULTS(eqx.Enumeration):
-    """How an integration ended; anything but `successful` says what to try."""
+    """How an integration ended, and what to try where it did not end well.
+
+    `sol.result == rf.RESULTS.successful` compares, `rf.RESULTS[sol.result]` is the message. The
+    members, with their messages:
+    """
 
     successful = ""
     loss_reached = "The loss fell to `stop_loss`, and the integration stopped there."
@@ -43,8 +49,27 @@ class RESULTS(eqx.Enumeration):
         "signs: there the two units switch as one, which is not implemented. Perturb one of the "
         "inputs, or replace the two by one sample."
     )
+    invalid_argument = (
+        "An argument that was traced, so that only the compiled program could look at it, is not "
+        "one that rf.flow takes. With throw=True the error names it."
+    )
     not_finite = "NaN or infinity appeared in the flow. Look for data or weights of extreme size."
     diverged = "The loss became infinite or NaN: the step of the descent is too large. Reduce it."
+
+
+# Members are no attributes that `help` would show: they stand in the docstring.
+RESULTS.__doc__ = f"{inspect.cleandoc(RESULTS.__doc__ or '')}\n\n" + "\n".join(
+    textwrap.fill(
+        f"{name}: {RESULTS[item] or 'The flow came to t1.'}", 92, subsequent_indent="    "
+    )
+    for name, item in RESULTS._name_to_item.items()
+)
+
+
+def tally_of(result: RESULTS) -> dict[str, int]:
+    """How many lanes ended in which way, by the names of those ways; of concrete results."""
+    counts = {name: int(np.sum(result == item)) for name, item in RESULTS._name_to_item.items()}
+    return {name: count for name, count in counts.items() if count}
 
 
 class Switches(eqx.Module):
@@ -149,7 +174,10 @@ class Solution(eqx.Module):
             `fn` of `saveat` returned.
         final: the network where the run ended.
         events: the changes of mode on the way.
-        result: a member of `rf.RESULTS`; its message says what to try.
+        result: a member of `rf.RESULTS`, whose message (`rf.RESULTS[sol.result]`) says what to try:
+            `successful`, `loss_reached`, `max_steps_reached`, `event_buffer_full`,
+            `sliding_buffer_full`, `step_collapsed`, `chattering`, `parallel_inputs`,
+            `invalid_argument`, `not_finite`, `diverged`. `help(rf.RESULTS)` explains each.
         stats: counts of the work done, and `t_final`, the time at which the run ended.
         interpolation: the stored steps, for `evaluate`; None without `SaveAt(dense=True)`.
     """
@@ -206,8 +234,8 @@ class Solution(eqx.Module):
             return "Solution (traced)"
         if np.ndim(self.stats["num_steps"]) > 0:
             return self._describe_lanes()
-        result = self.result
-        ended = "successful" if bool(result == RESULTS.successful) else RESULTS[result]
+        (ended,) = tally_of(self.result)
+        ended += f". {RESULTS[self.result]}" if RESULTS[self.result] else ""
         stats = {name: np.asarray(value).item() for name, value in self.stats.items()}
         tally = ", ".join(f"{n} {kind}" for kind, n in self.events.tally().items() if n)
         evaluations, sweeps = stats["num_field_evaluations"], stats["num_sweeps"]
@@ -230,11 +258,11 @@ class Solution(eqx.Module):
         return "\n".join(lines)
 
     def _describe_lanes(self) -> str:
-        good = np.asarray(self.result == RESULTS.successful)
-        shape = good.shape
+        ends = tally_of(self.result)
         return (
-            f"Solution: {good.size} lanes {shape}, {int(good.sum())} successful, "
-            f"{int(np.sum(self.events.count))} events, "
+            f"Solution: {sum(ends.values())} lanes {self.ts.shape[:-1]}, "
+            + ", ".join(f"{count} {name}" for name, count in ends.items())
+            + f", {int(np.sum(self.events.count))} events, "
             f"{int(np.sum(self.stats['num_steps']))} attempted steps"
         )
 
