@@ -5,12 +5,15 @@ are concrete, that is on every ordinary call, before anything is compiled.
 """
 
 import contextlib
+import os
 from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+_LARGEST_INT = 2**63 - 1  # of JAX's int64
 
 
 def require_x64() -> None:
@@ -85,6 +88,12 @@ def _shortened(value) -> str:
     return f"{text} ({type(value).__name__})" if len(text) <= 60 else f"a {type(value).__name__}"
 
 
+def check_number(name: str, value) -> None:
+    """Raises TypeError unless value is a real number that Python or NumPy knows."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"Argument `{name}` must be a number, but it is {_shortened(value)}.")
+
+
 def check_bool(name: str, value) -> None:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"Argument `{name}` must be True or False, but it is {_shortened(value)}.")
@@ -92,7 +101,48 @@ def check_bool(name: str, value) -> None:
 
 def check_positive_int(name: str, value) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"Argument `{name}` must be a positive integer, but it is {value!r}.")
+        raise ValueError(
+            f"Argument `{name}` must be a positive integer, but it is {_shortened(value)}."
+        )
+    if value > _LARGEST_INT:
+        raise ValueError(f"Argument `{name}` must be at most {_LARGEST_INT}, but it is {value}.")
+
+
+def check_key(name: str, key) -> None:
+    """Raises unless `key` is one key of `jax.random`, of the new style or the old."""
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        shape = key.shape
+    elif isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.ndim > 0:
+        shape = key.shape[:-1]
+    else:
+        raise TypeError(
+            f"Argument `{name}` must be a JAX random key, such as jax.random.key(0), but it is "
+            f"{_shortened(key)}."
+        )
+    if shape != ():
+        raise ValueError(
+            f"Argument `{name}` must be a single key, but it is an array of keys of shape {shape}. "
+            "Use jax.vmap over them."
+        )
+
+
+def check_memory(name: str, num_bytes: int, what: str) -> None:
+    """Raises ValueError where `what` needs more memory than the device has."""
+    room = _device_memory()
+    if room is not None and num_bytes > room:
+        raise ValueError(
+            f"Argument `{name}` must be small enough for the memory, but {what} would take "
+            f"{num_bytes / 2**30:.4g} GiB, and there are {room / 2**30:.4g} GiB."
+        )
+
+
+def _device_memory() -> int | None:
+    """In bytes, if it can be known: of an accelerator what it may use, of a CPU all there is."""
+    try:
+        limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+        return limit or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError, jax.errors.JaxRuntimeError):
+        return None
 
 
 class Checks:

@@ -45,6 +45,8 @@ class Dataset(eqx.Module):
             )
         check_finite("x", self.x)
         check_finite("y", self.y)
+        _check_squares("x", self.x, "squared lengths")
+        _check_squares("y", self.y, "squares")
         if is_concrete(self.x):
             zero = np.flatnonzero(~np.any(np.asarray(self.x) != 0.0, axis=1))
             if len(zero):
@@ -89,6 +91,24 @@ class Dataset(eqx.Module):
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
         pairs = np.argwhere(np.triu(np.abs(x @ x.T) >= 1.0 - 1e-14, k=1))
         return tuple(map(int, pairs[0])) if len(pairs) else None
+
+
+def _check_squares(name: str, array: jax.Array, what: str) -> None:
+    """Raises ValueError where squares leave the range of float64; a square of 0 may."""
+    if not is_concrete(array):
+        return
+    values = np.asarray(array)
+    with np.errstate(over="ignore", under="ignore"):
+        squares = np.sum(values**2, axis=1) if values.ndim > 1 else values**2
+    bad = ~np.isfinite(squares)
+    if values.ndim > 1:
+        bad |= np.any(values != 0.0, axis=1) & (squares < np.finfo(np.float64).tiny)
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise ValueError(
+            f"Argument `{name}` must have {what} that float64 can hold, but {name}[{k}] is "
+            f"{values[k]}. Take other units: the flow is homogeneous in the inputs and the labels."
+        )
 
 
 @jax.jit

@@ -16,7 +16,7 @@ from ._field import Problem
 from ._forward_mode import forward_mode_only
 from ._integrator import AbstractIntegrator
 from ._loop import Run
-from ._network import Network, check_single
+from ._network import Network, check_dims, check_single
 from ._runge_kutta import RungeKutta
 from ._saving import Schedule
 from ._solution import RESULTS, Solution
@@ -205,14 +205,9 @@ def _of_interface(integrator) -> AbstractIntegrator:
 
 
 def _check_problem(net, data) -> None:
-    check_type("net", net, Network)
-    check_type("data", data, Dataset)
     check_single(net)
-    if net.dim != data.dim:
-        raise ValueError(
-            f"Arguments `net` and `data` must have the same input dimension, but they have "
-            f"{net.dim} and {data.dim}."
-        )
+    check_type("data", data, Dataset)
+    check_dims(net, data)
     pair = data.parallel_inputs()
     if pair is not None:
         raise ValueError(

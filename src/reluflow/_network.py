@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._checks import as_float64, check_finite, check_ndim, is_concrete
+from ._checks import as_float64, check_finite, check_ndim, check_type, is_concrete
 from ._shapes import Hidden, Inputs, PerNeuron
 
 
@@ -137,8 +137,18 @@ def _function(net: Network, x: Inputs) -> Float[Array, "*#batch samples"]:
     return jnp.einsum("...j,...jk->...k", jnp.exp(2.0 * net.log_scale), scaled)
 
 
+def check_dims(net: Network, data) -> None:
+    """Raises ValueError where they have different input dimensions."""
+    if net.dim != data.dim:
+        raise ValueError(
+            "Arguments `net` and `data` must have the same input dimension, but they have "
+            f"{net.dim} and {data.dim}."
+        )
+
+
 def check_single(net: Network) -> None:
-    """Raises ValueError for a network with leading axes."""
+    """Raises TypeError for anything else, and ValueError for a network with leading axes."""
+    check_type("net", net, Network)
     if net.hidden.ndim != 2:
         raise ValueError(
             "Argument `net` must be a single network, without leading axes, but `hidden` has shape "

@@ -29,7 +29,7 @@ from ._network import Network
 from ._restep import Passage, restep
 from ._root_finder import chord
 from ._shapes import Scalar
-from ._sliding import check_max_sliding, room_for_sliding
+from ._sliding import checked_max_sliding, room_for_sliding
 from ._solution import RESULTS, Switches
 from ._state import (
     LOOK_AHEAD,
@@ -71,8 +71,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
     ):
         self.solver = diffrax.Dopri8() if solver is None else solver
         _check_solver(self.solver)
-        check_max_sliding(max_sliding)
-        self.max_sliding = max_sliding
+        self.max_sliding = checked_max_sliding(max_sliding)
         # The error arrives divided by its tolerance, neuron by neuron: see `_trial`.
         self.controller = diffrax.PIDController(rtol=1.0, atol=0.0)
 

@@ -1,5 +1,6 @@
 """What is saved along the way: buffers written in place, one place per saved time."""
 
+import inspect
 from collections.abc import Callable
 
 import diffrax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from ._checks import Checks, as_float64
+from ._checks import Checks, as_float64, check_memory
 from ._dataset import Dataset
 from ._loss import loss
 from ._network import Network
@@ -38,6 +39,11 @@ class Schedule(eqx.Module):
     def of(
         cls, saveat: diffrax.SaveAt, t0: Scalar, t1: Scalar, max_steps: int, checks: Checks
     ) -> "Schedule":
+        if saveat.subs is None and not saveat.dense:
+            raise ValueError(
+                "Argument `saveat` must ask for something to be saved, such as "
+                "diffrax.SaveAt(t1=True), but it is diffrax.SaveAt()."
+            )
         # diffrax knows no SubSaveAt that saves nothing: None is what a mere dense output has.
         sub = diffrax.SubSaveAt(t1=True) if saveat.subs is None else saveat.subs
         extra = (saveat.solver_state, saveat.controller_state, saveat.made_jump)
@@ -53,6 +59,11 @@ class Schedule(eqx.Module):
         parts.append(middle)
         parts += [t1[None]] if at_end else []
         times = jnp.concatenate([*parts, jnp.full((1,), jnp.inf)])
+        if not isinstance(sub.steps, int | np.integer) or sub.steps < 0:
+            raise ValueError(
+                "Argument `saveat.steps` must be an integer of at least 0, or a truth value, but "
+                f"it is {sub.steps!r}."
+            )
         every = int(sub.steps)
         length = times.shape[0] - 1 + (max_steps // every if every else 0)
         inside = bool(sub.t0) or middle.shape[0] > 0
@@ -84,6 +95,24 @@ def _check_times(times, t0, t1, checks: Checks) -> None:
     )
 
 
+def _shapes_of_values(fn: Callable, net: Network, data: Dataset) -> PyTree:
+    """Of what is saved at one time."""
+    what = "Argument `saveat.fn` must be a function of (t, net, data) that returns arrays, but"
+    if not callable(fn):
+        raise TypeError(f"{what} it is {fn!r}.")
+    try:
+        inspect.signature(fn).bind(0.0, net, data)
+    except TypeError as error:
+        raise TypeError(f"{what} for three arguments it raises: {error}.") from error
+    except ValueError:  # a function that has no signature
+        pass
+    shapes = eqx.filter_eval_shape(fn, jnp.zeros(()), net, data)
+    for leaf in jax.tree.leaves(shapes):
+        if not isinstance(leaf, jax.ShapeDtypeStruct):
+            raise TypeError(f"{what} it returns {leaf!r} ({type(leaf).__name__}).")
+    return shapes
+
+
 class Saved(eqx.Module):
     """The buffers, and how far they are filled: `count` places, `reached` times of the schedule."""
 
@@ -95,7 +124,11 @@ class Saved(eqx.Module):
 
     @classmethod
     def empty(cls, schedule: Schedule, net: Network, data: Dataset) -> "Saved":
-        shapes = eqx.filter_eval_shape(schedule.fn, jnp.zeros(()), net, data)
+        shapes = _shapes_of_values(schedule.fn, net, data)
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+        what = f"what is saved at {schedule.length} times"
+        lever = "max_steps" if schedule.every else "saveat"
+        check_memory(lever, schedule.length * (size + 16), what)
 
         def buffer(leaf):
             shape = (schedule.length, *leaf.shape)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from . import _modes
-from ._checks import as_float64, is_concrete
+from ._checks import as_float64, check_memory, is_concrete
 from ._network import Network
 
 
@@ -120,6 +120,12 @@ class Events(eqx.Module):
 
     @classmethod
     def empty(cls, max_events: int) -> "Events":
+        if max_events >= 2**31:  # they are counted in int32
+            raise ValueError(
+                f"Argument `max_events` must be below 2^31, but it is {max_events}: a buffer of as "
+                f"many events would take {18 * max_events / 2**30:.4g} GiB."
+            )
+        check_memory("max_events", 18 * max_events, f"a buffer of {max_events} events")
         unit = jnp.full((max_events,), -1, jnp.int32)
         mode = jnp.full((max_events,), -1, jnp.int8)
         return cls(
