@@ -5,8 +5,6 @@ import pydoc
 import diffrax
 import jax
 import jax.numpy as jnp
-import numpy as np
-import pytest
 from problems import lane, small
 
 import reluflow as rf
@@ -60,13 +58,3 @@ def test_lanes_are_counted_by_the_way_they_ended():
             first = str(sol).splitlines()[0]
             assert first.startswith(f"Solution: {name}")
             assert rf.RESULTS[sol.result] in first
-
-
-def test_lanes_of_a_descent_are_counted_too():
-    net, data = small()
-    import optax
-
-    with pytest.raises(ValueError):
-        rf.descent(net, data, None, 1)
-    sol = rf.descent(net, data, optax.sgd(1e-2), 2)
-    assert np.ndim(sol.ts) == 1

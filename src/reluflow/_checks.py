@@ -43,7 +43,7 @@ def as_float64(name: str, value) -> jax.Array:
             array = jnp.asarray(value)
         except (TypeError, ValueError, OverflowError) as error:
             raise TypeError(
-                f"Argument `{name}` must be an array of numbers, but it is {_shortened(value)}."
+                f"Argument `{name}` must be an array of numbers, but it is {shortened(value)}."
             ) from error
         if jnp.issubdtype(array.dtype, jnp.complexfloating):
             raise TypeError(f"Argument `{name}` must be real, but it has dtype {array.dtype}.")
@@ -78,31 +78,36 @@ def check_type(name: str, value, kind: type, example: str = "") -> None:
         such = f", such as {example}" if example else ""
         raise TypeError(
             f"Argument `{name}` must be of type {module}.{kind.__name__}{such}, but it is "
-            f"{_shortened(value)}."
+            f"{shortened(value)}."
         )
 
 
-def _shortened(value) -> str:
+def shortened(value) -> str:
     """A value as text that fits into a message, with its type."""
     text = repr(value)
     return f"{text} ({type(value).__name__})" if len(text) <= 60 else f"a {type(value).__name__}"
 
 
-def check_number(name: str, value) -> None:
-    """Raises TypeError unless value is a real number that Python or NumPy knows."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"Argument `{name}` must be a number, but it is {_shortened(value)}.")
+def as_number(name: str, value) -> float:
+    """A real number that is known now, as a float; NaN is none."""
+    try:
+        number = float("nan") if isinstance(value, str | bytes | bool) else float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if np.isnan(number):
+        raise TypeError(f"Argument `{name}` must be a number, but it is {shortened(value)}.")
+    return number
 
 
 def check_bool(name: str, value) -> None:
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"Argument `{name}` must be True or False, but it is {_shortened(value)}.")
+        raise TypeError(f"Argument `{name}` must be True or False, but it is {shortened(value)}.")
 
 
 def check_positive_int(name: str, value) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(
-            f"Argument `{name}` must be a positive integer, but it is {_shortened(value)}."
+            f"Argument `{name}` must be a positive integer, but it is {shortened(value)}."
         )
     if value > _LARGEST_INT:
         raise ValueError(f"Argument `{name}` must be at most {_LARGEST_INT}, but it is {value}.")
@@ -117,7 +122,7 @@ def check_key(name: str, key) -> None:
     else:
         raise TypeError(
             f"Argument `{name}` must be a JAX random key, such as jax.random.key(0), but it is "
-            f"{_shortened(key)}."
+            f"{shortened(key)}."
         )
     if shape != ():
         raise ValueError(

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from . import _modes
-from ._checks import as_float64, check_memory, is_concrete
+from ._checks import as_float64, check_memory, is_concrete, shortened
 from ._network import Network
 
 
@@ -54,7 +54,10 @@ class RESULTS(eqx.Enumeration):
         "one that rf.flow takes. With throw=True the error names it."
     )
     not_finite = "NaN or infinity appeared in the flow. Look for data or weights of extreme size."
-    diverged = "The loss became infinite or NaN: the step of the descent is too large. Reduce it."
+    diverged = (
+        "The loss became infinite or NaN, or the weights moved further than the fall of the loss "
+        "allows: the step of the descent is too large. Reduce it."
+    )
 
 
 # Members are no attributes that `help` would show: they stand in the docstring.
@@ -275,6 +278,8 @@ class Solution(eqx.Module):
 
 def saved(sol: Solution) -> np.ndarray:
     """Which places of the buffers of a single trajectory hold a save, shape (time,)."""
+    if not (hasattr(sol, "ts") and hasattr(sol, "losses")):
+        raise TypeError(f"Argument `sol` must be of type rf.Solution, but it is {shortened(sol)}.")
     ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
     if ts.ndim != 1:
         raise ValueError(

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_number
+from .._checks import as_number
 from .._dataset import Dataset
 from .._field import Problem
 from .._network import Network
@@ -77,10 +77,10 @@ class Boost(diffrax.AbstractAdaptiveSolver):
     interpolation_cls: ClassVar[Callable[..., BoostInterpolation]] = BoostInterpolation
 
     def __init__(self, *, max_sliding: int | None = None, rtol: float = _RTOL):
-        check_number("rtol", rtol)
+        rtol = as_number("rtol", rtol)
         if not 1e-13 <= rtol <= 0.1:
             raise ValueError(f"Argument `rtol` must lie in [1e-13, 0.1], but it is {rtol}.")
-        self.max_sliding, self.rtol = checked_max_sliding(max_sliding), float(rtol)
+        self.max_sliding, self.rtol = checked_max_sliding(max_sliding), rtol
 
     def integrator(self) -> BoostIntegrator:
         return BoostIntegrator(self.max_sliding)

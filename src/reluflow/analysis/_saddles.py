@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from .. import _modes
+from .._checks import as_number
 from .._dataset import Dataset
 from .._network import Network
 from .._solution import Solution
@@ -99,6 +100,9 @@ def saddles(sol: Solution, data: Dataset, tolerance: float = 1e-9) -> list[Saddl
     Returns:
         In the order of time; the origin first, if the flow starts small; none in the lazy regime.
     """
+    tolerance = as_number("tolerance", tolerance)
+    if not 0.0 <= tolerance < 1.0:
+        raise ValueError(f"Argument `tolerance` must lie in [0, 1), but it is {tolerance}.")
     traj = Trajectory.of(sol, data)
     return [_saddle(traj, data, still, tolerance) for still in standstills(traj)]
 
