@@ -93,9 +93,9 @@ def _check_losses(ts, losses, residual, y, size) -> None:
     """
     here, there = np.sqrt(np.mean(residual**2, axis=1)), np.sqrt(2.0 * losses)
     rounding = _SAME * np.sqrt(np.mean((np.abs(y) + size) ** 2, axis=1))
-    other = np.flatnonzero(np.abs(here - there) > rounding)
-    if len(other):
-        i = other[0]
+    apart = np.abs(here - there) / np.maximum(rounding, np.finfo(np.float64).tiny)
+    if apart.max() > 1.0:
+        i = int(np.argmax(apart))
         raise ValueError(
             "Argument `data` must be the data set of the run, but the saved network at "
             f"t = {ts[i]:.6g} has the loss {here[i] ** 2 / 2.0:.6g} on it, and {losses[i]:.6g} was "
