@@ -12,7 +12,6 @@ from ._checks import (
     check_bool,
     check_memory,
     check_positive_int,
-    check_type,
     is_concrete,
     require_x64,
     shortened,
@@ -20,7 +19,7 @@ from ._checks import (
 from ._dataset import Dataset
 from ._forward_mode import forward_mode_only
 from ._loss import loss
-from ._network import Network, check_dims, check_single
+from ._network import Network, check_single_pair
 from ._solution import RESULTS, Events, Solution
 
 # Below e^-700 a weight is close to the smallest float64, e^-745, and would lose its digits.
@@ -115,9 +114,7 @@ def _check_arguments(net, data, optimiser, steps, save_every, throw) -> _Saves:
             "Argument `optimiser` must be an optax optimiser, `optax.sgd(1e-3)` say, but it is "
             f"{shortened(optimiser)}."
         )
-    check_single(net)
-    check_type("data", data, Dataset)
-    check_dims(net, data)
+    check_single_pair(net, data)
     every = steps if save_every is None else min(save_every, steps)
     saved = 1 + -(-steps // every)
     size = 8 * (net.neurons * (net.dim + 2) + 4)

@@ -16,7 +16,7 @@ from ._field import Problem
 from ._forward_mode import forward_mode_only
 from ._integrator import AbstractIntegrator
 from ._loop import Run
-from ._network import Network, check_dims, check_single
+from ._network import Network, check_single_pair
 from ._runge_kutta import RungeKutta
 from ._saving import Schedule
 from ._solution import RESULTS, Solution
@@ -205,9 +205,7 @@ def _of_interface(integrator) -> AbstractIntegrator:
 
 
 def _check_problem(net, data) -> None:
-    check_single(net)
-    check_type("data", data, Dataset)
-    check_dims(net, data)
+    check_single_pair(net, data)
     pair = data.parallel_inputs()
     if pair is not None:
         raise ValueError(

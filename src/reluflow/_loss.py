@@ -4,9 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._checks import check_type
 from ._dataset import Dataset
-from ._network import Network, check_dims
+from ._network import Network, check_pair
 
 
 def loss(net: Network, data: Dataset) -> Float[Array, "*#batch"]:
@@ -15,9 +14,7 @@ def loss(net: Network, data: Dataset) -> Float[Array, "*#batch"]:
     Half the mean squared error: the code published with the 2022 paper minimises and plots 2L.
     Leading axes of `net` (time, lanes) are kept.
     """
-    check_type("net", net, Network)
-    check_type("data", data, Dataset)
-    check_dims(net, data)
+    check_pair(net, data)
     return _loss(net, data)
 
 

@@ -4,9 +4,9 @@ import numpy as np
 from scipy.special import logsumexp
 
 from .. import _modes
-from .._checks import as_number, check_type, shortened
+from .._checks import as_number, shortened
 from .._dataset import Dataset
-from .._network import Network, check_dims
+from .._network import Network, check_pair
 from .._solution import Events, Solution
 from ..theory import minimal_squared_norm
 from ._phases import phases
@@ -92,7 +92,5 @@ def norm_ratio(net: Network, data: Dataset) -> np.ndarray:
     Raises:
         ValueError: inputs that are not orthogonal.
     """
-    check_type("net", net, Network)
-    check_type("data", data, Dataset)
-    check_dims(net, data)
+    check_pair(net, data)
     return np.asarray(net.squared_norm()) / np.asarray(minimal_squared_norm(data))

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._checks import as_number, check_type
+from .._checks import as_number
 from .._dataset import Dataset
-from .._network import Network, check_dims, check_single
+from .._network import Network, check_single_pair
 
 
 class Kink(NamedTuple):
@@ -34,9 +34,7 @@ def kinks(net: Network, data: Dataset, tolerance: float = 1e-6) -> list[Kink]:
     Raises:
         ValueError: leading axes, or inputs that are not of this form.
     """
-    check_single(net)
-    check_type("data", data, Dataset)
-    check_dims(net, data)
+    check_single_pair(net, data)
     tolerance = as_number("tolerance", tolerance)
     if not 0.0 <= tolerance < 1.0:
         raise ValueError(f"Argument `tolerance` must lie in [0, 1), but it is {tolerance}.")
