@@ -18,8 +18,8 @@ from ._integrator import AbstractIntegrator
 from ._loop import Run
 from ._network import Network, check_single_pair
 from ._runge_kutta import RungeKutta
-from ._saving import Schedule
-from ._solution import RESULTS, Solution
+from ._saving import Schedule, check_buffers
+from ._solution import RESULTS, Solution, check_max_events
 
 _MAX_STEPS = 10_000_000
 _MAX_STORED_STEPS = 4096
@@ -112,6 +112,7 @@ def flow(
     max_steps, max_events = _lengths(net, data, saveat, max_steps, max_events)
     integrator = _of_interface(Boost() if integrator is None else integrator)
     schedule = Schedule.of(saveat, *interval, max_steps, checks)
+    check_buffers(schedule, net, data)
     meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter
     check_type(
         "progress_meter", meter, diffrax.AbstractProgressMeter, "diffrax.TqdmProgressMeter()"
@@ -191,6 +192,7 @@ def _lengths(net, data, saveat, max_steps, max_events) -> tuple[int, int]:
     max_events = 4 * net.neurons * data.samples + 256 if max_events is None else max_events
     check_positive_int("max_steps", max_steps)
     check_positive_int("max_events", max_events)
+    check_max_events(max_events)
     return max_steps, max_events
 
 

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from ._checks import check_memory
 from ._compiling import compiled
 from ._field import Problem
 from ._forward_mode import forward_mode_only
@@ -38,8 +37,6 @@ class StoredSteps(eqx.Module):
     @classmethod
     def empty(cls, integrator: AbstractIntegrator, state: Any, length: int) -> "StoredSteps":
         shapes = eqx.filter_eval_shape(integrator.passage, state, state) if length else None
-        size = 8 + sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-        check_memory("max_steps", length * size, f"the dense output of {length} steps")
         passages = jax.tree.map(lambda leaf: jnp.zeros((length, *leaf.shape), leaf.dtype), shapes)
         return cls(jnp.full((length,), jnp.inf), passages, jnp.array(0))
 

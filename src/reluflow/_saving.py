@@ -95,6 +95,18 @@ def _check_times(times, t0, t1, checks: Checks) -> None:
     )
 
 
+def check_buffers(schedule: Schedule, net: Network, data: Dataset) -> None:
+    """Raises where the buffers of what is saved, or of dense output, would not fit into memory."""
+    shapes = _shapes_of_values(schedule.fn, net, data)
+    size = 16 + sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    lever = "max_steps" if schedule.every else "saveat"
+    check_memory(lever, schedule.length * size, f"what is saved at {schedule.length} times")
+    # Of a stored step, the network where it begins and the preactivations are but a part.
+    least = 8 * net.neurons * (net.dim + data.samples)
+    what = f"the dense output of {schedule.stored} steps"
+    check_memory("max_steps", schedule.stored * least, what)
+
+
 def _shapes_of_values(fn: Callable, net: Network, data: Dataset) -> PyTree:
     """Of what is saved at one time."""
     what = "Argument `saveat.fn` must be a function of (t, net, data) that returns arrays, but"
@@ -125,10 +137,6 @@ class Saved(eqx.Module):
     @classmethod
     def empty(cls, schedule: Schedule, net: Network, data: Dataset) -> "Saved":
         shapes = _shapes_of_values(schedule.fn, net, data)
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-        what = f"what is saved at {schedule.length} times"
-        lever = "max_steps" if schedule.every else "saveat"
-        check_memory(lever, schedule.length * (size + 16), what)
 
         def buffer(leaf):
             shape = (schedule.length, *leaf.shape)

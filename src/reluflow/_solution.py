@@ -102,6 +102,17 @@ def appended(buffers, count, changed, new) -> list:
     return [*written, count + jnp.sum(changed, dtype=jnp.int32)]
 
 
+def check_max_events(max_events: int) -> None:
+    """Raises ValueError where the buffers of `Events` would not fit into the memory."""
+    size = 18 * max_events  # bytes: a time, two int32, two int8
+    if max_events >= 2**31:  # they are counted in int32
+        raise ValueError(
+            f"Argument `max_events` must be below 2^31, but it is {max_events}: a buffer of as "
+            f"many events would take {size / 2**30:.4g} GiB."
+        )
+    check_memory("max_events", size, f"a buffer of {max_events} events")
+
+
 class Events(eqx.Module):
     """Changes of mode, in the order of time; buffers of fixed length, padded after `count`.
 
@@ -123,12 +134,6 @@ class Events(eqx.Module):
 
     @classmethod
     def empty(cls, max_events: int) -> "Events":
-        if max_events >= 2**31:  # they are counted in int32
-            raise ValueError(
-                f"Argument `max_events` must be below 2^31, but it is {max_events}: a buffer of as "
-                f"many events would take {18 * max_events / 2**30:.4g} GiB."
-            )
-        check_memory("max_events", 18 * max_events, f"a buffer of {max_events} events")
         unit = jnp.full((max_events,), -1, jnp.int32)
         mode = jnp.full((max_events,), -1, jnp.int8)
         return cls(
