@@ -40,6 +40,8 @@ def as_float64(name: str, value) -> jax.Array:
     known = all(map(is_concrete, jax.tree.leaves(value)))
     with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():
         try:
+            if any(isinstance(leaf, str | bytes) for leaf in jax.tree.leaves(value)):
+                raise TypeError  # NumPy would take some for the names of types
             array = jnp.asarray(value)
         except (TypeError, ValueError, OverflowError) as error:
             raise TypeError(
