@@ -54,7 +54,7 @@ def as_float64(name: str, value) -> jax.Array:
         return array.astype(jnp.float64)
 
 
-def check_ndim(name: str, array: jax.Array, axes: tuple[str, ...]) -> None:
+def check_ndim(name: str, array: jax.Array | np.ndarray, axes: tuple[str, ...]) -> None:
     if array.ndim != len(axes):
         shape = ", ".join(axes)
         raise ValueError(

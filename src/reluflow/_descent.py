@@ -214,7 +214,7 @@ def _clock(optimiser, saves: _Saves) -> jax.Array:
     rate = _constant_rate(optimiser)
     if rate is not None:
         # A product is exact where a sum of many thousand steps is not.
-        return saves.counts.astype(jnp.float64) * rate
+        return jnp.asarray(saves.counts.astype(jnp.float64)) * rate
     start, slope = jnp.zeros(()), -jnp.ones(())
     state = optimiser.init(start)
 

@@ -2,9 +2,11 @@
 
 import equinox as eqx
 import jax
-import jax.extend.core
+from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
+
+from ._checks import is_concrete
 
 # The identity. JAX differentiates in reverse mode (jax.grad, jax.vjp, jax.linearize) by running
 # the rule of forward mode with tangents that are unknown, which makes them `JaxprTracer`s. That is
@@ -19,7 +21,7 @@ class ReverseModeError(RuntimeError):
     """Raised where something that has no derivative in reverse mode is asked for it."""
 
 
-_forward_mode_only_p = jax.extend.core.Primitive("forward_mode_only")
+_forward_mode_only_p = Primitive("forward_mode_only")
 
 
 def _same(x, *, message):
@@ -56,7 +58,7 @@ def forward_mode_only(tree, message: str):
 
 def in_reverse_mode(tree) -> bool:
     """Whether jax.grad, jax.vjp or jax.linearize is at work on `tree`, as far as can be seen."""
-    tracers = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.core.Tracer)]
+    tracers = [leaf for leaf in jax.tree.leaves(tree) if not is_concrete(leaf)]
     try:
         forward_mode_only(tracers, "")
     except ReverseModeError:

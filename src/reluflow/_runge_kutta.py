@@ -171,7 +171,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
 
     def network_within(self, problem: Problem, passage: Passage, time) -> Network:
         solver = self._solver(passage.rtol)
-        if solver.scan_kind is None:  # so that it can be differentiated, in either mode
+        if getattr(solver, "scan_kind", "") is None:  # to be differentiated in either mode
             solver = eqx.tree_at(
                 lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda leaf: leaf is None
             )
