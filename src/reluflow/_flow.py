@@ -9,7 +9,15 @@ import equinox.internal as eqxi
 import jax.numpy as jnp
 
 from ._boost import Boost
-from ._checks import Checks, as_scalar, check_bool, check_positive_int, check_type, require_x64
+from ._checks import (
+    Checks,
+    as_float64,
+    as_scalar,
+    check_bool,
+    check_positive_int,
+    check_type,
+    require_x64,
+)
 from ._compiling import compiled
 from ._dataset import Dataset
 from ._field import Problem
@@ -239,7 +247,7 @@ def _settings(t0, t1, rtol, atol, stop_loss, checks: Checks):
     )
     if stop_loss is None:
         # No loss is below -1: without a loss to stop at, that guard never fires.
-        return (t0, t1), (rtol, atol), jnp.array(-1.0)
+        return (t0, t1), (rtol, atol), as_float64("stop_loss", -1.0)
     stop = as_scalar("stop_loss", stop_loss, checks)
     checks.require(
         "Argument `stop_loss` must be positive (a flow comes near the loss 0, but not to it)",
