@@ -5,6 +5,7 @@ are concrete, that is on every ordinary call, before anything is compiled.
 """
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable
 
@@ -143,6 +144,7 @@ def check_memory(name: str, num_bytes: int, what: str) -> None:
         )
 
 
+@functools.cache
 def _device_memory() -> int | None:
     """In bytes, if it can be known: of an accelerator what it may use, of a CPU all there is."""
     try:
@@ -166,7 +168,8 @@ class Checks:
         if all(map(is_concrete, values)):
             known = [np.asarray(value) for value in values]
             if not np.all(condition(*known)):
-                raise ValueError(f"{must}, but {was.format(*known)}.")
+                shown = [np.array2string(v, threshold=8) if v.ndim else str(v) for v in known]
+                raise ValueError(f"{must}, but {was.format(*shown)}.")
         else:
             self._later.append((~jnp.all(condition(*values)), f"{must}, but it is not."))
 

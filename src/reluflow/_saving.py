@@ -16,6 +16,8 @@ from ._loss import loss
 from ._network import Network
 from ._shapes import Scalar
 
+_NETWORK = diffrax.SubSaveAt(t1=True).fn  # what `SaveAt` saves where nothing else is said
+
 
 class Schedule(eqx.Module):
     """`diffrax.SaveAt`, as times: at which to save, and after how many accepted steps.
@@ -97,7 +99,7 @@ def _check_times(times, t0, t1, checks: Checks) -> None:
 
 def check_buffers(schedule: Schedule, net: Network, data: Dataset) -> None:
     """Raises where the buffers of what is saved, or of dense output, would not fit into memory."""
-    shapes = _shapes_of_values(schedule.fn, net, data)
+    shapes = net if schedule.fn is _NETWORK else _shapes_of_values(schedule.fn, net, data)
     size = 16 + sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     lever = "max_steps" if schedule.every else "saveat"
     check_memory(lever, schedule.length * size, f"what is saved at {schedule.length} times")
