@@ -182,7 +182,10 @@ def test_other_data_give_other_phases():
     """The control: with the labels exchanged the same states tell another story."""
     sol, data = on_two_points(-40.0)
     wrong = rf.Dataset(data.x, data.y[::-1])
-    assert names(phases(sol, wrong)) != ALL
+    losses = rf.loss(sol.networks, wrong)
+    assert names(phases(eqx.tree_at(lambda s: s.losses, sol, losses), wrong)) != ALL
+    with pytest.raises(ValueError, match="`data` must be the data set of the run"):
+        phases(sol, wrong)  # whose saved losses are others
 
 
 def test_arguments():

@@ -1,6 +1,7 @@
 """Bad arguments: a clear error that names the argument, before anything is compiled."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -15,7 +16,10 @@ import reluflow as rf
 from reluflow import _flow
 
 KEY = jax.random.key(0)
+# What newcomers pass for a key: a seed, or the array of one of another type.
+NO_KEYS = [0, -1, 1.5, "0", None, jnp.zeros(3), np.array([1, 2]), [0, 1]]
 X, Y = np.array([[1.0, 0.0], [0.5, 1.0], [-1.0, 0.3]]), np.array([1.0, 2.0, 3.0])
+NET = rf.Network.from_weights(Y, X)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +42,18 @@ X, Y = np.array([[1.0, 0.0], [0.5, 1.0], [-1.0, 0.3]]), np.array([1.0, 2.0, 3.0]
         (lambda: rf.Network.from_weights(Y[:2], X), ["`a`", "3", "2"]),
         (lambda: rf.Network.from_weights(Y, X * np.nan), ["`w`", "finite"]),
         (lambda: rf.Network.from_weights(1.0, X), ["`a`", "(neurons)"]),
+        (lambda: rf.Dataset([[1e200, 1.0]], [1.0]), ["`x`", "squared lengths", "1.e+200"]),
+        (lambda: rf.Dataset([[1e-200, 0.0]], [1.0]), ["`x`", "squared lengths", "1.e-200"]),
+        (lambda: rf.Dataset(X, [1.0, 1e155, 0.0]), ["`y`", "squares", "y[1]", "1e+155"]),
         (lambda: rf.balanced(KEY, 0, 2, -1.0), ["`neurons`", "positive", "0"]),
+        (lambda: rf.balanced(KEY, 3, 2, 1e6), ["`log_lambda`", "354.89", "1000000.0"]),
+        (lambda: rf.unbalanced(KEY, 3, 2, 355.0), ["`log_lambda`", "354.89", "355.0"]),
+        (lambda: rf.balanced(KEY, 3, 2, -1.1e9), ["`log_lambda`", "-1e+09", "rounded"]),
+        (lambda: rf.balanced(KEY, 10**12, 2, -1.0), ["`neurons`", "memory", "GiB"]),
+        (lambda: rf.he_uniform(KEY, 10**20, 2), ["`neurons`", "9223372036854775807"]),
+        (lambda: rf.datasets.orthonormal(KEY, 10**6), ["memory", "GiB"]),
+        (lambda: rf.datasets.gaussian_teacher(KEY, 10**9, 10**3), ["`samples`", "GiB"]),
+        (lambda: rf.balanced(jax.random.split(KEY, 3), 4, 2, -1.0), ["`key`", "(3,)", "vmap"]),
         (lambda: rf.balanced(KEY, 3, -1, -1.0), ["`dim`", "positive"]),
         (lambda: rf.balanced(KEY, 2.5, 2, -1.0), ["`neurons`", "2.5"]),
         (lambda: rf.balanced(KEY, 3, 2, np.nan), ["`log_lambda`", "finite"]),
@@ -53,6 +68,10 @@ X, Y = np.array([[1.0, 0.0], [0.5, 1.0], [-1.0, 0.3]]), np.array([1.0, 2.0, 3.0]
         (lambda: rf.RungeKutta("Tsit5"), ["`solver`", "Tsit5"]),
         (lambda: rf.RungeKutta(max_sliding=-1), ["`max_sliding`", "-1"]),
         (lambda: rf.RungeKutta(max_sliding=1.5), ["`max_sliding`", "1.5"]),
+        (lambda: rf.RungeKutta(max_sliding=True), ["`max_sliding`", "True"]),
+        (lambda: rf.Boost(max_sliding=-1), ["`max_sliding`", "-1"]),
+        (lambda: rf.Boost(rtol=1.0), ["`rtol`", "1.0"]),
+        (lambda: rf.loss(NET, rf.datasets.orthonormal(KEY, 3)), ["`net` and `data`", "2 and 3"]),
     ],
 )
 def test_values_are_refused(make, words):
@@ -65,6 +84,15 @@ def test_values_are_refused(make, words):
 @pytest.mark.parametrize(
     ("make", "word"),
     [
+        *((lambda key=key: rf.balanced(key, 4, 2, -1.0), "`key`") for key in NO_KEYS),
+        *((lambda key=key: rf.datasets.orthonormal(key, 3), "`key`") for key in NO_KEYS),
+        (lambda: rf.unbalanced(0, 4, 2, -1.0), "`key`"),
+        (lambda: rf.he_uniform(0, 4, 2), "`key`"),
+        (lambda: rf.datasets.gaussian_teacher(0), "`key`"),
+        (lambda: rf.balanced(KEY, 3, 2, "small"), "`log_lambda`"),
+        (lambda: rf.Boost(rtol="1e-8"), "`rtol`"),
+        (lambda: rf.loss(NET, (X, Y)), "`data`"),
+        (lambda: rf.loss(rf.Dataset(X, Y), NET), "`net`"),
         (lambda: rf.Dataset("abc", Y), "`x`"),
         (lambda: rf.Dataset(X * 1j, Y), "`x`"),
         (lambda: rf.Dataset(X, None), "`y`"),
@@ -97,6 +125,18 @@ FLOWS = [
     ({"max_steps": 10.5}, ["`max_steps`", "10.5"]),
     ({"max_events": 0}, ["`max_events`", "positive"]),
     ({"max_events": True}, ["`max_events`", "True"]),
+    ({"max_events": 1e10}, ["`max_events`", "10000000000.0", "float"]),
+    ({"max_events": 10**10}, ["`max_events`", "2^31", "167.6 GiB"]),
+    ({"max_events": 10**20}, ["`max_events`", "at most"]),
+    ({"max_steps": 10**20}, ["`max_steps`", "at most"]),
+    ({"stop_loss": 0.0}, ["`stop_loss`", "positive", "0.0"]),
+    ({"stop_loss": -1.0}, ["`stop_loss`", "positive", "-1.0"]),
+    ({"saveat": diffrax.SaveAt()}, ["`saveat`", "SaveAt()", "SaveAt(t1=True)"]),
+    ({"saveat": diffrax.SaveAt(steps=-1)}, ["`saveat.steps`", "-1"]),
+    ({"saveat": diffrax.SaveAt(steps=1.5)}, ["`saveat.steps`", "1.5"]),
+    ({"saveat": diffrax.SaveAt(ts=[[0.5]])}, ["`saveat.ts`", "one-dimensional", "(1, 1)"]),
+    ({"saveat": diffrax.SaveAt(steps=1), "max_steps": 10**10}, ["`max_steps`", "memory", "GiB"]),
+    ({"saveat": diffrax.SaveAt(dense=True), "max_steps": 10**10}, ["`max_steps`", "memory", "GiB"]),
     ({"saveat": diffrax.SaveAt(ts=[0.5, 0.2])}, ["`saveat.ts`", "increasing"]),
     ({"saveat": diffrax.SaveAt(ts=[0.5, 2.0])}, ["`saveat.ts`", "[t0, t1]"]),
     ({"saveat": diffrax.SaveAt(ts=[-0.5])}, ["`saveat.ts`", "[t0, t1]"]),
@@ -108,7 +148,7 @@ FLOWS = [
 
 @pytest.mark.parametrize(("options", "words"), FLOWS)
 def test_flow_refuses_before_it_compiles(options, words):
-    net, data = rf.Network.from_weights(Y, X), rf.Dataset(X, Y)
+    net, data = NET, rf.Dataset(X, Y)
     compiled = _flow._integrate.outermost()._cached._cache_size()
     with pytest.raises(ValueError) as error:
         rf.flow(net, data, **{"t1": 1.0, **options})
@@ -117,10 +157,51 @@ def test_flow_refuses_before_it_compiles(options, words):
     assert _flow._integrate.outermost()._cached._cache_size() == compiled
 
 
-@pytest.mark.parametrize("options", [{"saveat": [0.5]}, {"integrator": diffrax.Dopri8()}])
-def test_flow_refuses_other_objects(options):
-    with pytest.raises(TypeError, match=f"`{next(iter(options))}`"):
-        rf.flow(rf.Network.from_weights(Y, X), rf.Dataset(X, Y), 1.0, **options)
+def saving(fn):
+    return {"saveat": diffrax.SaveAt(t1=True, fn=fn)}
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"saveat": [0.5]}, "`saveat`"),
+        ({"integrator": diffrax.Dopri8()}, "`integrator`"),
+        ({"integrator": "boost"}, "`integrator`"),
+        ({"throw": "no"}, "`throw` must be True or False, but it is 'no'"),
+        ({"throw": 0}, "`throw`"),
+        ({"throw": None}, "`throw`"),
+        ({"progress_meter": "yes"}, "`progress_meter` must be of type"),
+        ({"progress_meter": True}, "`progress_meter`"),
+        ({"t1": "1"}, "`t1`"),
+        ({"t0": None}, "`t0`"),
+        ({"rtol": "small"}, "`rtol`"),
+        ({"stop_loss": "low"}, "`stop_loss`"),
+        (saving(3), "`saveat.fn` must be a function"),
+        (saving(lambda net: net), "`saveat.fn` must be a function"),
+        (saving(lambda t, net, data: "text"), "`saveat.fn` must be a function"),
+    ],
+)
+@pytest.mark.parametrize("integrator", [rf.Boost(), rf.RungeKutta()], ids=["boost", "runge-kutta"])
+def test_flow_refuses_other_objects(integrator, options, word):
+    with pytest.raises(TypeError, match=re.escape(word)):
+        rf.flow(NET, rf.Dataset(X, Y), **{"t1": 1.0, "integrator": integrator, **options})
+
+
+@pytest.mark.parametrize("raw", [jax.random.PRNGKey(0), np.array([0, 7], np.uint32)])
+def test_control_keys_of_the_old_style_are_keys(raw):
+    assert rf.balanced(raw, 4, 2, 354.0).hidden.shape == (4, 2)
+    assert rf.balanced(raw, 4, 2, -1e9).log_norm().max() < -0.9e9
+
+
+@pytest.mark.parametrize("integrator", [rf.RungeKutta, rf.Boost])
+def test_control_integers_of_numpy_and_more_than_there_are(integrator):
+    """More units than a neuron has cannot slide: the room is the same."""
+    data = gaussian_data(100, 4, 3)
+    few, many = (integrator(max_sliding=n).max_sliding for n in (np.int64(3), 10**9))
+    assert type(few) is int and many == 10**9
+    made = integrator(max_sliding=10**9)
+    made = made.integrator() if isinstance(made, rf.Boost) else made
+    assert made.prepare(data).max_sliding == 4
 
 
 def test_dimensions_and_leading_axes():

@@ -17,8 +17,8 @@ def _flow(net, data, t1, stop_loss):
     )
 
 
-def flow(net, data, t1, stop_loss=-1.0):
-    """rf.flow with rf.Boost; stop_loss = -1 for none. One type of number: one compilation."""
+def flow(net, data, t1, stop_loss=1e-200):
+    """rf.flow with rf.Boost; no loss falls to 1e-200. One type of number: one compilation."""
     return _flow(net, data, np.float64(t1), np.float64(stop_loss))
 
 

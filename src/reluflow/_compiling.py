@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ._checks import is_concrete
+from ._forward_mode import in_reverse_mode
 
 # A flow is hundreds of small loops over short arrays: this is XLA's older way to write their
 # kernels, for jax 0.10 and before. From jax 0.11 on there is one way only.
@@ -46,8 +47,9 @@ def compiled(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*args):
-        # Inside a function that is being compiled, nothing is computed that can be looked at.
-        if not is_concrete(jnp.zeros(())):
+        # Inside a function that is being compiled, nothing is computed that can be looked at. In
+        # reverse mode, what is linear in the tangents is compiled into one function with the rest.
+        if not is_concrete(jnp.zeros(())) or in_reverse_mode(args):
             return inner(*args)
         with lock:  # two threads must not have one each, or both compile everything
             jitted = outermost()

@@ -46,6 +46,8 @@ class Dataset(eqx.Module):
             )
         check_finite("x", self.x)
         check_finite("y", self.y)
+        _check_squares("x", self.x, "squared lengths")
+        _check_squares("y", self.y, "squares")
         if is_concrete(self.x):
             zero = np.flatnonzero(~np.any(np.asarray(self.x) != 0.0, axis=1))
             if len(zero):
@@ -129,6 +131,24 @@ def _sines(x: np.ndarray) -> np.ndarray:
         rest = x[other] - (x[other] @ x[k]) / (x[k] @ x[k]) * x[k]
         sine[k, other] = np.linalg.norm(rest) / length[other]
     return sine
+
+
+def _check_squares(name: str, array: jax.Array, what: str) -> None:
+    """Raises ValueError where squares leave the range of float64; a square of 0 may."""
+    if not is_concrete(array):
+        return
+    values = np.asarray(array)
+    with np.errstate(over="ignore", under="ignore"):
+        squares = np.sum(values**2, axis=1) if values.ndim > 1 else values**2
+    bad = ~np.isfinite(squares)
+    if values.ndim > 1:
+        bad |= np.any(values != 0.0, axis=1) & (squares < np.finfo(np.float64).tiny)
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise ValueError(
+            f"Argument `{name}` must have {what} that float64 can hold, but {name}[{k}] is "
+            f"{values[k]}. Take other units: the flow is homogeneous in the inputs and the labels."
+        )
 
 
 @jax.jit

@@ -8,10 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ._checks import check_positive_int, is_concrete, require_x64
+from ._checks import (
+    check_bool,
+    check_memory,
+    check_positive_int,
+    is_concrete,
+    require_x64,
+    shortened,
+)
 from ._dataset import Dataset
+from ._forward_mode import forward_mode_only
 from ._loss import loss
-from ._network import Network, check_single
+from ._network import Network, check_single_pair
 from ._solution import RESULTS, Ambiguities, Events, Solution
 
 # Below e^-700 a weight is close to the smallest float64, e^-745, and would lose its digits.
@@ -21,6 +29,19 @@ _LOG_SMALLEST = -700.0
 # into a few loops, beats the same as matrix products, whose calls cost more than their
 # arithmetic (measured on a CPU: 4 times faster for the two points, 6 times slower at 4e5).
 _FUSED_PRODUCTS = 4096
+
+# Along the flow |theta(t) - theta(0)|^2 <= t (L(0) - L(t)), by Cauchy and Schwarz. A descent of
+# step eta loses at least eta (1 - eta c / 2) |grad L|^2 in a step, c the largest curvature on its
+# way, so that it moves no further than 1 / (1 - eta c / 2) times that: this many, for eta up to
+# 1.98 / c.
+_FURTHEST = 100.0
+_ROUNDING = 64.0 * float(np.finfo(np.float64).eps)  # of a loss, relative to itself
+
+
+_NO_REVERSE = (
+    "rf.descent cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev, "
+    "jax.linearize): it keeps no step that was not saved. Use forward mode, jax.jvp or jax.jacfwd."
+)
 
 
 class _Saves(NamedTuple):
@@ -63,7 +84,11 @@ def descent(
         save_every: a state is saved every so many steps, at step 0 and at the last one. Only
             the first and the last are saved where not given.
         throw: whether to raise an error where the descent diverges, or to return the result
-            `RESULTS.diverged` and the states up to the last one saved that was finite.
+            `RESULTS.diverged` and the states that were saved before. It has diverged where the
+            loss or weights are no longer finite; and, with `optax.sgd(rate)`, where in the end
+            |theta - theta(0)|^2 > 100 t (L(0) - L), further than steps below 1.98 over the largest
+            curvature can lead: as where large steps have thrown all neurons to where they see no
+            sample, and the loss is what it is without a network.
 
     Returns:
         A `Solution` with `time` = 1 + ceil(steps / save_every), no events, and one field
@@ -74,26 +99,26 @@ def descent(
             positive integers; RuntimeError where it diverges and `throw` is set.
     """
     require_x64()
-    saves = _check_arguments(net, data, optimiser, steps, save_every)
-    return _descend(check_size(net), data, optimiser, saves, throw)
+    saves = _check_arguments(net, data, optimiser, steps, save_every, throw)
+    net, data = forward_mode_only((check_size(net), data), _NO_REVERSE)
+    return _descend(net, data, optimiser, saves, throw)
 
 
-def _check_arguments(net, data, optimiser, steps, save_every) -> _Saves:
+def _check_arguments(net, data, optimiser, steps, save_every, throw) -> _Saves:
     check_positive_int("steps", steps)
     if save_every is not None:
         check_positive_int("save_every", save_every)
+    check_bool("throw", throw)
     if not (hasattr(optimiser, "init") and hasattr(optimiser, "update")):
         raise TypeError(
             "Argument `optimiser` must be an optax optimiser, `optax.sgd(1e-3)` say, but it is "
-            f"{optimiser!r}."
+            f"{shortened(optimiser)}."
         )
-    check_single(net)
-    if net.dim != data.dim:
-        raise ValueError(
-            f"Argument `net` must take inputs of the data's dimension {data.dim}, but its "
-            f"dimension is {net.dim}."
-        )
+    check_single_pair(net, data)
     every = steps if save_every is None else min(save_every, steps)
+    saved = 1 + -(-steps // every)
+    size = 8 * (net.neurons * (net.dim + 2) + 4)
+    check_memory("save_every", saved * size, f"what is saved at {saved} times")
     counts = np.append(np.arange(0, steps, every), steps)
     return _Saves(np.diff(counts), counts)
 
@@ -129,7 +154,7 @@ def _descend(net, data, optimiser, saves, throw) -> Solution:
     trajectory = jax.tree.map(
         lambda first, rest: jnp.concatenate([first[None], rest]), weights, later
     )
-    return _solution(trajectory, data, _clock(optimiser, saves), saves.counts[-1], throw)
+    return _solution(trajectory, data, optimiser, saves, throw)
 
 
 def _update(data: Dataset, optimiser):
@@ -173,19 +198,25 @@ def gradient(a: jax.Array, w: jax.Array, data: Dataset) -> tuple[jax.Array, jax.
     return -(active @ residual), -a[:, None] * (pull @ x)
 
 
+def _constant_rate(optimiser) -> jax.Array | None:
+    """The rate of an optimiser whose step is that times the gradient; None for any other."""
+    state = optimiser.init(jnp.zeros(()))
+    if jax.tree.leaves(state):
+        return None
+    try:
+        return optimiser.update(-jnp.ones(()), state)[0]
+    except (ValueError, TypeError, AttributeError):
+        return None  # it needs the parameters, so that its steps may differ from each other
+
+
 def _clock(optimiser, saves: _Saves) -> jax.Array:
     """The optimiser's clock at the saves, shape (time,): a number whose gradient is always -1."""
+    rate = _constant_rate(optimiser)
+    if rate is not None:
+        # A product is exact where a sum of many thousand steps is not.
+        return jnp.asarray(saves.counts.astype(jnp.float64)) * rate
     start, slope = jnp.zeros(()), -jnp.ones(())
     state = optimiser.init(start)
-    if not jax.tree.leaves(state):
-        try:
-            rate, _ = optimiser.update(slope, state)
-        except (ValueError, TypeError, AttributeError):
-            pass  # it needs the parameters, so that its steps may differ from each other
-        else:
-            # Neither state nor parameters: all steps are equal, and a product is exact where
-            # a sum of many thousand steps is not.
-            return saves.counts.astype(jnp.float64) * rate
 
     def tick(_, carry):
         now, state = carry
@@ -203,13 +234,26 @@ def _clock(optimiser, saves: _Saves) -> jax.Array:
     return jnp.concatenate([start[None], later])
 
 
-def _solution(trajectory, data: Dataset, ts: jax.Array, steps, throw: bool) -> Solution:
-    """Pads what follows the first state that is not finite, by which the descent has diverged."""
-    networks = jax.vmap(Network.from_weights)(*trajectory)
-    losses = loss(networks, data)
+def _good(trajectory, networks: Network, losses, ts, plain: bool) -> jax.Array:
+    """At which saves the descent has not diverged, shape (time,); see `descent`."""
     # The weights too: a NaN in a neuron that is inactive everywhere need not reach the loss.
-    finite = jnp.isfinite(losses) & jnp.isfinite(networks.squared_norm())
-    good = jnp.cumprod(finite).astype(bool)
+    good = jnp.isfinite(losses) & jnp.isfinite(networks.squared_norm())
+    if plain:
+        moved, size = (
+            sum(jnp.sum(leaf**2, axis=tuple(range(1, leaf.ndim))) for leaf in leaves)
+            for leaves in ([leaf - leaf[0] for leaf in trajectory], trajectory)
+        )
+        fell = losses[0] - losses + _ROUNDING * jnp.maximum(losses[0], losses)
+        possible = moved <= _FURTHEST * jnp.abs(ts) * fell + _ROUNDING**2 * size
+        good = good & (possible | possible[-1] | ~good[-1])
+    return jnp.cumprod(good).astype(bool)
+
+
+def _solution(trajectory, data: Dataset, optimiser, saves: _Saves, throw: bool) -> Solution:
+    """Pads what follows the first state by which the descent has diverged."""
+    networks = jax.vmap(Network.from_weights)(*trajectory)
+    losses, ts, steps = loss(networks, data), _clock(optimiser, saves), saves.counts[-1]
+    good = _good(trajectory, networks, losses, ts, _constant_rate(optimiser) is not None)
     last = jnp.maximum(jnp.sum(good) - 1, 0)
     kept = jnp.minimum(jnp.arange(ts.shape[0]), last)
     networks = jax.tree.map(lambda leaf: leaf[kept], networks)

@@ -6,31 +6,39 @@ theta' = -grad L(theta),    L = 1/(2n) sum_k (h(x_k) - y_k)^2
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import equinox.internal as eqxi
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ._boost import Boost
-from ._checks import as_float64, check_positive_int, is_concrete, require_x64
+from ._checks import (
+    Checks,
+    as_float64,
+    as_scalar,
+    check_bool,
+    check_positive_int,
+    check_type,
+    require_x64,
+)
 from ._compiling import compiled
 from ._dataset import Dataset
 from ._field import Problem
 from ._flow_state import FlowState
+from ._forward_mode import forward_mode_only
 from ._integrator import AbstractIntegrator
 from ._loop import Run
-from ._network import Network, check_single
+from ._network import Network, check_single_pair
 from ._runge_kutta import RungeKutta
-from ._saving import Schedule
-from ._solution import Solution, ended_well
+from ._saving import Schedule, check_buffers
+from ._solution import Solution, check_max_events, ended_well
 
 _MAX_STEPS = 10_000_000
 _MAX_STORED_STEPS = 4096
 
 _NO_REVERSE = (
-    "rf.flow cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev): its loop "
-    "has no bound that memory could be reserved for. Use forward mode, jax.jvp or jax.jacfwd, with "
-    "integrator=rf.Boost(), the default."
+    "rf.flow cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev, "
+    "jax.linearize): its loop has no bound that memory could be reserved for. Use forward mode, "
+    "jax.jvp or jax.jacfwd, with integrator=rf.Boost(), the default."
 )
 
 
@@ -100,28 +108,61 @@ def flow(
             let each lane report its own.
 
     Returns:
-        `rf.Solution`. Works under `jax.jit` and `jax.vmap`, in float64; with `rf.Boost` also
-        under `jax.jvp` and `jax.jacfwd`, through all events (but not with `stop_loss`).
+        `rf.Solution`, whose `result` is `successful`, `loss_reached`, or what went wrong:
+        `max_steps_reached`, `event_buffer_full`, `sliding_buffer_full`, `step_collapsed`,
+        `chattering`, `parallel_inputs`, `invalid_argument` or `not_finite`; `help(rf.RESULTS)`
+        says what each means, and what to try. Works under `jax.jit` and `jax.vmap`, in float64;
+        with `rf.Boost` also under `jax.jvp` and `jax.jacfwd`, through all events (but not with
+        `stop_loss`).
 
     Raises:
         ValueError, TypeError: bad arguments, before anything is compiled.
-        RuntimeError: float64 is disabled, or the integration failed and `throw` is true.
+        RuntimeError: float64 is disabled; the integration failed, or an argument that was traced
+            is bad, and `throw` is true; a derivative in reverse mode.
     """
     require_x64()
     start, data, t0 = _started(net, data, t0)
     saveat = diffrax.SaveAt(t1=True) if saveat is None else saveat
-    interval, tolerances, stop = _settings(t0, t1, rtol, atol, stop_loss)
-    neurons = (start.net if isinstance(start, FlowState) else start).neurons
-    max_steps, max_events = _lengths(neurons, data, saveat, max_steps, max_events)
+    checks = Checks()
+    interval, tolerances, stop = _settings(t0, t1, rtol, atol, stop_loss, checks)
+    first = start.net if isinstance(start, FlowState) else start
+    max_steps, max_events = _lengths(first.neurons, data, saveat, max_steps, max_events)
     integrator = _of_interface(Boost() if integrator is None else integrator)
-    schedule = Schedule.of(saveat, *interval, max_steps)
+    schedule = Schedule.of(saveat, *interval, max_steps, checks)
+    check_buffers(schedule, first, data)
     meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter
+    check_type(
+        "progress_meter", meter, diffrax.AbstractProgressMeter, "diffrax.TqdmProgressMeter()"
+    )
+    check_bool("throw", throw)
+    if throw:
+        interval = checks.raised(interval)
+    schedule, interval = _without_bad(schedule, interval, checks)
     asked = (start, data, schedule, interval, tolerances, stop)
     room = start.pattern.slots.shape[1] if isinstance(start, FlowState) else None
     prepared = integrator.prepare(data, room)
     limits = (jnp.asarray(max_steps), max_events, meter)
     sol = _refusing_derivatives(prepared, asked, stop_loss is not None, *limits)
+    sol = _judged(sol, checks)
     return _raised(sol) if throw else sol
+
+
+def _without_bad(schedule: Schedule, interval, checks: Checks):
+    """(schedule, interval), of no length and without times where traced arguments are bad."""
+    broken, (t0, t1) = checks.broken(), interval
+    if broken is None:
+        return schedule, interval
+    times = jnp.where(broken, jnp.inf, schedule.times)
+    schedule = eqx.tree_at(lambda s: s.times, schedule, times)
+    return schedule, (t0, jnp.where(broken, t0, t1))
+
+
+def _judged(sol: Solution, checks: Checks) -> Solution:
+    broken = checks.broken()
+    if broken is None:
+        return sol
+    result = RESULTS.where(broken, RESULTS.invalid_argument, sol.result)
+    return eqx.tree_at(lambda s: s.result, sol, result)
 
 
 def _refusing_derivatives(integrator, asked, stops: bool, *limits) -> Solution:
@@ -130,6 +171,8 @@ def _refusing_derivatives(integrator, asked, stops: bool, *limits) -> Solution:
         asked = eqxi.nondifferentiable(asked, msg=_NO_FORWARD)
     elif stops:
         asked = eqxi.nondifferentiable(asked, msg=_NO_STOP)
+    else:
+        asked = forward_mode_only(asked, _NO_REVERSE)
     sol = _integrate(integrator, *asked, *limits)
     return eqxi.nondifferentiable_backward(sol, msg=_NO_REVERSE)
 
@@ -159,14 +202,14 @@ def _integrate(
 
 def _lengths(neurons, data, saveat, max_steps, max_events) -> tuple[int, int]:
     """Of the buffers: those asked for, or the defaults."""
-    if not isinstance(saveat, diffrax.SaveAt):
-        raise TypeError(f"Argument `saveat` must be a diffrax.SaveAt, but it is {saveat!r}.")
+    check_type("saveat", saveat, diffrax.SaveAt)
     if max_steps is None:
         stores = getattr(saveat.subs, "steps", 0) or saveat.dense
         max_steps = _MAX_STORED_STEPS if stores else _MAX_STEPS
     max_events = 4 * neurons * data.samples + 256 if max_events is None else max_events
     check_positive_int("max_steps", max_steps)
     check_positive_int("max_events", max_events)
+    check_max_events(max_events)
     return max_steps, max_events
 
 
@@ -178,15 +221,6 @@ def _of_interface(integrator) -> AbstractIntegrator:
             f"but it is {integrator!r}."
         )
     return integrator
-
-
-def _scalar(name: str, value, finite: bool = True) -> jax.Array:
-    array = as_float64(name, value)
-    if array.ndim != 0:
-        raise ValueError(f"Argument `{name}` must be a scalar, but it has shape {array.shape}.")
-    if is_concrete(array) and not (np.isfinite(array) if finite else array > -np.inf):
-        raise ValueError(f"Argument `{name}` must be finite, but it is {float(array)}.")
-    return array
 
 
 def _started(net, data, t0) -> tuple[Network | FlowState, Dataset, Any]:
@@ -213,18 +247,7 @@ def _started(net, data, t0) -> tuple[Network | FlowState, Dataset, Any]:
 
 
 def _check_problem(net, data) -> None:
-    if not isinstance(net, Network):
-        raise TypeError(f"Argument `net` must be an rf.Network, but it is a {type(net).__name__}.")
-    if not isinstance(data, Dataset):
-        raise TypeError(
-            f"Argument `data` must be an rf.Dataset, but it is a {type(data).__name__}."
-        )
-    check_single(net)
-    if net.dim != data.dim:
-        raise ValueError(
-            f"Arguments `net` and `data` must have the same input dimension, but they have "
-            f"{net.dim} and {data.dim}."
-        )
+    check_single_pair(net, data)
     pair = data.parallel_inputs()
     if pair is not None:
         raise ValueError(
@@ -234,21 +257,36 @@ def _check_problem(net, data) -> None:
         )
 
 
-def _settings(t0, t1, rtol, atol, stop_loss):
+def _settings(t0, t1, rtol, atol, stop_loss, checks: Checks):
     """((t0, t1), (rtol, atol), stop_loss), checked."""
     if t1 is None:
         raise TypeError("Argument `t1` must be given: the end of the flow; jnp.inf for its rest.")
-    t0, t1 = _scalar("t0", t0), _scalar("t1", t1, finite=False)
-    rtol, atol = _scalar("rtol", rtol), _scalar("atol", atol)
-    if is_concrete(t0) and is_concrete(t1) and not float(t0) < float(t1):
-        raise ValueError(f"Argument `t1` must be greater than `t0` = {t0}, but it is {t1}.")
-    if is_concrete(rtol) and not 1e-13 <= float(rtol) <= 0.1:
-        raise ValueError(
-            "Argument `rtol` must lie in [1e-13, 0.1], but it is "
-            f"{rtol}: float64 cannot meet less, and more is no solution."
-        )
-    if is_concrete(atol) and float(atol) < 0.0:
-        raise ValueError(f"Argument `atol` must not be negative, but it is {atol}.")
-    # No loss is below -1: without a loss to stop at, that guard never fires.
-    stop = _scalar("stop_loss", -1.0 if stop_loss is None else stop_loss)
+    t0, t1 = as_scalar("t0", t0, checks), as_scalar("t1", t1, checks, finite=False)
+    rtol, atol = as_scalar("rtol", rtol, checks), as_scalar("atol", atol, checks)
+    checks.require(
+        "Argument `t1` must be greater than `t0`",
+        lambda t0, t1: t0 < t1,
+        (t0, t1),
+        "it is {1} and `t0` is {0}",
+    )
+    checks.require(
+        "Argument `rtol` must lie in [1e-13, 0.1] (float64 cannot meet less, and more is no "
+        "solution)",
+        lambda rtol: (rtol >= 1e-13) & (rtol <= 0.1),
+        (rtol,),
+        "it is {}",
+    )
+    checks.require(
+        "Argument `atol` must not be negative", lambda atol: atol >= 0.0, (atol,), "it is {}"
+    )
+    if stop_loss is None:
+        # No loss is below -1: without a loss to stop at, that guard never fires.
+        return (t0, t1), (rtol, atol), as_float64("stop_loss", -1.0)
+    stop = as_scalar("stop_loss", stop_loss, checks)
+    checks.require(
+        "Argument `stop_loss` must be positive (a flow comes near the loss 0, but not to it)",
+        lambda stop: stop > 0.0,
+        (stop,),
+        "it is {}",
+    )
     return (t0, t1), (rtol, atol), stop

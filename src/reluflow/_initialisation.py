@@ -5,21 +5,41 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ._checks import as_float64, check_finite, check_ndim, check_positive_int, require_x64
+from ._checks import (
+    as_float64,
+    check_finite,
+    check_key,
+    check_memory,
+    check_ndim,
+    check_positive_int,
+    is_concrete,
+    require_x64,
+)
 from ._network import Network
 
+# Of log_lambda. Above, the square of lambda, which every output has as a factor, is infinite in
+# float64. Below, the logarithm itself is rounded by 1e-7, so that sizes are no longer known.
+_LARGEST, _SMALLEST = 354.89, -1e9
 
-def _hidden(key: jax.Array, neurons: int, dim: int) -> jax.Array:
+
+def _check_shape(key: jax.Array, neurons: int, dim: int) -> None:
     require_x64()
+    check_key("key", key)
     check_positive_int("neurons", neurons)
     check_positive_int("dim", dim)
-    return jr.normal(key, (neurons, dim), jnp.float64)
+    check_memory("neurons", 8 * neurons * (dim + 2), f"a network of {neurons} neurons")
 
 
 def _log_lambda(log_lambda, neurons: int) -> jax.Array:
     log_lambda = as_float64("log_lambda", log_lambda)
     check_ndim("log_lambda", log_lambda, ())
     check_finite("log_lambda", log_lambda)
+    if is_concrete(log_lambda) and not _SMALLEST <= float(log_lambda) <= _LARGEST:
+        raise ValueError(
+            f"Argument `log_lambda` must lie in [{_SMALLEST:g}, {_LARGEST}], but it is "
+            f"{float(log_lambda)}. Above, the square of lambda is infinite in float64; below, the "
+            "logarithm itself is rounded by more than 1e-7."
+        )
     return jnp.full((neurons,), log_lambda)
 
 
@@ -29,13 +49,16 @@ def balanced(key: jax.Array, neurons: int, dim: int, log_lambda) -> Network:
     Arguments:
         key: a JAX random key.
         neurons, dim: m and d.
-        log_lambda: ln(lambda), natural; may be -1e4, may be traced (one compilation serves all).
+        log_lambda: ln(lambda), natural, in [-1e9, 354.89]; may be traced (one compilation serves
+            all).
     """
+    _check_shape(key, neurons, dim)
+    log_scale = _log_lambda(log_lambda, neurons)
     g_key, s_key = jr.split(key)
-    hidden = _hidden(g_key, neurons, dim)
+    hidden = jr.normal(g_key, (neurons, dim), jnp.float64)
     sign = jr.rademacher(s_key, (neurons,), jnp.float64)
     output = sign * jnp.linalg.norm(hidden, axis=1)
-    return Network(_log_lambda(log_lambda, neurons), output, hidden)
+    return Network(log_scale, output, hidden)
 
 
 def unbalanced(key: jax.Array, neurons: int, dim: int, log_lambda) -> Network:
@@ -44,11 +67,11 @@ def unbalanced(key: jax.Array, neurons: int, dim: int, log_lambda) -> Network:
     Where |a_j| < |w_j| the sign of a_j may change along the flow (Lemma 1 excludes it only for
     balanced or dominated neurons).
     """
+    _check_shape(key, neurons, dim)
+    log_scale = _log_lambda(log_lambda, neurons)
     g_key, b_key = jr.split(key)
-    hidden = _hidden(g_key, neurons, dim)
-    return Network(
-        _log_lambda(log_lambda, neurons), jr.normal(b_key, (neurons,), jnp.float64), hidden
-    )
+    hidden = jr.normal(g_key, (neurons, dim), jnp.float64)
+    return Network(log_scale, jr.normal(b_key, (neurons,), jnp.float64), hidden)
 
 
 def he_uniform(key: jax.Array, neurons: int, dim: int) -> Network:
@@ -56,9 +79,7 @@ def he_uniform(key: jax.Array, neurons: int, dim: int) -> Network:
 
     PyTorch's default for linear layers, U(+-1 / sqrt(fan_in)), is smaller by sqrt(6).
     """
-    require_x64()
-    check_positive_int("neurons", neurons)
-    check_positive_int("dim", dim)
+    _check_shape(key, neurons, dim)
     w_key, a_key = jr.split(key)
     w_bound, a_bound = np.sqrt(6.0 / dim), np.sqrt(6.0 / neurons)
     w = jr.uniform(w_key, (neurons, dim), jnp.float64, -w_bound, w_bound)

@@ -13,8 +13,15 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from ._compiling import compiled
 from ._field import Problem
-from ._integrator import AbstractIntegrator, Report
+from ._forward_mode import forward_mode_only
+from ._integrator import AbstractDenseIntegrator, AbstractIntegrator, Report
 from ._network import Network
+
+_NO_REVERSE = (
+    "Solution.evaluate cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev, "
+    "jax.linearize) with integrator=rf.Boost(): its iterations have no bound that memory could be "
+    "reserved for. Use forward mode, jax.jvp or jax.jacfwd."
+)
 
 
 class StoredSteps(eqx.Module):
@@ -67,9 +74,14 @@ class Interpolation(eqx.Module):
         self.steps, self.problem = steps, problem
         self._arrays, self._static = eqx.partition(integrator, eqx.is_array)
 
-    @compiled
     def evaluate(self, t: Array) -> Network:
         """At one time, or at several, shape (time,)."""
+        if isinstance(self._static, AbstractDenseIntegrator):  # which iterates, without a bound
+            return forward_mode_only(self, _NO_REVERSE)._evaluate(forward_mode_only(t, _NO_REVERSE))
+        return self._evaluate(t)
+
+    @compiled
+    def _evaluate(self, t: Array) -> Network:
         integrator = eqx.combine(self._arrays, self._static)
 
         def at(time):

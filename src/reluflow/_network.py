@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._checks import as_float64, check_finite, check_ndim, is_concrete
+from ._checks import as_float64, check_finite, check_ndim, check_type, is_concrete
+from ._dataset import Dataset
 from ._shapes import Hidden, Inputs, PerNeuron
 
 
@@ -137,8 +138,26 @@ def _function(net: Network, x: Inputs) -> Float[Array, "*#batch samples"]:
     return jnp.einsum("...j,...jk->...k", jnp.exp(2.0 * net.log_scale), scaled)
 
 
+def check_pair(net: Network, data: Dataset) -> None:
+    """Raises unless these are a network, of any leading axes, and data for it."""
+    check_type("net", net, Network)
+    check_type("data", data, Dataset)
+    if net.dim != data.dim:
+        raise ValueError(
+            "Arguments `net` and `data` must have the same input dimension, but they have "
+            f"{net.dim} and {data.dim}."
+        )
+
+
+def check_single_pair(net: Network, data: Dataset) -> None:
+    """Raises unless these are a single network, and data for it."""
+    check_single(net)
+    check_pair(net, data)
+
+
 def check_single(net: Network) -> None:
-    """Raises ValueError for a network with leading axes."""
+    """Raises TypeError for anything else, and ValueError for a network with leading axes."""
+    check_type("net", net, Network)
     if net.hidden.ndim != 2:
         raise ValueError(
             "Argument `net` must be a single network, without leading axes, but `hidden` has shape "

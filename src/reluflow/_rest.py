@@ -34,8 +34,8 @@ _DECAYED = 30.0  # e-foldings, after which a residual is what the integrator lea
 
 
 class Rest(eqx.Module):
-    """near: within the tolerance; known: as exactly as it ever will be, so that the state is that of
-    all later times, but for neurons that shrink, at these rates of log_scale."""
+    """near: within the tolerance; known: as exactly as it ever will be, so that the state is that
+    of all later times, but for neurons that shrink, at these rates of log_scale."""
 
     near: Bool[Array, ""]
     known: Bool[Array, ""]

@@ -29,8 +29,9 @@ from ._integrator import AbstractIntegrator, Report
 from ._network import Network
 from ._rest import Rest, Standing, at_rest, height_of, spectrum_of
 from ._restep import Passage, restep
+from ._root_finder import chord
 from ._shapes import Scalar
-from ._sliding import check_max_sliding, room_for_sliding
+from ._sliding import checked_max_sliding, room_for_sliding
 from ._solution import RESULTS, AmbiguousNeurons, Switches
 from ._state import (
     LOOK_AHEAD,
@@ -71,8 +72,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
     ):
         self.solver = diffrax.Dopri8() if solver is None else solver
         _check_solver(self.solver)
-        check_max_sliding(max_sliding)
-        self.max_sliding = max_sliding
+        self.max_sliding = checked_max_sliding(max_sliding)
         # The error arrives divided by its tolerance, neuron by neuron: see `_trial`.
         self.controller = diffrax.PIDController(rtol=1.0, atol=0.0)
 
@@ -192,7 +192,12 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         return Passage.of(before)
 
     def network_within(self, problem: Problem, passage: Passage, time) -> Network:
-        return restep(self._solver(passage.rtol), problem, passage, time)
+        solver = self._solver(passage.rtol)
+        if getattr(solver, "scan_kind", "") is None:  # to be differentiated in either mode
+            solver = eqx.tree_at(
+                lambda s: s.scan_kind, solver, "bounded", is_leaf=lambda leaf: leaf is None
+            )
+        return restep(solver, problem, passage, time)
 
     def _evaluations_per_step(self) -> int:
         """Of the field, in one attempted step; -1 for implicit solvers, which do not tell.
@@ -278,11 +283,12 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
             for name in tight
             if not (callable(getattr(finder, name)) or eqx.is_array_like(getattr(finder, name)))
         ]
-        return eqx.tree_at(
+        solver = eqx.tree_at(
             lambda solver: [getattr(solver.root_finder, name) for name in unset],
             self.solver,
             [tight[name] for name in unset],
         )
+        return eqx.tree_at(lambda solver: solver.root_finder, solver, chord(solver.root_finder))
 
 
 def _rested(problem: Problem, state: RungeKuttaState, trial: Trial, smooth) -> RungeKuttaState:

@@ -1,5 +1,6 @@
 """What is saved along the way: buffers written in place, one place per saved time."""
 
+import inspect
 from collections.abc import Callable
 
 import diffrax
@@ -9,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from ._checks import as_float64, is_concrete
+from ._checks import Checks, as_float64, check_memory
 from ._dataset import Dataset
 from ._loss import loss
 from ._network import Network
 from ._shapes import Scalar
+
+_NETWORK = diffrax.SubSaveAt(t1=True).fn  # what `SaveAt` saves where nothing else is said
 
 
 class Schedule(eqx.Module):
@@ -35,7 +38,14 @@ class Schedule(eqx.Module):
     fn: Callable = eqx.field(static=True)
 
     @classmethod
-    def of(cls, saveat: diffrax.SaveAt, t0: Scalar, t1: Scalar, max_steps: int) -> "Schedule":
+    def of(
+        cls, saveat: diffrax.SaveAt, t0: Scalar, t1: Scalar, max_steps: int, checks: Checks
+    ) -> "Schedule":
+        if saveat.subs is None and not saveat.dense:
+            raise ValueError(
+                "Argument `saveat` must ask for something to be saved, such as "
+                "diffrax.SaveAt(t1=True), but it is diffrax.SaveAt()."
+            )
         # diffrax knows no SubSaveAt that saves nothing: None is what a mere dense output has.
         sub = diffrax.SubSaveAt(t1=True) if saveat.subs is None else saveat.subs
         extra = (saveat.solver_state, saveat.controller_state, saveat.made_jump)
@@ -46,11 +56,16 @@ class Schedule(eqx.Module):
             )
         at_end = sub.t1 and saveat.subs is not None
         middle = jnp.zeros((0,)) if sub.ts is None else as_float64("saveat.ts", sub.ts)
-        _check_times(middle, t0, t1)
+        _check_times(middle, t0, t1, checks)
         parts = [t0[None]] if sub.t0 else []
         parts.append(middle)
         parts += [t1[None]] if at_end else []
         times = jnp.concatenate([*parts, jnp.full((1,), jnp.inf)])
+        if not isinstance(sub.steps, int | np.integer) or sub.steps < 0:
+            raise ValueError(
+                "Argument `saveat.steps` must be an integer of at least 0, or a truth value, but "
+                f"it is {sub.steps!r}."
+            )
         every = int(sub.steps)
         length = times.shape[0] - 1 + (max_steps // every if every else 0)
         inside = bool(sub.t0) or middle.shape[0] > 0
@@ -58,19 +73,58 @@ class Schedule(eqx.Module):
         return cls(times, every, length, stored, bool(at_end), inside, sub.fn)
 
 
-def _check_times(times, t0, t1) -> None:
+def _check_times(times, t0, t1, checks: Checks) -> None:
     if times.ndim != 1:
-        raise ValueError(f"Argument `saveat.ts` must be one-dimensional, but it is {times.shape}.")
-    if not all(map(is_concrete, (times, t0, t1))) or times.shape[0] == 0:
-        return
-    ts = np.asarray(times)
-    if not np.all(np.diff(ts) >= 0.0):
-        raise ValueError("Argument `saveat.ts` must be increasing, but it is not.")
-    if not (float(t0) <= ts[0] and ts[-1] <= float(t1)):
         raise ValueError(
-            f"Argument `saveat.ts` must lie in [t0, t1] = [{float(t0)}, {float(t1)}], but it "
-            f"reaches from {ts[0]} to {ts[-1]}."
+            f"Argument `saveat.ts` must be one-dimensional, but it has shape {times.shape}."
         )
+    if times.shape[0] == 0:
+        return
+    checks.require(
+        "Argument `saveat.ts` must be finite", lambda ts: abs(ts) < np.inf, (times,), "it is {}"
+    )
+    checks.require(
+        "Argument `saveat.ts` must be increasing",
+        lambda ts: ts[1:] >= ts[:-1],
+        (times,),
+        "it is {}",
+    )
+    checks.require(
+        "Argument `saveat.ts` must lie in [t0, t1]",
+        lambda ts, t0, t1: (t0 <= ts) & (ts <= t1),
+        (times, t0, t1),
+        "[t0, t1] is [{1}, {2}], and it is {0}",
+    )
+
+
+def check_buffers(schedule: Schedule, net: Network, data: Dataset) -> None:
+    """Raises where the buffers of what is saved, or of dense output, would not fit into memory."""
+    shapes = net if schedule.fn is _NETWORK else _shapes_of_values(schedule.fn, net, data)
+    size = 16 + sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    lever = "max_steps" if schedule.every else "saveat"
+    check_memory(lever, schedule.length * size, f"what is saved at {schedule.length} times")
+    # Of a stored step, the network where it begins and the preactivations are but a part.
+    least = 8 * net.neurons * (net.dim + data.samples)
+    what = f"the dense output of {schedule.stored} steps"
+    check_memory("max_steps", schedule.stored * least, what)
+
+
+def _shapes_of_values(fn: Callable, net: Network, data: Dataset) -> PyTree:
+    """Of what is saved at one time."""
+    what = "Argument `saveat.fn` must be a function of (t, net, data) that returns arrays, but"
+    if not callable(fn):
+        raise TypeError(f"{what} it is {fn!r}.")
+    try:
+        inspect.signature(fn).bind(0.0, net, data)
+    except TypeError as error:
+        raise TypeError(f"{what} for three arguments it raises: {error}.") from error
+    except ValueError:  # a function that has no signature
+        pass
+    shapes = eqx.filter_eval_shape(fn, jnp.zeros(()), net, data)
+    for leaf in jax.tree.leaves(shapes):
+        if not isinstance(leaf, jax.ShapeDtypeStruct):
+            raise TypeError(f"{what} it returns {leaf!r} ({type(leaf).__name__}).")
+    return shapes
 
 
 class Saved(eqx.Module):
@@ -84,7 +138,7 @@ class Saved(eqx.Module):
 
     @classmethod
     def empty(cls, schedule: Schedule, net: Network, data: Dataset) -> "Saved":
-        shapes = eqx.filter_eval_shape(schedule.fn, jnp.zeros(()), net, data)
+        shapes = _shapes_of_values(schedule.fn, net, data)
 
         def buffer(leaf):
             shape = (schedule.length, *leaf.shape)

@@ -1,5 +1,7 @@
 """What an integration returns: the trajectory, its events, and how it ended."""
 
+import inspect
+import textwrap
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -9,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from . import _modes
-from ._checks import as_float64, is_concrete
+from ._checks import as_float64, check_memory, is_concrete, shortened
 from ._dataset import Dataset
 from ._events import KINDS, Ambiguity
 from ._flow_state import FlowState
@@ -19,7 +21,11 @@ _MOST_AMBIGUITIES = 64  # that are kept
 
 
 class RESULTS(eqx.Enumeration):
-    """How an integration ended; anything but `successful` says what to try."""
+    """How an integration ended, and what to try where it did not end well.
+
+    `sol.result == rf.RESULTS.successful` compares, `rf.RESULTS[sol.result]` is the message. The
+    members, with their messages:
+    """
 
     successful = ""
     loss_reached = "The loss fell to `stop_loss`, and the integration stopped there."
@@ -49,8 +55,30 @@ class RESULTS(eqx.Enumeration):
         "signs: there the two units switch as one, which is not implemented. Perturb one of the "
         "inputs, or replace the two by one sample."
     )
+    invalid_argument = (
+        "An argument that was traced, so that only the compiled program could look at it, is not "
+        "one that rf.flow takes. With throw=True the error names it."
+    )
     not_finite = "NaN or infinity appeared in the flow. Look for data or weights of extreme size."
-    diverged = "The loss became infinite or NaN: the step of the descent is too large. Reduce it."
+    diverged = (
+        "The loss became infinite or NaN, or the weights moved further than the fall of the loss "
+        "allows: the step of the descent is too large. Reduce it."
+    )
+
+
+# Members are no attributes that `help` would show: they stand in the docstring.
+RESULTS.__doc__ = f"{inspect.cleandoc(RESULTS.__doc__ or '')}\n\n" + "\n".join(
+    textwrap.fill(
+        f"{name}: {RESULTS[item] or 'The flow came to t1.'}", 92, subsequent_indent="    "
+    )
+    for name, item in RESULTS._name_to_item.items()
+)
+
+
+def tally_of(result: RESULTS) -> dict[str, int]:
+    """How many lanes ended in which way, by the names of those ways; of concrete results."""
+    counts = {name: int(np.sum(result == item)) for name, item in RESULTS._name_to_item.items()}
+    return {name: count for name, count in counts.items() if count}
 
 
 def ended_well(result: RESULTS) -> Bool[Array, "*#batch"]:
@@ -106,6 +134,17 @@ def appended(buffers, count, changed, new) -> list:
     place = jnp.where(changed, place, buffers[0].shape[-1])
     written = [b.at[place].set(value, mode="drop") for b, value in zip(buffers, new, strict=True)]
     return [*written, count + jnp.sum(changed, dtype=jnp.int32)]
+
+
+def check_max_events(max_events: int) -> None:
+    """Raises ValueError where the buffers of `Events` would not fit into the memory."""
+    size = 18 * max_events  # bytes: a time, two int32, two int8
+    if max_events >= 2**31:  # they are counted in int32
+        raise ValueError(
+            f"Argument `max_events` must be below 2^31, but it is {max_events}: a buffer of as "
+            f"many events would take {size / 2**30:.4g} GiB."
+        )
+    check_memory("max_events", size, f"a buffer of {max_events} events")
 
 
 class Events(eqx.Module):
@@ -237,7 +276,10 @@ class Solution(eqx.Module):
         final: the network where the run ended.
         events: the changes of mode on the way.
         ambiguities: where the flow was not determined: when, which neuron, why.
-        result: a member of `rf.RESULTS`; its message says what to try.
+        result: a member of `rf.RESULTS`, whose message (`rf.RESULTS[sol.result]`) says what to try:
+            `successful`, `loss_reached`, `rest_reached`, `max_steps_reached`, `event_buffer_full`,
+            `sliding_buffer_full`, `step_collapsed`, `chattering`, `parallel_inputs`,
+            `invalid_argument`, `not_finite`, `diverged`. `help(rf.RESULTS)` explains each.
         stats: counts of the work done, and `t_final`, the time at which the run ended.
         state: where the flow stands, for `rf.flow(solution, t1=later)`; None of a descent.
         data: the data set.
@@ -261,7 +303,7 @@ class Solution(eqx.Module):
 
         The stored step that holds t is taken again, up to t. Works under `jax.jit`; for a batch of
         solutions, `jax.vmap(lambda sol, t: sol.evaluate(t))(sols, ts)`. With `rf.Boost` it can be
-        differentiated in forward mode, in t too.
+        differentiated in forward mode, in t too; with `rf.RungeKutta` in t alone, in either mode.
 
         Arguments:
             t: times in [t0, t_final], a scalar or an array of any shape.
@@ -299,8 +341,8 @@ class Solution(eqx.Module):
             return "Solution (traced)"
         if np.ndim(self.stats["num_steps"]) > 0:
             return self._describe_lanes()
-        result = self.result
-        ended = "successful" if bool(result == RESULTS.successful) else RESULTS[result]
+        (ended,) = tally_of(self.result)
+        ended += f". {RESULTS[self.result]}" if RESULTS[self.result] else ""
         stats = {name: np.asarray(value).item() for name, value in self.stats.items()}
         tally = ", ".join(f"{n} {kind}" for kind, n in self.events.tally().items() if n)
         evaluations, sweeps = stats["num_field_evaluations"], stats["num_sweeps"]
@@ -322,17 +364,19 @@ class Solution(eqx.Module):
         return "\n".join(lines)
 
     def _describe_lanes(self) -> str:
-        good = np.asarray(self.result == RESULTS.successful)
-        shape = good.shape
+        ends = tally_of(self.result)
         return (
-            f"Solution: {good.size} lanes {shape}, {int(good.sum())} successful, "
-            f"{int(np.sum(self.events.count))} events, "
+            f"Solution: {sum(ends.values())} lanes {self.ts.shape[:-1]}, "
+            + ", ".join(f"{count} {name}" for name, count in ends.items())
+            + f", {int(np.sum(self.events.count))} events, "
             f"{int(np.sum(self.stats['num_steps']))} attempted steps"
         )
 
 
 def saved(sol: Solution) -> np.ndarray:
     """Which places of the buffers of a single trajectory hold a save, shape (time,)."""
+    if not (hasattr(sol, "ts") and hasattr(sol, "losses")):
+        raise TypeError(f"Argument `sol` must be of type rf.Solution, but it is {shortened(sol)}.")
     ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
     if ts.ndim != 1:
         raise ValueError(

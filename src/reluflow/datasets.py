@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ._checks import check_positive_int, require_x64
+from ._checks import check_key, check_memory, check_positive_int, require_x64
 from ._dataset import Dataset
 
 
@@ -43,6 +43,7 @@ def orthonormal(
         ValueError: dim < samples (there is no such family), or an unknown kind of labels.
     """
     require_x64()
+    check_key("key", key)
     check_positive_int("samples", samples)
     dim = samples if dim is None else dim
     check_positive_int("dim", dim)
@@ -51,6 +52,7 @@ def orthonormal(
             f"Argument `dim` must be at least `samples` ({samples}) for orthonormal inputs to "
             f"exist, but it is {dim}."
         )
+    check_memory("dim", 16 * samples * dim, f"a family of {samples} inputs of dimension {dim}")
     if labels not in ("normal", "positive"):
         raise ValueError(f"Argument `labels` must be 'normal' or 'positive', but it is {labels!r}.")
     x_key, y_key = jr.split(key)
@@ -70,8 +72,10 @@ def gaussian_teacher(
     and p teacher neurons, as in the code published with the paper.
     """
     require_x64()
+    check_key("key", key)
     for name, value in (("samples", samples), ("dim", dim), ("teacher_neurons", teacher_neurons)):
         check_positive_int(name, value)
+    check_memory("samples", 8 * samples * dim, f"a data set of {samples} samples")
     x_key, v_key, b_key = jr.split(key, 3)
     x = jr.normal(x_key, (samples, dim), jnp.float64)
     v = jr.normal(v_key, (teacher_neurons, dim), jnp.float64) / np.sqrt(teacher_neurons * dim)

@@ -8,12 +8,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from .._checks import as_number
 from .._dataset import Dataset
 from .._field import Problem
 from .._flow_state import FlowState
 from .._network import Network
 from .._shapes import Scalar
-from .._sliding import check_max_sliding
+from .._sliding import checked_max_sliding
 from ._integrator import BoostIntegrator, BoostState
 from ._passed import network_inside
 
@@ -77,10 +78,10 @@ class Boost(diffrax.AbstractAdaptiveSolver):
     interpolation_cls: ClassVar[Callable[..., BoostInterpolation]] = BoostInterpolation
 
     def __init__(self, *, max_sliding: int | None = None, rtol: float = _RTOL):
-        check_max_sliding(max_sliding)
+        rtol = as_number("rtol", rtol)
         if not 1e-13 <= rtol <= 0.1:
             raise ValueError(f"Argument `rtol` must lie in [1e-13, 0.1], but it is {rtol}.")
-        self.max_sliding, self.rtol = max_sliding, float(rtol)
+        self.max_sliding, self.rtol = checked_max_sliding(max_sliding), rtol
 
     def integrator(self) -> BoostIntegrator:
         return BoostIntegrator(self.max_sliding)

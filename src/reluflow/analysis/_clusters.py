@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
+from .._checks import as_number
 from .._network import Network, check_single
 from ._alignment import unit
 
@@ -42,6 +43,7 @@ def clusters(net: Network, tolerance: float = 1e-2) -> list[Cluster]:
         ValueError: leading axes, or a tolerance out of range.
     """
     check_single(net)
+    tolerance = as_number("tolerance", tolerance)
     if not 0.0 < tolerance < np.pi:
         raise ValueError(f"Argument `tolerance` must lie in (0, pi), but it is {tolerance}.")
     log_size = log_sizes(net)

@@ -4,9 +4,10 @@ import numpy as np
 from scipy.special import logsumexp
 
 from .. import _modes
+from .._checks import as_number, shortened
 from .._dataset import Dataset
-from .._network import Network
-from .._solution import Solution
+from .._network import Network, check_pair
+from .._solution import Events, Solution
 from ..theory import minimal_squared_norm
 from ._phases import phases
 from ._plateaus import FLOOR
@@ -58,6 +59,7 @@ def local_pl(sol: Solution, data: Dataset, begin: float | None = None) -> float:
                 "convergence phase: give `begin`, or integrate further."
             )
         begin = tail[0].begin
+    begin = as_number("begin", begin)
     traj = Trajectory.of(sol, data)
     kept = (traj.ts >= begin) & (traj.losses > FLOOR * traj.losses[0])
     if not kept.any():
@@ -75,6 +77,8 @@ def reactivations(sol: Solution) -> int:
     0 for orthogonal inputs and sigma'(0) = 0: an inactive (j, k) never becomes active (2022,
     Lemma 6). From `sol.events`, of one trajectory or of all lanes.
     """
+    if not isinstance(getattr(sol, "events", None), Events):
+        raise TypeError(f"Argument `sol` must be of type rf.Solution, but it is {shortened(sol)}.")
     before, after = np.asarray(sol.events.before), np.asarray(sol.events.after)
     off = (before == _modes.INACTIVE) | (before == _modes.RESTING)
     return int(np.sum(off & ((after == _modes.ACTIVE) | (after == _modes.SLIDING))))
@@ -88,4 +92,5 @@ def norm_ratio(net: Network, data: Dataset) -> np.ndarray:
     Raises:
         ValueError: inputs that are not orthogonal.
     """
+    check_pair(net, data)
     return np.asarray(net.squared_norm()) / np.asarray(minimal_squared_norm(data))

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._checks import as_number
 from .._dataset import Dataset
-from .._network import Network, check_single
+from .._network import Network, check_single_pair
 
 
 class Kink(NamedTuple):
@@ -33,7 +34,10 @@ def kinks(net: Network, data: Dataset, tolerance: float = 1e-6) -> list[Kink]:
     Raises:
         ValueError: leading axes, or inputs that are not of this form.
     """
-    check_single(net)
+    check_single_pair(net, data)
+    tolerance = as_number("tolerance", tolerance)
+    if not 0.0 <= tolerance < 1.0:
+        raise ValueError(f"Argument `tolerance` must lie in [0, 1), but it is {tolerance}.")
     if not is_line(data):
         raise ValueError(
             "Argument `data` must have inputs (u, c), one-dimensional with a constant bias "

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.optimize
 from scipy.special import logsumexp
 
+from .._checks import as_number, shortened
 from .._solution import Solution
 from ._trajectory import networks, saved_times
 
@@ -41,6 +42,7 @@ def logistic_fit(sol: Solution, neurons, begin: float = -np.inf, end: float = np
         ValueError: fewer than four saves in between; neurons that are 0 or that there are not.
         RuntimeError: the fit did not converge.
     """
+    begin, end = as_number("begin", begin), as_number("end", end)
     nets, kept = networks(sol), saved_times(sol)
     ts = np.asarray(sol.ts)
     kept = kept & (ts >= begin) & (ts <= end)
@@ -50,10 +52,7 @@ def logistic_fit(sol: Solution, neurons, begin: float = -np.inf, end: float = np
             f"have {int(kept.sum())}."
         )
     ts, log_norm = ts[kept], np.asarray(nets.log_norm())[kept]
-    try:
-        chosen = log_norm[:, np.asarray(neurons)]
-    except IndexError as error:
-        raise ValueError(f"Argument `neurons` must name neurons, but {error}") from error
+    chosen = log_norm[:, _places(neurons, nets.neurons)]
     if chosen.size == 0 or np.isneginf(chosen).all(axis=1).any():
         raise ValueError("Argument `neurons` must name neurons that are not 0, but it does not.")
     log_u = logsumexp(2.0 * chosen, axis=1)
@@ -75,6 +74,23 @@ def logistic_fit(sol: Solution, neurons, begin: float = -np.inf, end: float = np
     rate = float(np.exp(log_rate))
     deviation = float(np.max(np.abs(found.fun)))
     return Logistic(rate, float(np.exp(log_capacity)), float(phase / rate), deviation)
+
+
+def _places(neurons, count: int) -> np.ndarray:
+    """A mask or indices, as one or the other."""
+    try:
+        places = np.asarray(neurons)
+        kind = places.dtype.kind
+    except ValueError:  # lists of several lengths
+        places, kind = np.zeros(()), "O"
+    mask = kind == "b" and places.shape == (count,)
+    indices = kind in "iu" and places.ndim == 1 and np.all((-count <= places) & (places < count))
+    if not (mask or indices or (places.ndim == 1 and not places.size)):
+        raise ValueError(
+            f"Argument `neurons` must hold indices of the {count} neurons, or a mask of them, but "
+            f"it is {shortened(neurons)}."
+        )
+    return places if mask else places.astype(int)
 
 
 def _log_logistic(ts: np.ndarray, log_rate: float, log_capacity: float, phase: float):

@@ -97,17 +97,20 @@ def phases(sol: Solution, data: Dataset) -> Phases:
 
 
 def _standing(ts, losses, stills: list[Standstill]) -> list[tuple[float, float]]:
-    """From when to when each standstill lasts, by the shares of the falls around it."""
+    """From when to when each standstill lasts, by the shares of the falls around it.
+
+    The last fall is taken to lead to 0: where else, a run that ends in it does not know.
+    """
     levels = [float(losses[still.slowest]) for still in stills]
     before = [float(losses[0]), *levels][: len(levels)]
-    after = [*levels, float(losses[-1])][1:]
+    after = [*levels, 0.0][1:]
     found = []
     for still, level, above, below in zip(stills, levels, before, after, strict=True):
         begin, end = float(ts[0]), float(ts[-1])
         if still.first > 0:
             begin = time_at(ts, losses, above + REACHED * (level - above))
         if still.last < len(ts) - 1:
-            end = time_at(ts, losses, level + LEFT * (below - level))
+            end = min(time_at(ts, losses, level + LEFT * (below - level)), float(ts[-1]))
         found.append((begin, end))
     return found
 

@@ -17,6 +17,12 @@ _STILL = 1e-3
 # Below this fraction of the first loss, residuals are 1e-6 of the labels: near the errors that
 # an integrator leaves, where the rate of decay is noise and no longer the flow's.
 FLOOR = 1e-12
+# On a plateau less than this share of the loss falls while the rate is within `_SLOW` of its
+# slowest. Beside a saddle the rate is c cosh(k t), and that share 2 sqrt(3) c / k; in the logistic
+# drop after it the rate reaches k / 4 at most, so that one ten times faster than c leaves 9%. An
+# exponential decay falls on and on at one rate.
+_SLOW = 2.0
+_FALLS = 0.1
 # The shares of a drop after which a plateau counts as left, and the next one as reached.
 LEFT = 0.1
 REACHED = 0.95
@@ -28,8 +34,9 @@ class Plateau(NamedTuple):
     Fields, in the papers' normalisation:
         loss: L where it falls the slowest, relative to itself.
         start: the time at which 95% of the fall to `loss` is done; t0 for the first plateau.
-        end: the time at which it is left: a tenth of the fall to the next plateau (or to the
-            lowest loss, after the last) is done; inf if the run ends on it.
+        end: the time at which it is left: a tenth of the fall to the next plateau is done; inf if
+            the run ends before. After the last the fall is taken to lead to 0: where it leads in
+            truth, a run that is too short does not know.
         half: the time at which half of that fall is done, which is sharper; or inf.
     """
 
@@ -45,14 +52,16 @@ def plateaus(sol: Solution) -> list[Plateau]:
     The relative rate rho = -d ln L / dt, by differences between saved times, goes up and down
     once for each drop of the loss. A plateau is a minimum of rho that is at least ten times
     below the maxima on both of its sides (the start of the run counts as a maximum, and so does
-    its end where the rate rose tenfold since), and whose losses are 1% apart. These two are the
-    only choices: stretches less marked are not called plateaus. An exponential approach to loss
-    0 is none, since its rate is constant; being stuck at a positive loss is one, with end = inf.
+    its end where the rate rose tenfold since), whose losses are 1% apart, and along which the
+    loss stands still: less than a tenth of it falls while rho is within twice its minimum. These
+    three are the only choices: stretches less marked are not called plateaus. An exponential
+    approach to loss 0 is none, nor is one that begins fast and goes on slowly, as a sum of
+    exponentials does; being stuck at a positive loss is one, with end = inf.
 
     The saves must resolve the drops: times are found by cubic interpolation of ln L.
     """
-    ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
     kept = saved(sol)
+    ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
     # A flow's loss never increases, but for errors, and these are not features.
     ts, losses = ts[kept], np.minimum.accumulate(losses[kept])
     if len(ts):
@@ -64,7 +73,8 @@ def plateaus(sol: Solution) -> list[Plateau]:
     if rate.max() <= 0.0:
         return [Plateau(float(losses[0]), float(ts[0]), np.inf, np.inf)]
     height = np.log(np.maximum(rate, _STILL * rate.max()))
-    return _describe(ts, losses, _merge(_minima(height, rate, np.log(_SLOWER)), losses, rate))
+    minima = _merge(_minima(height, rate, np.log(_SLOWER)), losses, rate)
+    return _describe(ts, losses, _standing_still(minima, losses, rate))
 
 
 def _minima(height: np.ndarray, rate: np.ndarray, prominence: float) -> list[tuple[int, bool]]:
@@ -104,6 +114,21 @@ def _merge(minima, losses: np.ndarray, rate: np.ndarray) -> list[tuple[int, bool
     return merged
 
 
+def _standing_still(minima, losses: np.ndarray, rate: np.ndarray) -> list[tuple[int, bool]]:
+    """Those along which the loss does; see `_SLOW`."""
+    fall = -np.diff(np.log(losses))
+    between = [0, *(index for index, _ in minima), len(rate)]
+    kept = []
+    for place, (index, left) in enumerate(minima, start=1):
+        # From the fastest before it to the fastest after it.
+        first = between[place - 1] + int(np.argmax(rate[between[place - 1] : index + 1]))
+        last = index + int(np.argmax(rate[index : between[place + 1]])) if left else len(rate)
+        slow = rate[first:last] <= _SLOW * rate[index]
+        if np.sum(fall[first:last], where=slow) <= _FALLS:
+            kept.append((index, left))
+    return kept
+
+
 def _describe(ts, losses, slowest) -> list[Plateau]:
     levels = [float(losses[index]) for index, _ in slowest]
     found = []
@@ -115,7 +140,7 @@ def _describe(ts, losses, slowest) -> list[Plateau]:
         elif losses[index] < (1.0 - DROP) * losses[0]:
             start = time_at(ts, losses, losses[0] + REACHED * (levels[0] - losses[0]))
         if left:
-            after = levels[i + 1] if i + 1 < len(levels) else float(losses[-1])
+            after = levels[i + 1] if i + 1 < len(levels) else 0.0
             end = time_at(ts, losses, levels[i] + LEFT * (after - levels[i]))
             half = time_at(ts, losses, 0.5 * (levels[i] + after))
         found.append(Plateau(levels[i], start, end, half))

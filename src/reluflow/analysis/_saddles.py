@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from .. import _modes
+from .._checks import as_number
 from .._dataset import Dataset
 from .._network import Network
 from .._solution import Solution
@@ -34,12 +35,16 @@ class Saddle(NamedTuple):
             point is found may depend on rounding.
         index: the number of directions in which L falls to second order; see `saddles`.
         escaping: the dormant neuron that the flow leaves with: the largest one that grows, at
-            the end of the standstill. -1 if none grows.
+            the end of the standstill, or where the run ends on it the one expected first. -1 if
+            none grows.
         escape_rate: its |D_j|: it grows like e^{|D_j| t}. 0 if none does.
         largest_rate: the largest |D_j| of dormant neurons that grow.
         log_distance: ln of the smallest distance |theta(t) - network| at a saved time.
         time: when that was.
         leaving: the last saved time at which the flow stood still; inf if it still does.
+        expected: where it still does, at the end of the run: about when the escaping neuron ends
+            that, growing at its rate until |a_j| |w_j| is (sum r_k^2 / sum |x_k|^2)^(1/2), of the
+            size that could move the residual. inf if none grows, and where the flow has left.
     """
 
     network: Network
@@ -55,6 +60,7 @@ class Saddle(NamedTuple):
     log_distance: float
     time: float
     leaving: float
+    expected: float
 
     def __str__(self) -> str:
         many = int(np.sum(self.active))
@@ -64,8 +70,13 @@ class Saddle(NamedTuple):
             text += ", NOT stationary"
         if not self.reached:
             text += ", NOT reached"
-        if self.escaping >= 0:
+        if self.escaping >= 0 and np.isfinite(self.leaving):
             text += f", left at rate {self.escape_rate:.6g} by neuron {self.escaping}"
+        elif self.escaping >= 0:
+            text += (
+                f", NOT left by the end of the run: neuron {self.escaping} grows at rate "
+                f"{self.escape_rate:.6g}, and ends it about t = {self.expected:.5g}"
+            )
         return text + f"; e^{self.log_distance:.4g} away at t = {self.time:.5g}"
 
 
@@ -99,6 +110,9 @@ def saddles(sol: Solution, data: Dataset, tolerance: float = 1e-9) -> list[Saddl
     Returns:
         In the order of time; the origin first, if the flow starts small; none in the lazy regime.
     """
+    tolerance = as_number("tolerance", tolerance)
+    if not 0.0 <= tolerance < 1.0:
+        raise ValueError(f"Argument `tolerance` must lie in [0, 1), but it is {tolerance}.")
     traj = Trajectory.of(sol, data)
     return [_saddle(traj, data, still, tolerance) for still in standstills(traj)]
 
@@ -120,8 +134,8 @@ def _saddle(traj: Trajectory, data: Dataset, still: Standstill, tolerance: float
     # What can leave: dormant neurons, on the patterns they have turned to by then.
     rate = _growth(traj, x, r, still.last)
     rate = np.where(active | (rate <= tolerance * unit), 0.0, rate)
-    size = np.where(rate > 0.0, traj.log_size()[still.last], -np.inf)
-    escaping = int(np.argmax(size)) if np.any(rate > 0.0) else -1
+    left = still.last < len(traj.ts) - 1
+    escaping, expected = _escape(rate, traj.log_size()[still.last], r, x, left)
     return Saddle(
         network=Network.from_weights(a, w),
         active=active,
@@ -135,8 +149,22 @@ def _saddle(traj: Trajectory, data: Dataset, still: Standstill, tolerance: float
         largest_rate=float(rate.max()),
         log_distance=float(distance[nearest]),
         time=float(traj.ts[span[nearest]]),
-        leaving=float(traj.ts[still.last]) if still.last < len(traj.ts) - 1 else np.inf,
+        leaving=float(traj.ts[still.last]) if left else np.inf,
+        expected=float(traj.ts[-1]) + expected,
     )
+
+
+def _escape(rate, log_size, r, x, left: bool) -> tuple[int, float]:
+    """(`escaping`, how long it still takes), of neurons whose log-sizes have the slope 2 rate."""
+    grows = rate > 0.0
+    if not grows.any():
+        return -1, np.inf
+    if left:
+        return int(np.argmax(np.where(grows, log_size, -np.inf))), np.inf
+    missing = np.maximum(np.log(np.sum(r**2) / np.sum(x**2)) / 2.0 - log_size, 0.0)
+    wait = np.divide(missing, 2.0 * rate, out=np.full(rate.shape, np.inf), where=grows)
+    first = int(np.argmin(wait))
+    return first, float(wait[first])
 
 
 def _active(traj: Trajectory, x, y, place: int, tolerance: float) -> np.ndarray:

@@ -12,9 +12,12 @@ import numpy as np
 import scipy.linalg
 
 from .. import _modes
+from .._checks import check_type
 from .._dataset import Dataset
 from .._network import Network
 from .._solution import Solution, saved
+
+_SAME = 1e-9  # residuals that agree so well, relative to what they are sums of, are the same
 
 
 class Trajectory(NamedTuple):
@@ -36,7 +39,8 @@ class Trajectory(NamedTuple):
 
     @classmethod
     def of(cls, sol: Solution, data: Dataset) -> "Trajectory":
-        """Raises ValueError for lanes, for saves that are no networks, and for other data."""
+        """Raises for lanes, for saves that are no networks, and for the data of another run."""
+        check_type("data", data, Dataset)
         kept = saved_times(sol)
         nets = networks(sol, data)
         ts, losses = np.asarray(sol.ts)[kept], np.asarray(sol.losses)[kept]
@@ -48,6 +52,8 @@ class Trajectory(NamedTuple):
         seen = np.where(mode == _modes.ACTIVE, preactivation, 0.0)
         predicted = np.einsum("tj,tjk->tk", np.exp(2.0 * log_scale) * output, seen)
         residual = y - predicted
+        size = np.einsum("tj,tjk->tk", np.exp(2.0 * log_scale) * np.abs(output), np.abs(seen))
+        _check_losses(ts, losses, residual, y, size)
         force = forces(x, residual[:, None, :], mode)
         return cls(ts, losses, log_scale, output, hidden, mode, residual, force)
 
@@ -79,6 +85,24 @@ class Trajectory(NamedTuple):
         return _norm(self.force)
 
 
+def _check_losses(ts, losses, residual, y, size) -> None:
+    """Raises ValueError where the residuals are not those of the losses that were saved.
+
+    size: (time, samples), the sum of the absolute values of what a prediction is a sum of; of that
+    its rounding is a part.
+    """
+    here, there = np.sqrt(np.mean(residual**2, axis=1)), np.sqrt(2.0 * losses)
+    rounding = _SAME * np.sqrt(np.mean((np.abs(y) + size) ** 2, axis=1))
+    apart = np.abs(here - there) / np.maximum(rounding, np.finfo(np.float64).tiny)
+    if apart.max() > 1.0:
+        i = int(np.argmax(apart))
+        raise ValueError(
+            "Argument `data` must be the data set of the run, but the saved network at "
+            f"t = {ts[i]:.6g} has the loss {here[i] ** 2 / 2.0:.6g} on it, and {losses[i]:.6g} was "
+            "saved."
+        )
+
+
 def saved_times(sol: Solution) -> np.ndarray:
     """Which places of the buffers hold a save, of which there must be one, shape (time,)."""
     kept = saved(sol)
@@ -89,6 +113,7 @@ def saved_times(sol: Solution) -> np.ndarray:
 
 def networks(sol: Solution, data: Dataset | None = None) -> Network:
     """The saved networks, with their leading time axis (padding included)."""
+    saved_times(sol)
     nets = sol.networks
     if not isinstance(nets, Network) or nets.hidden.ndim != 3:
         raise ValueError(

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._checks import as_number
 from .._dataset import Dataset
-from .._network import Network, check_single
+from .._network import Network, check_single_pair
 from ._clusters import log_sizes
 
 # A unit whose preactivation is below this share of |w_j| |x_k| stands on its boundary: what sums
@@ -57,7 +58,8 @@ def unfitted(net: Network, data: Dataset, part: float = 0.99) -> list[Unfitted]:
     Raises:
         ValueError: leading axes, or a part out of range.
     """
-    check_single(net)
+    check_single_pair(net, data)
+    part = as_number("part", part)
     if not 0.0 < part <= 1.0:
         raise ValueError(f"Argument `part` must lie in (0, 1], but it is {part}.")
     x, y = np.asarray(data.x), np.asarray(data.y)

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter, NullFormatter
 
+from .._checks import as_float64, check_ndim, check_type
 from . import _style
 
 _COLOURS = (_style.BLUE, _style.VERMILION, _style.GREEN, "#CC79A7", "#E69F00")
@@ -34,7 +35,20 @@ def bands(
     Raises:
         ValueError: a curve that does not have a row for each size.
     """
-    sizes = np.asarray(sizes)
+    sizes = np.asarray(as_float64("sizes", sizes))
+    check_ndim("sizes", sizes, ("sizes",))
+    if not (sizes.size and np.all(sizes > 0.0)):
+        raise ValueError(
+            "Argument `sizes` must hold positive numbers, for a logarithmic axis, but it is "
+            f"{sizes}."
+        )
+    check_type("curves", curves, Mapping)
+    missing = set(dashed) - set(curves)
+    if isinstance(dashed, str) or missing:
+        raise ValueError(
+            f"Argument `dashed` must hold labels of `curves`, {list(curves)}, but it is {dashed!r}."
+        )
+    _style.check_axes("ax", ax)
     if ax is None:
         ax = _style.new_axes(5.6, 4.0)
         _style.tidy(ax)
@@ -44,7 +58,7 @@ def bands(
         for set_formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
             set_formatter(LogFormatter(minor_thresholds=(2.0, 0.5)))
     for index, (label, values) in enumerate(curves.items()):
-        values = np.asarray(values, float)
+        values = np.asarray(as_float64(f"curves[{label!r}]", values))
         if values.ndim != 2 or values.shape[0] != sizes.shape[0]:
             raise ValueError(
                 f"Argument `curves` must have the shape ({sizes.shape[0]}, seeds) for each label, "

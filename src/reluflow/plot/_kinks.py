@@ -19,6 +19,7 @@ def kinks(net: Network, data: Dataset, ax: Axes | None = None, *, tolerance: flo
         tolerance: of `rf.analysis.kinks`: what is merged, and what is left out as too small.
     """
     found = find_kinks(net, data, tolerance)
+    _style.check_axes("ax", ax)
     if ax is None:
         ax = _style.new_axes(6.0, 3.6)
         _style.tidy(ax)

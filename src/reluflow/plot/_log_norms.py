@@ -3,8 +3,9 @@
 import numpy as np
 from matplotlib.axes import Axes
 
+from .._checks import as_number
 from .._solution import Solution
-from ..analysis._trajectory import saved_times
+from ..analysis._trajectory import networks, saved_times
 from . import _style
 
 
@@ -17,14 +18,17 @@ def log_norms(sol: Solution, ax: Axes | None = None, *, log_lambda: float | None
         log_lambda: draws in the units of the limit lambda -> 0 where given: the exponent
             q_j = ln|w_j| / ln(1/lambda) against the clock s = t / ln(1/lambda).
     """
-    kept = saved_times(sol)
+    kept, nets = saved_times(sol), networks(sol)
+    _style.check_axes("ax", ax)
+    if log_lambda is not None:
+        log_lambda = as_number("log_lambda", log_lambda)
     if log_lambda is not None and not log_lambda < 0.0:
         raise ValueError(
             f"Argument `log_lambda` must be negative, the logarithm of lambda < 1, but it is "
             f"{log_lambda}."
         )
-    ts, norms = np.asarray(sol.ts)[kept], np.asarray(sol.networks.log_norm())[kept]
-    sign = np.sign(np.asarray(sol.networks.output)[kept][0])
+    ts, norms = np.asarray(sol.ts)[kept], np.asarray(nets.log_norm())[kept]
+    sign = np.sign(np.asarray(nets.output)[kept][0])
     unit = 1.0 if log_lambda is None else -log_lambda
     if ax is None:
         ax = _style.new_axes(6.4, 3.8)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from .._checks import as_number
 from .._solution import Solution
 from ..analysis._trajectory import saved_times
 from . import _style
@@ -32,6 +33,9 @@ def loss_curve(
             The end of a run falls without bound, and would squeeze the plateaus flat.
     """
     shown = saved_times(sol)
+    _style.check_axes("ax", ax)
+    _style.check_items("plateaus", plateaus, ("loss", "start", "end"), "rf.analysis.plateaus")
+    decades = as_number("decades", decades)
     ts, losses = np.asarray(sol.ts)[shown], np.asarray(sol.losses)[shown]
     fresh = ax is None
     if ax is None:

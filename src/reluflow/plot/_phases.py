@@ -5,6 +5,7 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from .._solution import Solution
+from . import _style
 from ._loss_curve import loss_curve
 
 # Light enough to read a curve on them; the loss stands still on blue ones.
@@ -29,6 +30,7 @@ def phases(sol: Solution, found, ax: Axes | None = None, **kwargs) -> Axes:
     Names stand on top of their bands; of those too narrow for it, the colours are explained
     below.
     """
+    _style.check_items("found", found, ("name", "begin", "end"), "rf.analysis.phases")
     if not found:
         raise ValueError("Argument `found` must hold at least one phase, but it is empty.")
     fresh = ax is None

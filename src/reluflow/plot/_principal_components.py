@@ -20,6 +20,7 @@ def principal_components(net: Network, ax: Axes | None = None) -> Axes:
         net: a single network; its inputs may have any dimension.
         ax: polar axes to draw on (projection="polar"), new ones where not given.
     """
+    _style.check_axes("ax", ax)
     if ax is None:
         ax = _style.new_axes(4.6, 4.9, projection="polar")
     found = decompose(net)

@@ -20,6 +20,7 @@ def saddles(sol: Solution, found, ax: Axes | None = None, **kwargs) -> Axes:
         ax: the axes to draw on, new ones where not given.
         kwargs: of `loss_curve`.
     """
+    _style.check_items("found", found, ("index", "leaving", "reached"), "rf.analysis.saddles")
     kwargs = {"color": _style.GREY} | kwargs
     fresh = ax is None
     ax = loss_curve(sol, ax, **kwargs)

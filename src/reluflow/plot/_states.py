@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .._checks import as_float64, check_ndim, check_type
 from .._dataset import Dataset
 from .._loss import loss
-from .._network import Network
+from .._network import Network, check_pair, check_single_pair
 from ..analysis._kinks import is_line
 from ..analysis._principal_components import principal_components
 from . import _style
@@ -36,6 +37,8 @@ def state(
 
     The colour is the sign of a_j. See `states` for the arguments.
     """
+    check_single_pair(net, data)
+    _style.check_axes("ax", ax)
     axes = None if ax is None else [ax]
     single = jax.tree.map(lambda leaf: leaf[None], net)
     return states(single, data, axes, times=None if time is None else [time])[0]
@@ -56,16 +59,23 @@ def states(networks: Network, data: Dataset, axes=None, *, times=None) -> np.nda
         The axes, shape (number of networks,). The plane of principal components is that of
         the last network, which is meant to be the end of the run (2022, Fig. 6).
     """
-    if networks.hidden.ndim != 3:
+    check_type("networks", networks, Network)
+    if networks.hidden.ndim != 3 or 0 in networks.hidden.shape:
         raise ValueError(
             "Argument `networks` must have one leading axis, but its hidden weights have shape "
             f"{networks.hidden.shape}. Use `state` for a single network."
         )
+    check_pair(networks, data)
+    times = None if times is None else np.asarray(as_float64("times", times))
+    if times is not None:
+        check_ndim("times", times, ("networks",))
     count = networks.hidden.shape[0]
     polar, fresh = not is_line(data), axes is None
     if axes is None:
         axes = _grid(count, polar)
     axes = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
+    for ax in axes:
+        _style.check_axes("axes", ax)
     for name, given in (("axes", axes), ("times", times)):
         if given is not None and len(given) != count:
             raise ValueError(

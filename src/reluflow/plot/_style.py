@@ -1,7 +1,7 @@
 """One look for all pictures: colours of Okabe and Ito, told apart by every kind of eye."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
+
+from .._checks import shortened
 
 BLUE: Final = "#0072B2"
 VERMILION: Final = "#D55E00"
@@ -26,6 +28,24 @@ LOSS_LABEL: Final = r"loss  $L = \frac{1}{2n} \sum_k r_k^2$"
 def new_axes(width: float, height: float, **kwargs) -> Axes:
     """Axes of a figure of their own, width and height in inches."""
     return Figure(figsize=(width, height), layout="constrained").add_subplot(**kwargs)
+
+
+def check_axes(name: str, ax, kind: type = Axes) -> None:
+    """Raises TypeError unless `ax` is None, or axes of matplotlib."""
+    if ax is not None and not isinstance(ax, kind):
+        raise TypeError(
+            f"Argument `{name}` must be axes of matplotlib, or None for new ones, but it is "
+            f"{shortened(ax)}."
+        )
+
+
+def check_items(name: str, items, fields: tuple[str, ...], source: str) -> None:
+    """Raises TypeError unless `items` is a sequence of what `source` returns."""
+    good = isinstance(items, Sequence) and not isinstance(items, str)
+    if not good or not all(hasattr(item, field) for item in items for field in fields):
+        raise TypeError(
+            f"Argument `{name}` must be what {source} returns, but it is {shortened(items)}."
+        )
 
 
 def tidy(ax: Axes) -> None:

@@ -3,17 +3,20 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .._checks import check_type
 from .._dataset import Dataset
-from .._network import Network
+from .._network import Network, check_pair
 
 
 def D_plus(data: Dataset) -> Float[Array, " dim"]:
     """D_+ = 1/n sum_{y_k > 0} y_k x_k (2022, section 4.1)."""
+    check_type("data", data, Dataset)
     return _pull(data, data.y > 0.0)
 
 
 def D_minus(data: Dataset) -> Float[Array, " dim"]:
     """D_- = 1/n sum_{y_k < 0} y_k x_k; the neurons of a_j < 0 align with -D_- (2022, 4.1)."""
+    check_type("data", data, Dataset)
     return _pull(data, data.y < 0.0)
 
 
@@ -36,6 +39,7 @@ def _pull(data: Dataset, which: Bool[Array, " samples"]) -> Float[Array, " dim"]
 
 
 def _covering(net: Network, data: Dataset, sign: float) -> Bool[Array, "*#batch neurons"]:
+    check_pair(net, data)
     needed = sign * data.y > 0.0
     active = net.preactivations(data.x) > 0.0
     return (sign * net.output > 0.0) & jnp.all(active | ~needed, axis=-1)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._dataset import Dataset
-from .._network import Network, check_single
+from .._network import Network, check_single_pair
 from ._alignment import D_minus, D_plus, S_minus_1, S_plus_1
 from ._jumps import limit_process
 from ._orthogonal import UNIT_LENGTH, masks
@@ -55,11 +55,12 @@ class Assumptions(NamedTuple):
 
     def __getitem__(self, key) -> Assumption:
         """By paper and number: `report[2022, "3"]`."""
-        paper, number = key
-        for check in self.checks:
-            if (check.paper, check.number) == (paper, number):
-                return check
-        raise KeyError(key)
+        found = {(check.paper, check.number): check for check in self.checks}
+        if key not in found:
+            raise KeyError(
+                f"There is no assumption {key!r}, but only {', '.join(map(str, found))}."
+            )
+        return found[key]
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.checks))
@@ -81,7 +82,7 @@ def assumptions(net: Network, data: Dataset) -> Assumptions:
     Equal means equal to rounding. Of the 2026 paper, Assumption 2 demands of the flow that
     inactive units stay inactive: `rf.flow` does so for orthogonal inputs.
     """
-    check_single(net)
+    check_single_pair(net, data)
     orthogonal, first = _orthonormal(data)
     balanced = _balanced(net)
     return Assumptions(

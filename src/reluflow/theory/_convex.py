@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
+from .._checks import check_type
 from .._dataset import Dataset
 from .._network import Network
 from ._arrangement import activation_patterns
@@ -58,6 +59,7 @@ def minimal_norm_interpolator(data: Dataset) -> Interpolator:
         ImportError: cvxpy is not installed.
         RuntimeError: the solver did not find an optimum.
     """
+    check_type("data", data, Dataset)
     x, y = np.asarray(data.x), np.asarray(data.y)
     if len(y) > _MOST_SAMPLES or x.shape[1] > _MOST_DIMENSIONS:
         raise ValueError(

@@ -2,9 +2,12 @@
 
 import numpy as np
 
+from .._checks import as_float64, check_ndim
 from .._dataset import Dataset
-from .._network import Network
+from .._network import Network, check_single_pair
 from ._orthogonal import lengths, masks, require_orthogonal
+
+_BALANCED = 1e-12  # relative: rounding of a norm
 
 
 def early_directions(net: Network, data: Dataset, ts) -> np.ndarray:
@@ -19,10 +22,18 @@ def early_directions(net: Network, data: Dataset, ts) -> np.ndarray:
     while it is positive, so a unit of s_j y_k < 0 is inactive, for good, from A = n <w_j(0), x_k> /
     (|y_k| |x_k|^2) on. Between two such A, |a_j|'' = |D_j|^2 |a_j|.
 
+    Raises:
+        ValueError: inputs not orthogonal, neurons not balanced, or times below 0.
+
     Source: 2022 paper, eq. 9 and 10; the proof of its Lemma 12 solves the last piece.
     """
+    check_single_pair(net, data)
     require_orthogonal(data, "the closed form of the early phase")
-    ts = np.asarray(ts, np.float64)
+    ts = np.asarray(as_float64("ts", ts))
+    check_ndim("ts", ts, ("times",))
+    if not np.all(ts >= 0.0):
+        raise ValueError("Argument `ts` must hold times of at least 0, but it does not everywhere.")
+    _check_balanced(net)
     x, y, n = np.asarray(data.x), np.asarray(data.y), data.samples
     output, hidden = np.asarray(net.output), np.asarray(net.hidden)
     start = hidden @ x.T
@@ -36,6 +47,16 @@ def early_directions(net: Network, data: Dataset, ts) -> np.ndarray:
         off = np.where(start[j] > 0.0, off, -np.inf)
         turned[:, j] = _neuron(ts, hidden[j], x, pull, off)
     return turned
+
+
+def _check_balanced(net: Network) -> None:
+    a, w = np.abs(np.asarray(net.output)), np.linalg.norm(np.asarray(net.hidden), axis=1)
+    off = np.flatnonzero(np.abs(a - w) > _BALANCED * w)
+    if len(off):
+        raise ValueError(
+            "Argument `net` must have balanced neurons, |a_j| = |w_j|, but of neuron "
+            f"{off[0]} they are {a[off[0]]:.6g} and {w[off[0]]:.6g} (over its scale)."
+        )
 
 
 def pattern_directions(net: Network, data: Dataset) -> np.ndarray:

@@ -69,7 +69,13 @@ class LimitProcess(eqx.Module):
         A flow is O(1) away from them, whatever its lambda: neurons start at lambda times
         factors of O(1), and turn to their directions within a time of O(1).
         """
-        return -as_float64("log_lambda", log_lambda) * self.jump_times
+        log_lambda = as_float64("log_lambda", log_lambda)
+        if is_concrete(log_lambda) and not bool(jnp.all(log_lambda < 0.0)):
+            raise ValueError(
+                "Argument `log_lambda` must be negative, the logarithm of lambda < 1, but it is "
+                f"{log_lambda}."
+            )
+        return -log_lambda * self.jump_times
 
     def exponents(self, s) -> Float[Array, "*times neurons"]:
         """q_j(s) = lim ln|w_j| / ln(1/lambda) (2026, eq. 11), piecewise linear, of one process.
@@ -78,6 +84,8 @@ class LimitProcess(eqx.Module):
         has its group.
         """
         s = as_float64("s", s)
+        if is_concrete(s) and not bool(jnp.all(s >= 0.0)):
+            raise ValueError(f"Argument `s` must not be negative, but it is {s}.")
         plateau = jnp.searchsorted(self.jump_times, s, side="right")
         start = jnp.concatenate([jnp.zeros(1), self.jump_times])[plateau]
         return (

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import as_float64, is_concrete
@@ -32,7 +33,7 @@ def log_logistic_law(t, log_u0, data: Dataset, *, sign: int = 1) -> Float[Array,
     Source: 2022 paper, section 4.2, 'Fitting positive labels'.
     """
     require_orthonormal(data, "the logistic law")
-    if sign not in (1, -1):
+    if not np.isscalar(sign) or sign not in (1, -1):
         raise ValueError(f"Argument `sign` must be 1 or -1, but it is {sign!r}.")
     t, log_u0 = as_float64("t", t), as_float64("log_u0", log_u0)
     rate = jnp.linalg.norm(D_plus(data) if sign == 1 else D_minus(data))

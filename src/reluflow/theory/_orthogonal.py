@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import is_concrete
+from .._checks import check_type, is_concrete
 from .._dataset import Dataset
-from .._network import Network
+from .._network import Network, check_single_pair
 from .._shapes import PerSample, UnitFlags
 
 # Lengths of inputs that are normalised up to the rounding of a QR factor.
@@ -15,6 +15,7 @@ UNIT_LENGTH = 1e-12
 
 def require_orthogonal(data: Dataset, what: str) -> None:
     """Raises unless the inputs are orthogonal to rounding; silent where they are traced."""
+    check_type("data", data, Dataset)
     if is_concrete(data.x) and not data.is_orthogonal():
         raise ValueError(
             f"Argument `data` must have orthogonal inputs, but it does not: {what} holds for "
@@ -45,6 +46,7 @@ def masks(net: Network, data: Dataset) -> UnitFlags:
 
     Source: 2026 paper, Assumption 4 (there with samples as rows).
     """
+    check_single_pair(net, data)
     return (net.preactivations(data.x) > 0.0) & (net.output[:, None] * data.y > 0.0)
 
 

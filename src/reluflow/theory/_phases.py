@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._checks import as_float64, is_concrete
+from .._checks import as_float64, check_ndim, is_concrete
 from .._dataset import Dataset
 from .._shapes import Scalar
 from ._alignment import D_minus, D_plus
@@ -71,6 +71,7 @@ def phases(data: Dataset, log_lambda, *, epsilon=None) -> Phases:
         epsilon = _largest_epsilon(data, first, second, sign)
     else:
         epsilon = as_float64("epsilon", epsilon)
+        check_ndim("epsilon", epsilon, ())
         if is_concrete(epsilon) and not bool((epsilon > 0.0) & (epsilon < 1.0)):
             raise ValueError(f"Argument `epsilon` must be in (0, 1), but it is {epsilon}.")
     size, r = -log_lambda, first / second
