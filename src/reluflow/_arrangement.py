@@ -5,12 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ._dataset import Dataset
-from ._rays import rays
+from ._rays import Geometry, rays
 from ._shapes import Gram, Inputs, PerSample
-
-# Nearer to parallel than this, the Gram matrix is too coarse for what slides along both.
-_NEARLY_PARALLEL = 1e-3
-_FEW = 16  # samples for which the inputs themselves are used always: it costs nothing there
 
 
 class Arrangement(eqx.Module):
@@ -30,11 +26,12 @@ class Arrangement(eqx.Module):
     precise: bool = eqx.field(static=True)
 
     @classmethod
-    def of(cls, data: Dataset) -> "Arrangement":
+    def of(cls, data: Dataset, geometry: Geometry) -> "Arrangement":
         gram = data.gram()
         length = jnp.sqrt(jnp.diag(gram))
-        precise = data.samples <= _FEW or data.smallest_sine() < _NEARLY_PARALLEL
-        return cls(data.x, gram, length, rays(data.x), data.parallel(), precise)
+        none = jnp.zeros(gram.shape, bool)
+        parallel = none if geometry.distinct else data.parallel()
+        return cls(data.x, gram, length, rays(data.x, geometry.rank), parallel, geometry.precise)
 
     @property
     def samples(self) -> int:

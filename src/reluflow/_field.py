@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool
 from . import _modes
 from ._arrangement import Arrangement
 from ._dataset import Dataset
+from ._rays import Geometry
 from ._shapes import Gram, Inputs, Labels, PerNeuron, PerSample, Scalar, UnitModes, Units
 
 _ROUNDINGS = 64.0 * float(np.finfo(np.float64).eps)  # of a residual, in its largest terms
@@ -36,8 +37,9 @@ class Problem(eqx.Module):
     labels: Labels
 
     @classmethod
-    def of(cls, data: Dataset) -> "Problem":
-        return cls(Arrangement.of(data), data.y)
+    def of(cls, data: Dataset, geometry: Geometry | None = None) -> "Problem":
+        geometry = Geometry.of(data) if geometry is None else geometry
+        return cls(Arrangement.of(data, geometry), data.y)
 
     @property
     def inputs(self) -> Inputs:

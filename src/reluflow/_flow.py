@@ -28,9 +28,10 @@ from ._forward_mode import forward_mode_only
 from ._integrator import AbstractIntegrator
 from ._loop import Run
 from ._network import Network, check_single_pair
+from ._rays import Geometry
 from ._runge_kutta import RungeKutta
 from ._saving import Schedule, check_buffers
-from ._solution import Solution, check_max_events, ended_well
+from ._solution import RESULTS, Solution, check_max_events, ended_well
 
 _MAX_STEPS = 10_000_000
 _MAX_STORED_STEPS = 4096
@@ -142,7 +143,8 @@ def flow(
     room = start.pattern.slots.shape[1] if isinstance(start, FlowState) else None
     prepared = integrator.prepare(data, room)
     limits = (jnp.asarray(max_steps), max_events, meter)
-    sol = _refusing_derivatives(prepared, asked, stop_loss is not None, *limits)
+    stops, geometry = stop_loss is not None, Geometry.of(data)
+    sol = _refusing_derivatives(prepared, asked, stops, geometry, *limits)
     sol = _judged(sol, checks)
     return _raised(sol) if throw else sol
 
@@ -165,7 +167,7 @@ def _judged(sol: Solution, checks: Checks) -> Solution:
     return eqx.tree_at(lambda s: s.result, sol, result)
 
 
-def _refusing_derivatives(integrator, asked, stops: bool, *limits) -> Solution:
+def _refusing_derivatives(integrator, asked, stops: bool, geometry, *limits) -> Solution:
     """`_integrate`, with an error for each derivative that there is not."""
     if isinstance(integrator, RungeKutta):
         asked = eqxi.nondifferentiable(asked, msg=_NO_FORWARD)
@@ -173,7 +175,7 @@ def _refusing_derivatives(integrator, asked, stops: bool, *limits) -> Solution:
         asked = eqxi.nondifferentiable(asked, msg=_NO_STOP)
     else:
         asked = forward_mode_only(asked, _NO_REVERSE)
-    sol = _integrate(integrator, *asked, *limits)
+    sol = _integrate(integrator, geometry, *asked, *limits)
     return eqxi.nondifferentiable_backward(sol, msg=_NO_REVERSE)
 
 
@@ -183,11 +185,21 @@ def _raised(sol: Solution) -> Solution:
 
 @compiled
 def _integrate(
-    integrator, start, data, schedule, interval, tolerances, stop_loss, max_steps, max_events, meter
+    integrator,
+    geometry,
+    start,
+    data,
+    schedule,
+    interval,
+    tolerances,
+    stop_loss,
+    max_steps,
+    max_events,
+    meter,
 ) -> Solution:
     return Run(
         integrator,
-        Problem.of(data),
+        Problem.of(data, geometry),
         start,
         data,
         schedule,

@@ -8,53 +8,101 @@ the arrangement: the gradient of a E(w),
 which is linear on each cone. A direction u with a E(u) > 0 leads out: from there a E only grows.
 So whether there is one is told by the values of E at the extreme rays of the cones, along which
 all but one of the independent boundaries vanish. In one dimension these are +1 and -1, in two the
-directions orthogonal to an input; in more, intersections of dim - 1 boundaries.
+directions orthogonal to an input; in more, intersections of rank - 1 boundaries.
 """
 
 import itertools
 import math
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ._checks import is_concrete
+from ._dataset import Dataset
 from ._shapes import Inputs
 
-# Extreme rays are many in high dimensions. Up to so many intersections are looked at.
-_MOST = 256
+# Extreme rays are many in high dimensions. Up to so many intersections are looked at; and where
+# the rank is not known, because the inputs are traced, so many of all sizes.
+_MOST, _MOST_OF_ALL = 256, 32
+_FEW = 16  # samples, for which the inputs themselves are used always: it costs nothing there
+# Nearer to parallel than this, the Gram matrix is too coarse for what slides along both.
+_NEARLY_PARALLEL = 1e-3
+_INDEPENDENT = 1e-9  # singular values, over the largest
 
 
-def rays(x: Inputs) -> Float[Array, "rays samples"]:
+class Geometry(NamedTuple):
+    """What is fixed about the inputs when a flow is compiled.
+
+    rank: of the inputs; None where they cannot be looked at. precise: whether sliding units are
+    held by the inputs rather than by their Gram matrix. distinct: whether it is known that no two
+    inputs are on one line.
+    """
+
+    rank: int | None
+    precise: bool
+    distinct: bool
+
+    @classmethod
+    def of(cls, data: Dataset) -> "Geometry":
+        few = data.samples <= _FEW
+        if not is_concrete(data.x):
+            return cls(None, few, False)
+        rank = min(data.samples, data.dim)
+        if rank <= _FEW:
+            rank = int(np.linalg.matrix_rank(np.asarray(data.x), rtol=_INDEPENDENT))
+        return cls(rank, few or data.smallest_sine() < _NEARLY_PARALLEL, True)
+
+
+def rays(x: Inputs, rank: int | None) -> Float[Array, "rays samples"]:
     """<u, x_k> for the extreme rays u, both signs; none where a neuron cannot come to rest at
     w = 0 and be let go again, or where there are more than can be looked at.
 
-    With no more inputs than dimensions there is a cone on which no unit is active. A neuron that
-    comes to w = 0 goes on into it and stops: none is asked again.
+    With independent inputs there is a cone on which no unit is active. A neuron that comes to
+    w = 0 goes on into it and stops: none is asked again.
 
     Each u is of such a length that relu(<u, x_k>) sums to 1 over k: n E(u) is a mean of residuals.
     """
-    samples, dim = x.shape
-    if samples <= dim or math.comb(samples, dim - 1) > _MOST:
-        return jnp.zeros((0, samples))
-    if dim == 1:
-        onto = x.T
-    else:
-        chosen = np.array(list(itertools.combinations(range(samples), dim - 1)))
-        onto = _null_vectors(x[chosen]) @ x.T
-        onto = onto.at[np.arange(len(chosen))[:, None], chosen].set(0.0)
-    both = jnp.concatenate([onto, -onto])
+    chosen = _intersections(*x.shape, rank)
+    if len(chosen) == 0:
+        return jnp.zeros((0, x.shape[0]))
+    onto, size, _ = jnp.linalg.svd(x, full_matrices=False)
+    used = size > _INDEPENDENT * size[0]
+    onto = jnp.where(used, onto, 0.0)
+    # Of each set: the u in the span of the inputs that is orthogonal to all of them, if it is one.
+    rows = jnp.concatenate([onto, jnp.zeros_like(onto[:1])])[chosen]
+    outside = jnp.broadcast_to(jnp.diag(jnp.where(used, 0.0, 1.0)), (len(chosen), *2 * used.shape))
+    _, sizes, vectors = jnp.linalg.svd(jnp.concatenate([rows, outside], axis=1))
+    found = vectors[:, -1] @ onto.T
+    one = sizes[:, -1] <= _INDEPENDENT
+    if sizes.shape[1] > 1:
+        one = one & (sizes[:, -2] > _INDEPENDENT)
+    found = jnp.where(one[:, None], found, 0.0)
+    padded = jnp.concatenate([found, jnp.zeros_like(found[:, :1])], axis=1)
+    found = padded.at[np.arange(len(chosen))[:, None], chosen].set(0.0)[:, :-1]
+    both = jnp.concatenate([found, -found])
     reach = jnp.sum(jnp.maximum(both, 0.0), axis=1, keepdims=True)
     return both / jnp.where(reach > 0.0, reach, 1.0)
 
 
+def _intersections(samples: int, dim: int, rank: int | None) -> np.ndarray:
+    """Sets of samples whose boundaries may meet in a line, padded with `samples`."""
+    if (
+        rank is None
+        and sum(math.comb(samples, k) for k in range(min(samples, dim))) <= _MOST_OF_ALL
+    ):
+        sizes = range(min(samples, dim))
+    else:
+        rank = min(samples, dim) if rank is None else rank
+        many = samples <= rank or math.comb(samples, rank - 1) > _MOST
+        sizes = [] if many else [rank - 1]
+    sets = [s for size in sizes for s in itertools.combinations(range(samples), size)]
+    longest = max((len(s) for s in sets), default=0)
+    padded = [(*s, *(samples,) * (longest - len(s))) for s in sets]
+    return np.array(padded, int).reshape(len(sets), longest)
+
+
 def unwatched(samples: int, dim: int) -> bool:
     """Whether neurons may rest at w = 0 without being asked again, since the rays are too many."""
-    return samples > dim and math.comb(samples, dim - 1) > _MOST
-
-
-def _null_vectors(rows: Float[Array, "rays less dim"]) -> Float[Array, "rays dim"]:
-    """A unit vector orthogonal to each set of dim - 1 vectors."""
-    if rows.shape[2] == 2:
-        length = jnp.linalg.norm(rows[:, 0], axis=1, keepdims=True)
-        return jnp.stack([-rows[:, 0, 1], rows[:, 0, 0]], axis=1) / length
-    return jnp.linalg.svd(rows)[2][:, -1]
+    return samples > dim and len(_intersections(samples, dim, dim)) == 0

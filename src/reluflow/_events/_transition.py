@@ -179,7 +179,7 @@ def transition(
         mode=jnp.where(stays, _modes.RESTING, found.mode),
         slots=jnp.where(stays, gone, found.slots),
         response=jnp.where(stays, 0.0, found.response),
-        watched=waits & (standing.sign * arrangement.rises(residual) <= 0.0),
+        watched=waits & _waited_for(arrangement, standing, residual),
         stands=meeting.on | at_origin | fired.appears,
         found=found.found,
         fits=found.fits,
@@ -188,9 +188,16 @@ def transition(
     )
 
 
+def _waited_for(arrangement: Arrangement, standing: Standing, residual):
+    """The rays along which no way leads out."""
+    exists = jnp.any(arrangement.rays != 0.0, axis=1)
+    return exists & (standing.sign * arrangement.rises(residual) <= 0.0)
+
+
 def _all_off(arrangement: Arrangement) -> Bool[Array, ""]:
     """Whether there is a cone in which all units are off, as far as the rays tell."""
-    return jnp.any(jnp.all(arrangement.rays <= 0.0, axis=1))
+    rays = arrangement.rays
+    return jnp.any(jnp.all(rays <= 0.0, axis=1) & jnp.any(rays < 0.0, axis=1))
 
 
 def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
@@ -253,7 +260,7 @@ def _onward(
     over = ~at_origin | escapes | stands | returns | ~found.found | late
     ends = escapes | stands
     decides = (way.begins == _VELOCITY) | ((way.begins == _RAY) & ~way.escapes & ~way.stands & ends)
-    other = (escapes & ~way.escapes) | jnp.any(found.mode != way.chosen.mode)
+    other = (escapes != way.escapes) | (escapes & jnp.any(found.mode != way.chosen.mode))
     begins = jnp.where(over, way.begins + 1, way.begins)
     another, none = _beginning(arrangement, residual, standing, first, begins)
     slides = found.mode == _modes.SLIDING
