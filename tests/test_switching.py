@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
+import reluflow as rf
+from reluflow._arrangement import Arrangement
+from reluflow._events import Boundary, settle
 from reluflow._modes import ACTIVE, INACTIVE, RESTING, SLIDING
-from reluflow._switching import Boundary, settle
+from reluflow._rays import Geometry
 
 SAMPLES, DIM = 6, 4
-SETTLE = jax.jit(settle, static_argnums=5)
+SETTLE = jax.jit(settle, static_argnums=6)
 
 
 def problem(seed, size, attractive):
@@ -27,16 +31,23 @@ def problem(seed, size, attractive):
     return x, residual, sign, rng.integers(0, 2, SAMPLES), boundary
 
 
-def settled(x, residual, sign, mode, boundary, status=None):
+def settled(x, residual, sign, mode, boundary, status=None, precise=True):
     """status: of the boundary's units, from which the search begins; their modes, where None."""
     on = np.isin(np.arange(SAMPLES), boundary)
     begin = np.array(mode)
     if status is not None:
         begin[boundary] = status
     mode = jnp.asarray(mode)
-    place = Boundary.gather(jnp.asarray(on), mode, jnp.asarray(begin), SAMPLES)
-    gram = jnp.asarray(x @ x.T)
-    return SETTLE(gram, jnp.asarray(residual), jnp.asarray(sign), mode, place, DIM)
+    fixed = jnp.zeros(SAMPLES, bool)
+    place = Boundary.gather(jnp.asarray(on), mode, jnp.asarray(begin), fixed, SAMPLES)
+    given = (jnp.asarray(residual), jnp.zeros(()), jnp.asarray(sign), mode, place)
+    return SETTLE(arrangement(x, precise), *given, DIM)
+
+
+def arrangement(x, precise=True):
+    """Of these inputs; their Gram matrix as it is, orthogonal to rounding or not."""
+    found = Arrangement.of(rf.Dataset(x, np.zeros(len(x))), Geometry(None, precise, True))
+    return eqx.tree_at(lambda a: a.gram, found, jnp.asarray(x @ x.T))
 
 
 def margin(x, residual, sign, outside, boundary, choice):
@@ -68,7 +79,7 @@ def force_of(got, x, residual):
 def test_attractive_boundaries_give_the_minimal_norm(seed, size):
     x, residual, sign, mode, boundary = problem(seed, size, attractive=True)
     got = settled(x, residual, sign, mode, boundary)
-    assert got.found and got.fits and int(got.ambiguous) == 0
+    assert got.found and got.fits and not np.any(got.either)
     outside = (mode == ACTIVE) & ~np.isin(np.arange(SAMPLES), boundary)
     fixed, columns = (residual * outside) @ x, (residual[boundary, None] * x[boundary]).T
     best = lsq_linear(columns, -fixed, (0.0, 1.0), method="bvls", tol=1e-15)
@@ -130,7 +141,7 @@ def test_ambiguous_only_where_there_are_several(seed, size):
     choices = product((INACTIVE, ACTIVE, SLIDING), repeat=size)
     margins = [margin(x, residual, sign, outside, boundary, np.array(c)) for c in choices]
     if sum(m > -1e-9 for m in margins) == 1:
-        assert int(settled(x, residual, sign, mode, boundary).ambiguous) == 0
+        assert not np.any(settled(x, residual, sign, mode, boundary).either)
 
 
 def test_orthogonal_inputs_rest():
@@ -148,7 +159,7 @@ def test_a_unit_on_a_repulsive_boundary_stays_off_and_says_so():
     x = np.array([[1.0, 0, 0, 0], [-0.5, 1.0, 0, 0], *np.eye(4)])
     residual = np.array([1.0, 3.0, 0.0, 0.0, 0.0, 0.0])
     got = settled(x, residual, 1.0, np.array([1, 0, 0, 0, 0, 0]), np.array([1]))
-    assert int(got.mode[1]) == INACTIVE and int(got.ambiguous) == 1
+    assert int(got.mode[1]) == INACTIVE and int(np.sum(got.either)) == 1
 
 
 def test_more_sliding_units_than_room_do_not_fit():
@@ -156,8 +167,10 @@ def test_more_sliding_units_than_room_do_not_fit():
     x = np.concatenate([x[:3] + 0.1, x[3:] * 5.0 + 3.0, x[:2]])
     residual = np.array([-5.0, -5.0, -5.0, 1.0, 0.0, 0.0])
     mode = jnp.array([0, 0, 0, 1, 0, 0])
-    boundary = Boundary.gather(jnp.arange(6) < 3, mode, mode, SAMPLES)
-    arguments = (jnp.asarray(x @ x.T), jnp.asarray(residual), jnp.asarray(sign), mode, boundary)
+    fixed = jnp.zeros(SAMPLES, bool)
+    boundary = Boundary.gather(jnp.arange(6) < 3, mode, mode, fixed, SAMPLES)
+    given = (jnp.asarray(residual), jnp.zeros(()), jnp.asarray(sign), mode, boundary)
+    arguments = (arrangement(x), *given)
     assert int(np.sum(np.asarray(SETTLE(*arguments, DIM).mode) == SLIDING)) == 3
     assert bool(SETTLE(*arguments, DIM).fits) and not bool(SETTLE(*arguments, 2).fits)
 

@@ -276,6 +276,8 @@ def _solution(trajectory, data: Dataset, optimiser, saves: _Saves, throw: bool) 
             "num_sweeps": jnp.asarray(0),
             "t_final": ts[last],
             "loss_final": losses[last],
+            "rounding": jnp.zeros(()),
+            "rtol": jnp.ones(()),
         },
         state=None,
         data=data,

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from ._dataset import Dataset
-from ._field import Problem
+from ._field import Neurons, Problem, predictions, residual_rounding
 from ._flow_state import FlowState
 from ._integrator import AbstractDenseIntegrator, AbstractIntegrator, Report
 from ._interpolation import StoredSteps
 from ._loss import loss
 from ._meter import AbstractFlowMeter
 from ._network import Network
+from ._rest import height_of
 from ._saving import Saved, Schedule
 from ._shapes import Scalar
 from ._solution import RESULTS, Ambiguities, Events, Solution
@@ -146,6 +147,8 @@ class Run(eqx.Module):
             "num_ambiguous": carry.ambiguities.count,
             "t_final": time,
             "loss_final": loss(final, self.data),
+            "rounding": _rounding(self.problem, stands),
+            "rtol": self.tolerances[0],
         }
         return Solution(
             saved.ts,
@@ -206,3 +209,13 @@ class Run(eqx.Module):
 
 def _count(happened) -> jax.Array:
     return jnp.asarray(happened).astype(jnp.asarray(0).dtype)
+
+
+def _rounding(problem: Problem, stands: FlowState) -> Scalar:
+    """Of a prediction, over the largest label."""
+    weight = jnp.exp(2.0 * stands.net.log_scale)
+    nothing = jnp.zeros_like(stands.preactivation)
+    neurons = Neurons(stands.net.output, nothing, stands.preactivation)
+    residual = problem.labels - predictions(neurons, stands.pattern, weight)
+    rounding = residual_rounding(problem, neurons, stands.pattern, weight)
+    return rounding / height_of(problem, residual)

@@ -280,7 +280,9 @@ class Solution(eqx.Module):
             `successful`, `loss_reached`, `rest_reached`, `max_steps_reached`, `event_buffer_full`,
             `sliding_buffer_full`, `step_collapsed`, `chattering`, `parallel_inputs`,
             `invalid_argument`, `not_finite`, `diverged`. `help(rf.RESULTS)` explains each.
-        stats: counts of the work done, and `t_final`, the time at which the run ended.
+        stats: counts of the work done; `t_final`, the time at which the run ended, and
+            `loss_final`; `rounding`, by how much rounding may move a prediction, over max|y|,
+            beside `rtol`.
         state: where the flow stands, for `rf.flow(solution, t1=later)`; None of a descent.
         data: the data set.
         interpolation: the stored steps, for `evaluate`; None without `SaveAt(dense=True)`.
@@ -357,6 +359,11 @@ class Solution(eqx.Module):
             f"attempted, {count}",
             f"  saved    {int(np.sum(np.isfinite(self.ts)))} times",
         ]
+        if stats["rounding"] > stats["rtol"]:
+            lines.append(
+                f"  note     predictions are known to {stats['rounding']:.1g} max|y| only: they "
+                "are small differences of large terms, which float64 rounds"
+            )
         if count := int(self.ambiguities.count):
             lines.append(f"  note     the flow is not unique: {count} neurons had a choice")
             lines += [f"           {line}" for line in self.ambiguities.lines()[:3]]

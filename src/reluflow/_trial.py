@@ -19,6 +19,9 @@ from ._taylor import expand, first_zero
 # A guard within this much of the flow's own time is reached by a Taylor step of order 4: its
 # error, (1e-3)^5 / 120, is below rounding.
 _TAYLOR = 1e-3
+# A residual is taken to be known to this part of the tolerance of predictions: within it, alpha
+# means nothing. A larger part would show in the times of exits from slides.
+_UNCERTAIN = 0.1
 # A guard within this much of it is worth aiming the next step at.
 _AIM = 1e-1
 
@@ -82,7 +85,7 @@ def attempt(
     )
     guards = _guards(state, problem, weight)
     at_end = _at_end(guards, end, state, problem, length, rest)
-    scaled = _scaled_error(error, end, state, problem)
+    scaled = _scaled_error(error, end, guards.residual_noise, state, problem)
     failed = result != diffrax.RESULTS.successful  # of the root finder of an implicit solver
     finite = (jnp.isfinite(scaled) & at_end.finite) | failed
     scaled = jnp.where(finite & ~failed, scaled, jnp.inf)
@@ -133,7 +136,9 @@ def field_term() -> diffrax.ODETerm:
     return diffrax.ODETerm(vector_field)
 
 
-def _scaled_error(error: Neurons, end: Neurons, state: RungeKuttaState, problem: Problem) -> Scalar:
+def _scaled_error(
+    error: Neurons, end: Neurons, rounding: Scalar, state: RungeKuttaState, problem: Problem
+) -> Scalar:
     """The largest error of a neuron over its tolerance, rtol |theta_j| + atol; and of a
     prediction, over rtol max|y|.
 
@@ -151,11 +156,14 @@ def _scaled_error(error: Neurons, end: Neurons, state: RungeKuttaState, problem:
     p, p_error = (jnp.where(active, v, 0.0) for v in (end.preactivation, error.preactivation))
     weight = state.weight()
     of_predictions = jnp.abs((weight * error.output) @ p + (weight * end.output) @ p_error)
-    return jnp.maximum(of_neurons, jnp.max(of_predictions) / (state.rtol * state.height))
+    # Where rounding of h is more than that, it cannot be asked for.
+    allowed = jnp.maximum(state.rtol * state.height, rounding)
+    return jnp.maximum(of_neurons, jnp.max(of_predictions) / allowed)
 
 
 def _guards(state: RungeKuttaState, problem: Problem, weight: PerNeuron) -> Guards:
     noise = residual_rounding(problem, starting_point(state), state.pattern, weight)
+    noise = noise + _UNCERTAIN * state.rtol * state.height
     sign, slack = jnp.sign(state.output), state.slack(problem)
     return Guards(problem, state.pattern, weight, sign, slack, noise, state.stop_loss)
 
@@ -193,10 +201,11 @@ def _at_end(
     )
     terms = guards.expansion(expansion, residual)
     offset = first_zero(terms)
-    # Beyond its zero already, without a root ahead: it fires here. Where the step was asked to end
-    # at once, whatever its slope: near rest a slope is rounding, and time must go on.
-    past = (terms[0] <= 0.0) & ((terms[1] < 0.0) | (length == 0.0)) & ~jnp.isfinite(offset)
-    offset = jnp.where(past, 0.0, offset)
+    # Beyond its zero already: it fires here. Where the step was asked to end at once, whatever its
+    # slope: near rest a slope is rounding, and time must go on.
+    ahead = jnp.isfinite(offset) & (offset > 0.0)
+    past = (terms[0] <= 0.0) & ((terms[1] < 0.0) | (length == 0.0)) & ~ahead
+    offset = jnp.where(past & (jnp.abs(offset) * rate > _TAYLOR), 0.0, offset)
     near = (jnp.abs(offset) * rate <= _TAYLOR) & (offset <= rest - length)
     soon = (offset > 0.0) & ~near & (offset * rate <= _AIM)
     expected = jnp.min(jnp.where(soon, offset, jnp.inf))

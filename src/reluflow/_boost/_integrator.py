@@ -258,6 +258,8 @@ def _of_length(problem: Problem, state: BoostState, length: Scalar, tolerance) -
     guess = Unknowns.of_nodes(nodes, state.residual, length)
     # A step whose residual is off by more than the tolerance is not accepted.
     known_to = state.noise + tolerance * state.height
+    # Where rounding of h is more than the tolerance, no less can be asked for.
+    height = jnp.maximum(state.height, state.noise / tolerance)
     return Question(
         problem,
         state.start,
@@ -265,7 +267,7 @@ def _of_length(problem: Problem, state: BoostState, length: Scalar, tolerance) -
         guess,
         tolerance,
         state.bound,
-        state.height,
+        height,
         state.noise,
         Uncertainty(known_to, known_to),
         jnp.array(False),
