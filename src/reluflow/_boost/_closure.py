@@ -29,6 +29,8 @@ from ._sweep import Swept, sweep
 
 _MAX_SWEEPS = 12
 _TANGENT_SWEEPS = 12
+# A derivative is as exact as the tolerance says where steps are taken to this part of it.
+_STRICTER = 0.1
 _STALE = 0.1  # a sweep that gains less than this makes the matrix anew
 
 
@@ -84,6 +86,8 @@ def _attempt(
     whole: bool,
     differentiated: bool,
 ) -> Attempt:
+    if differentiated:
+        question, strict = question.stricter(_STRICTER)
     ends_at_kinks = jnp.array(ends_at_kinks) & ~question.known
     goes_on = jnp.array(True) if whole or differentiated else alone(question.guess.length)
     begin = progress.begun(question)
@@ -108,6 +112,8 @@ def _attempt(
     done = jax.lax.while_loop(running, iterate, blank)
     last, length = done.progress, done.used.length
     missed = error(question, done.used, done.swept, last.factors.mean_kernel)
+    if differentiated:
+        missed = missed * strict
     return Attempt(
         finished=~unfinished(done),
         progress=last,

@@ -14,6 +14,7 @@ from ._neurons import Start
 from ._small import small_product
 from ._walk import Course, Uncertainty
 
+_TIGHTEST = 1e-13  # tolerance
 _EPS = float(np.finfo(np.float64).eps)
 AT_POINTS = basis_at(POINTS).T  # the polynomial at all points, from its values at the nodes
 
@@ -62,6 +63,13 @@ class Question(eqx.Module):
     noise: Scalar  # of the residual, by rounding
     uncertainty: Uncertainty
     known: Bool[Array, ""]
+
+    def stricter(self, part: float) -> tuple["Question", Scalar]:
+        """With a part of the tolerance, as far as float64 can meet it, and by how much less."""
+        tolerance = jnp.maximum(part * self.tolerance, _TIGHTEST)
+        tolerance = jnp.minimum(tolerance, self.tolerance)
+        stricter = eqx.tree_at(lambda q: q.tolerance, self, tolerance)
+        return stricter, self.tolerance / tolerance
 
     def unless(self, stands) -> "Question":
         """Empty where the flow stands."""

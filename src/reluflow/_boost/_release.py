@@ -140,10 +140,11 @@ def _root(coefficients, low, high, wanted) -> PerNeuron:
 
     begin = (low, high, jnp.maximum(at(low), 0.0), at(high), jnp.zeros(low.shape, int), low, 0)
     low, high, *_ = jax.lax.while_loop(running, step, (*begin, jnp.any(wanted)))
-    # For the derivative, a Newton step: of a root, it has the right one.
+    # For the derivative, a Newton step: of a root, it has the right one; and of the time at which
+    # something is found to have happened that did so a little earlier, that of the root.
     root = jax.lax.stop_gradient(jnp.where(at(low) < -at(high), low, high))
     value, slope = jax.jvp(at, (root,), (jnp.ones_like(root),))
     slope = jax.lax.stop_gradient(slope)
     step_back = value / jnp.where(slope < 0.0, slope, -jnp.inf)
-    polished = root - step_back
-    return jnp.where(jnp.abs(step_back) < 1e-9, polished, root)
+    near = jnp.abs(step_back) < 1e-9
+    return root - jnp.where(near, step_back, step_back - jax.lax.stop_gradient(step_back))
