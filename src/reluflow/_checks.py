@@ -5,13 +5,15 @@ are concrete, that is on every ordinary call, before anything is compiled.
 """
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
 
 def require_x64() -> None:
     """Raises unless float64 is enabled: events to 1e-10 need it, and we never switch it on."""
-    if not jax.config.jax_enable_x64:  # pyright: ignore
+    # (JAX makes the attributes of its configuration as it runs.)
+    if not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
         raise RuntimeError(
             "reluflow computes in float64, but JAX has it disabled. Put "
             '`jax.config.update("jax_enable_x64", True)` at the top of your program, '

@@ -42,7 +42,8 @@ def compiled(function: Callable) -> Callable:
 
     @functools.cache
     def outermost() -> Callable:
-        return eqx.filter_jit(function, compiler_options=compiler_options())
+        options: Any = {"compiler_options": compiler_options()}  # for jax.jit: Equinox hands it on
+        return eqx.filter_jit(function, **options)
 
     @functools.wraps(function)
     def call(*args):
@@ -53,5 +54,5 @@ def compiled(function: Callable) -> Callable:
             jitted = outermost()
         return jitted(*args)
 
-    call.outermost = outermost  # pyright: ignore
+    call.outermost = outermost  # pyright: ignore[reportAttributeAccessIssue]  # for tests
     return call

@@ -88,7 +88,7 @@ class Dataset(eqx.Module):
         x = np.asarray(self.x)
         x = x / np.linalg.norm(x, axis=1, keepdims=True)
         pairs = np.argwhere(np.triu(np.abs(x @ x.T) >= 1.0 - 1e-14, k=1))
-        return tuple(map(int, pairs[0])) if len(pairs) else None
+        return (int(pairs[0, 0]), int(pairs[0, 1])) if len(pairs) else None
 
 
 @jax.jit

@@ -157,7 +157,7 @@ class Run(eqx.Module):
     def _advance(self, carry: Carry, limit, waits) -> tuple[Saved, Any, Report]:
         """A step; or, where saves of the last one are still to be written, the next of them."""
         saved = carry.saved
-        if waits is False:
+        if waits is False or not isinstance(self.integrator, AbstractDenseIntegrator):
             return saved, *self.integrator.step(self.problem, carry.state, limit)
         time = jnp.where(waits, saved.next_time(self.schedule), carry.report.time)
         state, report, net = self.integrator.step_or_look_back(

@@ -15,6 +15,8 @@ The loop is flat: one iteration is one attempted step of every lane of a vmap, w
 each has, so that no lane waits for the events of another.
 """
 
+from typing import Any
+
 import diffrax
 import equinox as eqx
 import jax
@@ -28,7 +30,7 @@ from ._integrator import AbstractIntegrator, Report
 from ._network import Network
 from ._restep import Passage, restep
 from ._shapes import Scalar
-from ._sliding import check_max_sliding, room_for_sliding
+from ._sliding import check_max_sliding, decided, room_for_sliding
 from ._solution import RESULTS, Switches
 from ._state import (
     LOOK_AHEAD,
@@ -82,7 +84,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
     def init(self, problem, net, t0, tolerances, stop_loss) -> RungeKuttaState:
         neurons = net.neurons
         preactivation = net.hidden @ problem.inputs.T
-        pattern = Pattern.of(preactivation, self.max_sliding)
+        pattern = Pattern.of(preactivation, decided(self.max_sliding))
         state = RungeKuttaState(
             time=t0,
             log_scale=net.log_scale,
@@ -118,7 +120,14 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         step_size = 0.01 / jnp.maximum(jnp.max(pace), _TINY)
         zero = jnp.zeros(())
         _, controller = self.controller.init(
-            field_term(), zero, zero, no_gain(state), step_size, args, None, self._error_order()
+            field_term(),
+            zero,
+            zero,
+            no_gain(state),
+            step_size,
+            args,
+            self.solver.func,
+            self._error_order(),
         )
         solver = self._solver(state.rtol).init(field_term(), zero, step_size, no_gain(state), args)
         return eqx.tree_at(
@@ -144,7 +153,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         moved = _with_pattern(jax.lax.switch(outcome, outcomes), state.pattern)
         next_pattern = jax.lax.cond(
             turns,
-            lambda: turn(problem, moved, trial, self.max_sliding),
+            lambda: turn(problem, moved, trial, decided(self.max_sliding)),
             lambda: Turn.none(moved, self._places(problem)),
         )
         state = turned(moved, next_pattern)
@@ -178,9 +187,10 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         The stages of the tableau (the last of a first-same-as-last method is the first of the
         next step), and those of the Taylor expansion at the end, where the guards are read.
         """
-        if isinstance(self.solver, diffrax.AbstractImplicitSolver):
+        tableau = getattr(self.solver, "tableau", None)
+        implicit = isinstance(self.solver, diffrax.AbstractImplicitSolver)
+        if implicit or not isinstance(tableau, diffrax.ButcherTableau):
             return -1
-        tableau = self.solver.tableau
         return tableau.num_stages - int(tableau.fsal) + ORDER
 
     # The outcomes of a step
@@ -234,9 +244,9 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         return Report(state.time, yes, no, RESULTS.successful, nothing, zero, zero, zero)
 
     def _places(self, problem: Problem) -> int:
-        return places(problem.labels.shape[0], self.max_sliding)
+        return places(problem.labels.shape[0], decided(self.max_sliding))
 
-    def _error_order(self):
+    def _error_order(self) -> Any:
         return self.solver.error_order(field_term())
 
     def _solver(self, tolerance: Scalar) -> diffrax.AbstractSolver:

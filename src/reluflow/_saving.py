@@ -116,12 +116,13 @@ class Saved(eqx.Module):
     def in_order(self) -> "Saved":
         """By time; places that nothing was written to are last."""
         order = jnp.argsort(self.ts)
-        buffers = jax.tree.map(lambda buffer: buffer[order], self.buffers())
-        return Saved(*buffers, self.count, self.reached)
+        ts, losses, values = jax.tree.map(lambda buffer: buffer[order], self.buffers())
+        return Saved(ts, losses, values, self.count, self.reached)
 
     def write(self, schedule, time, due, planned, net: Network, data: Dataset) -> "Saved":
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (time, due, planned, net))
-        return self.write_all(schedule, *one, data)
+        times, due, planned, nets = one
+        return self.write_all(schedule, times, due, planned, nets, data)
 
     def write_all(self, schedule, times, due, planned, nets: Network, data: Dataset) -> "Saved":
         """Saves those of several networks that are due, in their order."""
@@ -129,14 +130,18 @@ class Saved(eqx.Module):
             return self
         places = self.count + jnp.cumsum(due.astype(self.count.dtype)) - 1
         places = jnp.where(due, places, schedule.length)
-        losses = jax.vmap(lambda net: loss(net, data))(nets)
-        values = jax.vmap(lambda time, net: schedule.fn(time, net, data))(times, nets)
-        buffers = jax.tree.map(
+        new = (
+            times,
+            jax.vmap(lambda net: loss(net, data))(nets),
+            jax.vmap(lambda time, net: schedule.fn(time, net, data))(times, nets),
+        )
+        ts, losses, values = jax.tree.map(
             lambda buffer, value: buffer.at[places].set(value, mode="drop"),
             self.buffers(),
-            (times, losses, values),
+            new,
             is_leaf=eqx.internal._loop.common._is_buffer,
         )
         count = self.count + jnp.sum(due, dtype=self.count.dtype)
         count = jnp.minimum(count, schedule.length)
-        return Saved(*buffers, count, self.reached + jnp.sum(planned, dtype=self.reached.dtype))
+        reached = self.reached + jnp.sum(planned, dtype=self.reached.dtype)
+        return Saved(ts, losses, values, count, reached)

@@ -76,6 +76,7 @@ def attempt(
         state.made_jump,
     )
     end = gain.on(start, state.pattern, problem)
+    assert gain_error is not None  # which adaptive solvers have
     error = Neurons(
         gain_error.output, gain_error.combination, gain_error.combination @ problem.gram
     )
@@ -104,9 +105,9 @@ def attempt(
         end=end,
         expansion=at_end.expansion,
         solver=solver_state,
-        keep=keep,
+        keep=jnp.asarray(keep),
         finite=finite,
-        next_size=next_end - jnp.where(keep, length, 0.0),
+        next_size=jnp.asarray(next_end) - jnp.where(keep, length, 0.0),
         controller=controller_state,
         crossing=inside[0],
         roots=inside[1],

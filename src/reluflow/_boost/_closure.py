@@ -80,7 +80,7 @@ def _attempt(
     progress: Progress,
     *,
     places: int,
-    ends_at_kinks: bool,
+    ends_at_kinks: bool | Bool[Array, ""],
     whole: bool,
     differentiated: bool,
 ) -> Attempt:

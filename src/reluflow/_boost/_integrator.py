@@ -12,7 +12,7 @@ from .._field import Problem, square_loss
 from .._integrator import AbstractDenseIntegrator, Report
 from .._network import Network
 from .._shapes import Hidden, PerSample, Scalar
-from .._sliding import room_for_sliding
+from .._sliding import decided, room_for_sliding
 from .._solution import RESULTS, Switches
 from ._closure import Attempt, attempt, go_on
 from ._collocation import NUM_NODES
@@ -58,7 +58,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         return BoostIntegrator(room_for_sliding(data, self.max_sliding))
 
     def init(self, problem: Problem, net: Network, t0, tolerances, stop_loss) -> BoostState:
-        start, hidden = begin(problem, net, self.max_sliding)
+        start, hidden = begin(problem, net, decided(self.max_sliding))
         residual = residual_of(problem, start)
         # |D_j| <= bound |r|: the root of the largest eigenvalue of the Gram matrix, over n.
         rows = jnp.max(jnp.sum(jnp.abs(problem.gram), axis=1))

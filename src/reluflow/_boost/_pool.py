@@ -43,8 +43,10 @@ def through_events(lane: Lane, places: int, pooled: bool):
     points after the first, and to the kernels at the nodes)."""
     gram, norms = lane.course.gram, lane.course.norms
     lanes = jax.tree.map(lambda leaf: leaf[None], _without_inputs(lane))
-    work = _pooled(places) if pooled else lambda *given: _worked_off(*given, places)
-    done = work(gram, norms, lanes)
+    if pooled:
+        done = _pooled(places)(gram, norms, lanes)
+    else:
+        done = _worked_off(gram, norms, lanes, places)
     return jax.tree.map(lambda leaf: leaf[0], done)
 
 

@@ -56,7 +56,7 @@ class StepEvents(eqx.Module):
         new = (time, neuron, sample, before, after, kink)
         old = (self.time, self.neuron, self.sample, self.before, self.after, self.kink)
         count = self.count.at[lane].add(changed.astype(self.count.dtype))
-        return StepEvents(*map(put, old, new), count)
+        return StepEvents(*map(put, old, new), count=count)
 
 
 def _rank(lane, changed, lanes: int):

@@ -1,7 +1,7 @@
 """`rf.Boost`: integrator B, as a solver of diffrax."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
@@ -22,8 +22,9 @@ _RTOL = 1e-8
 class BoostInterpolation(diffrax.AbstractLocalInterpolation):
     """The network inside a step: the neurons go that way again, as exactly as its end."""
 
-    t0: Scalar
-    t1: Scalar
+    # Narrower than diffrax declares them, and fixed, as all fields of a module are.
+    t0: Scalar  # pyright: ignore[reportIncompatibleVariableOverride]
+    t1: Scalar  # pyright: ignore[reportIncompatibleVariableOverride]
     state: BoostState
     problem: Problem
 
@@ -114,8 +115,8 @@ class Boost(diffrax.AbstractAdaptiveSolver):
         # A controller rejects it for its error, and then its result does not count; a constant
         # step is kept, whatever came of it.
         results = diffrax.RESULTS
-        good, diverged = results.successful, results.nonlinear_divergence
-        result = results.where(jnp.isfinite(error), good, diverged)
+        diverged: Any = results.nonlinear_divergence  # inherited, which pyright holds against it
+        result = results.where(jnp.isfinite(error), results.successful, diverged)
         return y1, y_error, dense, state, result
 
     def func(self, terms, t0, y0: Network, args: Dataset):

@@ -48,7 +48,7 @@ class Saddle(NamedTuple):
     gradient_norm: float
     stationary: bool
     reached: bool
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]  # instead of tuple.index
     escaping: int
     escape_rate: float
     largest_rate: float

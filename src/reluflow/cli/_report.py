@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from .._solution import RESULTS
+from .._solution import RESULTS, Solution
 from ..analysis import Plateau, plateaus
 from ..theory import minimal_squared_norm
 from ._run import Outcome, Timed
@@ -144,9 +144,10 @@ def _seconds(timed: Timed) -> dict[str, float]:
 
 
 def _descent(outcome: Outcome) -> dict[str, Any] | None:
-    if outcome.descent is None:
+    beside, bare, bare_beside = outcome.descent, outcome.bare, outcome.bare_descent
+    if beside is None or bare is None or bare_beside is None:
         return None
-    solution, bare = outcome.descent.solution, outcome.bare
+    solution = beside.solution
     successful = bool(solution.result == RESULTS.successful)
     evaluations = int(solution.stats["num_field_evaluations"])
     return {
@@ -155,17 +156,17 @@ def _descent(outcome: Outcome) -> dict[str, Any] | None:
         "message": RESULTS[solution.result],
         "loss_final": float(solution.stats["loss_final"]),
         "num_field_evaluations": evaluations,
-        "seconds": _seconds(outcome.bare_descent),
+        "seconds": _seconds(bare_beside),
         "seconds_flow": _seconds(bare),
         "stats_flow": {k: np.asarray(v).item() for k, v in bare.solution.stats.items()},
-        "run_ratio": outcome.bare_descent.run_seconds / bare.run_seconds,
-        "error": _error(outcome) if successful else None,
+        "run_ratio": bare_beside.run_seconds / bare.run_seconds,
+        "error": _error(outcome, solution) if successful else None,
     }
 
 
-def _error(outcome: Outcome) -> dict[str, Any]:
+def _error(outcome: Outcome, theirs: Solution) -> dict[str, Any]:
     """Distances of the descent from the flow, at the saved times that both reached."""
-    ours, theirs = outcome.flow.solution, outcome.descent.solution
+    ours = outcome.flow.solution
     both = np.isfinite(np.asarray(ours.ts)) & np.isfinite(np.asarray(theirs.ts))
     x = outcome.data.x
     function = np.abs(np.asarray(ours.networks(x) - theirs.networks(x))).max(axis=-1)[both]
@@ -199,7 +200,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _without_infinities(value):
+def _without_infinities(value) -> Any:
     """JSON knows neither inf nor NaN: both become null."""
     if isinstance(value, dict):
         return {key: _without_infinities(inner) for key, inner in value.items()}

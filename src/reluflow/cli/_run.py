@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import diffrax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from rich.console import Console
@@ -51,35 +52,39 @@ class Outcome:
 
 def compute(settings: Settings, net: Network, data: Dataset, console: Console) -> Outcome:
     """Raises ValueError for arguments that the library refuses, before anything is compiled."""
-    if settings.descent_step is not None:
+    step = settings.descent_step
+    if step is not None:
         check_size(net)  # now, rather than once the flow has run
     ts = _times(settings, net)
-    timed = _flow(settings, net, data, diffrax.SaveAt(ts=ts), console, "flow")
-    if settings.descent_step is None:
+    timed = _flow(settings, net, data, diffrax.SaveAt(ts=jnp.asarray(ts)), console, "flow")
+    if step is None:
         return Outcome(settings, data, timed)
     bare = _flow(settings, net, data, diffrax.SaveAt(t1=True), console, "the same, end only")
-    with console.status(f"gradient descent, {settings.descent_steps()} steps"):
-        every = _steps_between(settings, net)
-        beside, bare_beside = (_descend(settings, net, data, k) for k in (every, None))
+    with console.status(f"gradient descent, {settings.descent_steps(step)} steps"):
+        every = _steps_between(settings, step, net)
+        beside, bare_beside = (_descend(settings, step, net, data, k) for k in (every, None))
     return Outcome(settings, data, timed, beside, bare, bare_beside)
 
 
 def _times(settings: Settings, net: Network) -> np.ndarray:
     """Where to save: with a descent beside the flow, at multiples of its step."""
-    if settings.descent_step is None:
+    step = settings.descent_step
+    if step is None:
         return np.linspace(0.0, settings.t1, _intervals(net) + 1)
-    steps, every = settings.descent_steps(), _steps_between(settings, net)
-    ts = np.append(np.arange(0, steps, every), steps) * settings.descent_step
+    steps, every = settings.descent_steps(step), _steps_between(settings, step, net)
+    ts = np.append(np.arange(0, steps, every), steps) * step
     ts[-1] = settings.t1  # equal, but for rounding
     return ts
 
 
-def _steps_between(settings: Settings, net: Network) -> int:
-    return max(1, -(-settings.descent_steps() // _intervals(net)))
+def _steps_between(settings: Settings, step: float, net: Network) -> int:
+    return max(1, -(-settings.descent_steps(step) // _intervals(net)))
 
 
-def _descend(settings: Settings, net: Network, data: Dataset, every: int | None) -> Timed:
-    steps, optimiser = settings.descent_steps(), optax.sgd(settings.descent_step)
+def _descend(
+    settings: Settings, step: float, net: Network, data: Dataset, every: int | None
+) -> Timed:
+    steps, optimiser = settings.descent_steps(step), optax.sgd(step)
     return _timed(
         lambda net: descent(net, data, optimiser, steps, save_every=every, throw=False), net
     )

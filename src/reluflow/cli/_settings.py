@@ -53,8 +53,8 @@ class Settings:
         log_lambda = log_of(self.scale) - 0.5 * math.log(self.neurons * data.dim)
         return balanced(net_key, self.neurons, data.dim, log_lambda), data
 
-    def descent_steps(self) -> int | None:
-        return None if self.descent_step is None else round(self.t1 / self.descent_step)
+    def descent_steps(self, step: float) -> int:
+        return round(self.t1 / step)
 
 
 def log_of(scale: str) -> float:

@@ -20,7 +20,7 @@ def saddles(sol: Solution, found, ax: Axes | None = None, **kwargs) -> Axes:
         ax: the axes to draw on, new ones where not given.
         kwargs: of `loss_curve`.
     """
-    kwargs = {"color": _style.GREY} | kwargs
+    kwargs.setdefault("color", _style.GREY)
     fresh = ax is None
     ax = loss_curve(sol, ax, **kwargs)
     ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)

@@ -1,9 +1,12 @@
 """The state of a network: what it computes and where its neurons are (2022, Fig. 2, 4, 6)."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import MaxNLocator
 
 from .._dataset import Dataset
@@ -84,7 +87,9 @@ def _grid(count: int, polar: bool) -> np.ndarray:
     columns = min(count, 2)
     rows = -(-count // columns)
     size = (3.6 * columns, 3.7 * rows) if polar else (4.3 * columns, 3.1 * rows)
-    kwargs = {"subplot_kw": {"projection": "polar"}} if polar else {"sharex": True, "sharey": True}
+    kwargs: dict[str, Any] = {"sharex": True, "sharey": True}
+    if polar:
+        kwargs = {"subplot_kw": {"projection": "polar"}}
     figure = Figure(figsize=(max(size[0], 4.2), size[1]), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, **kwargs)
     for ax in grid.ravel()[count:]:
@@ -167,7 +172,7 @@ def _draw_plane(networks: Network, data: Dataset, axes) -> str:
 
 def draw_polar(ax: Axes, angle, radius, sign, largest: float) -> None:
     """Stars at angle and radius, coloured by sign, on polar axes that reach to `largest`."""
-    if ax.name != "polar":
+    if not isinstance(ax, PolarAxes):
         raise ValueError(
             "Arguments `ax` and `axes` must be polar here (projection='polar'), but "
             f"{ax.name!r} axes were given."

@@ -33,3 +33,9 @@ def number(value: float, digits: int = 4) -> str:
     """`value` as text that mathtext sets well: 1.2e-07 becomes 1.2 x 10^-7."""
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     return rf"${mantissa} \times 10^{{{int(exponent)}}}$" if exponent else mantissa
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The whole figure, also of axes that stand in a subfigure."""
+    figure = ax.figure
+    return figure if isinstance(figure, Figure) else figure.figure
