@@ -17,6 +17,7 @@ from problems import (
     relative_difference,
     two_points,
 )
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow.claims import _jumping, relaxations
@@ -136,7 +137,7 @@ def test_the_residual_of_a_fitted_sample_decides_nothing(seed):
     # On the plateaus, which the times of O(1) around a jump are no part of.
     on = np.min(np.abs(ts[:, None] - jumps), axis=1) > 0.05 * jumps[-1]
     levels = np.asarray(process.losses)[np.searchsorted(jumps, ts[on])]
-    np.testing.assert_allclose(np.asarray(sol.losses)[on], levels, atol=1e-3)
+    assert_close(np.asarray(sol.losses)[on], levels, atol=1e-3)
 
 
 def test_one_dimension():

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from problems import gaussian_data, lane, relative_difference
+from tolerance import assert_close
 
 import reluflow as rf
 
@@ -118,6 +119,6 @@ def test_its_derivative_in_time_is_the_field():
     slides = np.any(np.abs(np.asarray(net.preactivations(data.x))) < 1e-12, axis=1)
     assert np.sum(~slides) > 3  # the field of a sliding unit is not that of `rf.field`
     free = np.flatnonzero(~slides)
-    np.testing.assert_allclose(slope_a[free], (scale * field.output)[free], rtol=1e-6, atol=1e-9)
+    assert_close(slope_a[free], (scale * field.output)[free], rtol=1e-6, atol=1e-9)
     expected = (scale[:, None] * field.hidden)[free]
-    np.testing.assert_allclose(slope_w[free], expected, rtol=1e-6, atol=1e-9)
+    assert_close(slope_w[free], expected, rtol=1e-6, atol=1e-9)
