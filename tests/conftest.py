@@ -1,11 +1,18 @@
-"""The suite runs in float64, with strict dtype promotion; hypothesis repeats itself."""
+"""The suite runs in float64, with checked annotations and strict dtype promotion.
+
+hypothesis repeats itself: every run has the same examples.
+"""
 
 from pathlib import Path
 
 import equinox as eqx
 import jax
+import jaxtyping
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Before reluflow is imported. pytest's own option for this does not reach the workers of xdist.
+jaxtyping.install_import_hook("reluflow", "beartype.beartype")
 
 jax.config.update("jax_enable_x64", True)
 
@@ -50,6 +57,14 @@ def pytest_xdist_make_scheduler(config, log):
 
     config.option.loadscopereorder = False  # in their order the longest are early
     return Together(config, log)
+
+
+@pytest.fixture
+def without_type_checks():
+    """For arguments of wrong types: the library has to refuse them itself, in its own words."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -36,6 +36,8 @@ def test_phases(tmp_path):
     assert not set(legend) & set(texts(ax)) and png_size(ax, tmp_path) > 5000
     given = Figure().add_subplot()
     assert plot.phases(sol, found, given) is given
+    part = Figure().subfigures(1, 2)[0].add_subplot()  # has no size in inches of its own
+    assert plot.phases(sol, found, part) is part
     curve = plot.phases(*(lambda sol, data: (sol, analysis.phases(sol, data)))(*lazy())).lines[0]
     low, high = curve.axes.get_ylim()  # in the lazy regime too, the curve is in view
     assert np.sum((curve.get_ydata() > low) & (curve.get_ydata() < high)) > 100

@@ -18,6 +18,7 @@ KEY = jax.random.key(0)
 X, Y = np.array([[1.0, 0.0], [0.5, 1.0], [-1.0, 0.3]]), np.array([1.0, 2.0, 3.0])
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -62,6 +63,7 @@ def test_values_are_refused(make, words):
         assert word in str(error.value)
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("make", "word"),
     [
@@ -106,6 +108,7 @@ FLOWS = [
 ]
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(("options", "words"), FLOWS)
 def test_flow_refuses_before_it_compiles(options, words):
     net, data = rf.Network.from_weights(Y, X), rf.Dataset(X, Y)
@@ -117,6 +120,7 @@ def test_flow_refuses_before_it_compiles(options, words):
     assert _flow._integrate.outermost()._cached._cache_size() == compiled
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize("options", [{"saveat": [0.5]}, {"integrator": diffrax.Dopri8()}])
 def test_flow_refuses_other_objects(options):
     with pytest.raises(TypeError, match=f"`{next(iter(options))}`"):

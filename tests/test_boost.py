@@ -227,6 +227,7 @@ def test_constant_steps():
         end(np.float64(-1.0), np.float64(-1.0))
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("terms", "args", "error", "message"),
     [
@@ -247,6 +248,7 @@ def test_another_problem_inside_diffrax_is_refused(terms, args, error, message):
         diffrax.diffeqsolve(terms, rf.Boost(), 0.0, 1.0, 0.1, net, args=args())
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize("bad", [{"max_sliding": -1}, {"max_sliding": 1.5}, {"rtol": 0.0}])
 def test_bad_settings(bad):
     with pytest.raises(ValueError, match="must"):

@@ -99,7 +99,7 @@ def _turning_error(parts):
     frame = ModeFrame(jnp.asarray(modes)[:, None], jnp.asarray(modes @ modes.T)[:, :, None])
     y = start
     for i in range(parts):
-        reduced = Reduced(y[:1], jnp.asarray(modes @ y[1:])[:, None], jnp.zeros(1))
+        reduced = Reduced(jnp.asarray(y[:1]), jnp.asarray(modes @ y[1:])[:, None], jnp.zeros(1))
         ends = [jnp.full((1,), (i + k) / parts) for k in (0, 1)]
         move = PROPAGATE(reduced, frame, *ends, 1.0)
         factor = np.exp(float(move.growth[0])) * 2.0 ** int(move.exponent[0])
@@ -137,6 +137,7 @@ def test_kernels_of_a_sweep():
     assert_close(swept.residual[-1], data.y - end(data.x), atol=1e-13)
 
 
+@pytest.mark.usefixtures("without_type_checks")  # of the last step there are no neurons
 def test_first_guess_of_a_step():
     """Under a constant kernel: the last polynomial goes on where the next step is as long, and the
     decay is exact, also where it is a thousand times as long, or the last one was not smooth."""
@@ -169,7 +170,7 @@ def test_first_guess_of_a_step():
 def test_longest_step_by_the_decay():
     """What the polynomial misses of a mode is about the part of the tolerance that is allowed; a
     mode that is nearly gone bounds no step, and neither does one that stays."""
-    rate, size, tolerance, bound = 0.7, 1e-2, 1e-7, 0.3
+    rate, size, tolerance, bound = 0.7, 1e-2, jnp.array(1e-7), jnp.array(0.3)
     decay = Decay.by(jnp.diag(jnp.array([rate, 1e5, 0.0])))
     residual = jnp.array([size, 1e-6, 1.0])
     length = float(decay.longest(residual, tolerance, bound))
@@ -192,6 +193,7 @@ def attempted(length, error, converged=True):
     )
 
 
+@pytest.mark.usefixtures("without_type_checks")  # the attempts have only what it reads of them
 def test_step_after_two_that_missed():
     """The first shrinks by the order of a smooth residual, the second by what both tell."""
 

@@ -194,6 +194,7 @@ def test_weights_too_small_for_plain_numbers():
     assert np.all(weights(descent(zero, data, optax.sgd(0.1), 10).final)[1][0] == 0.0)
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

@@ -1,20 +1,15 @@
 """Plateaus of curves that are known, and the minimal norm against a solver."""
 
-from types import SimpleNamespace
-
 import jax
 import numpy as np
 import pytest
 import scipy.optimize
+from problems import curve
 from tolerance import assert_close
 
 import reluflow as rf
 from reluflow.analysis import plateaus
 from reluflow.theory import minimal_squared_norm
-
-
-def curve(ts, losses):
-    return SimpleNamespace(ts=ts, losses=losses)
 
 
 def staircase(ts, levels, times, rate=4.0):

@@ -15,6 +15,7 @@ from ._compiling import compiled
 from ._field import Problem
 from ._integrator import AbstractIntegrator, Report
 from ._network import Network
+from ._shapes import Buffer
 
 
 class StoredSteps(eqx.Module):
@@ -23,7 +24,7 @@ class StoredSteps(eqx.Module):
     There is room for `max_steps`, the most that can be attempted.
     """
 
-    begins: Float[Array, " steps"]  # padded with inf
+    begins: Float[Buffer, " steps"]  # padded with inf
     passages: PyTree  # what the integrator needs to take each again
     count: Int[Array, ""]
 

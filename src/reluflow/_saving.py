@@ -13,7 +13,7 @@ from ._checks import as_float64, is_concrete
 from ._dataset import Dataset
 from ._loss import loss
 from ._network import Network
-from ._shapes import Scalar
+from ._shapes import Buffer, Scalar
 
 
 class Schedule(eqx.Module):
@@ -76,8 +76,8 @@ def _check_times(times, t0, t1) -> None:
 class Saved(eqx.Module):
     """The buffers, and how far they are filled: `count` places, `reached` times of the schedule."""
 
-    ts: Float[Array, " saves"]
-    losses: Float[Array, " saves"]
+    ts: Float[Buffer, " saves"]
+    losses: Float[Buffer, " saves"]
     values: PyTree
     count: Int[Array, ""]
     reached: Int[Array, ""]

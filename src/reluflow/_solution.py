@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from . import _modes
 from ._checks import as_float64, is_concrete
 from ._network import Network
+from ._shapes import Buffer
 
 
 class RESULTS(eqx.Enumeration):
@@ -86,11 +87,11 @@ class Events(eqx.Module):
             `event_buffer_full`.
     """
 
-    time: Float[Array, "*#batch events"]
-    neuron: Int[Array, "*#batch events"]
-    sample: Int[Array, "*#batch events"]
-    before: Int[Array, "*#batch events"]
-    after: Int[Array, "*#batch events"]
+    time: Float[Buffer, "*#batch events"]
+    neuron: Int[Buffer, "*#batch events"]
+    sample: Int[Buffer, "*#batch events"]
+    before: Int[Buffer, "*#batch events"]
+    after: Int[Buffer, "*#batch events"]
     count: Int[Array, "*#batch"]
 
     @classmethod

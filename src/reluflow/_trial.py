@@ -57,7 +57,7 @@ def attempt(
     problem: Problem,
     state: RungeKuttaState,
     limit: Scalar,
-    error_order: float,
+    error_order: float | int,
 ) -> Trial:
     """Steps to the nearest of: the controller's wish, the next expected event, the limit."""
     rest = limit - state.time
