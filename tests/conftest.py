@@ -39,7 +39,15 @@ _MOST_MAPS = 30_000
 # compiled programs, go to one worker of xdist; any other file is a group of its own.
 TOGETHER = {
     "sixty neurons": {"against_reference", "boost", "invariants", "tiny_initialisation"},
-    "six neurons": {"bad_input", "dense_small", "failures", "solvers", "symmetries", "transforms"},
+    "six neurons": {
+        "bad_input",
+        "dense_small",
+        "failures",
+        "padding",
+        "solvers",
+        "symmetries",
+        "transforms",
+    },
     "analysis": {
         f"analysis_{name}" for name in ("invariants", "neurons", "phases", "plot", "saddles")
     },

@@ -10,6 +10,7 @@ from problems import gaussian_data, lane, relative_difference
 from tolerance import assert_close
 
 import reluflow as rf
+from reluflow._interpolation import Interpolation
 
 ROOM = 512
 INTEGRATOR = {"boost": rf.Boost(max_sliding=3), "runge-kutta": rf.RungeKutta(max_sliding=3)}
@@ -73,6 +74,22 @@ def test_a_full_buffer_ends_the_run_and_is_right_until_there(integrator):
     assert max(relative_difference(lane(ours, i), lane(theirs, i)) for i in range(5)) < 1e-12
     with pytest.raises(ValueError, match=r"must lie in \[t0, t_final\]"):
         sol.evaluate(last * 1.001)
+
+
+def test_any_number_of_times_is_one_program():
+    """On one integrator: steps of both are taken again inside the same loop."""
+    sol = alone(0, "runge-kutta")
+    ts = np.linspace(0.0, 10.0, 8)
+    every = [sol.evaluate(t) for t in ts]
+    programs = Interpolation._at_first.outermost()._cached._cache_size
+    compiled = programs()
+    for count in (1, 5, 8):
+        nets = sol.evaluate(ts[:count])
+        assert nets.hidden.shape == (count, 6, 3)
+        assert max(relative_difference(lane(nets, i), every[i]) for i in range(count)) < 1e-14
+    assert programs() == compiled
+    assert sol.evaluate(np.linspace(0.0, 10.0, 9)).hidden.shape == (9, 6, 3)
+    assert programs() == compiled + 1  # the control: 9 are more than there is room for
 
 
 @pytest.mark.parametrize("integrator", INTEGRATOR)

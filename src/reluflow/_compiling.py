@@ -35,6 +35,12 @@ def compiler_options() -> dict[str, Any]:
     return _FASTER
 
 
+def is_outermost() -> bool:
+    """Whether nothing around this call is being compiled."""
+    # Inside a function that is, nothing is computed that can be looked at.
+    return is_concrete(jnp.zeros(()))
+
+
 def compiled(function: Callable) -> Callable:
     """`eqx.filter_jit`, with these options where nothing around it is compiled: they belong to the
     outermost function, and JAX refuses them in any other."""
@@ -47,8 +53,7 @@ def compiled(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*args):
-        # Inside a function that is being compiled, nothing is computed that can be looked at.
-        if not is_concrete(jnp.zeros(())):
+        if not is_outermost():
             return inner(*args)
         with lock:  # two threads must not have one each, or both compile everything
             jitted = outermost()

@@ -3,6 +3,8 @@
 theta' = -grad L(theta),    L = 1/(2n) sum_k (h(x_k) - y_k)^2
 """
 
+import dataclasses
+
 import diffrax
 import equinox.internal as eqxi
 import jax
@@ -17,6 +19,7 @@ from ._field import Problem
 from ._integrator import AbstractIntegrator
 from ._loop import Run
 from ._network import Network, check_single
+from ._padding import without_padding
 from ._runge_kutta import RungeKutta
 from ._saving import Schedule
 from ._solution import RESULTS, Solution
@@ -107,11 +110,20 @@ def flow(
     integrator = _of_interface(Boost() if integrator is None else integrator)
     schedule = Schedule.of(saveat, *interval, max_steps)
     meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter
-    asked = (net, data, schedule, interval, tolerances, stop)
+    asked = (net, data, schedule.padded(net, data), interval, tolerances, stop)
     prepared = integrator.prepare(data)
     limits = (jnp.asarray(max_steps), max_events, meter)
     sol = _refusing_derivatives(prepared, asked, stop_loss is not None, *limits)
+    sol = _cropped(sol, schedule.length)
     return _raised(sol) if throw else sol
+
+
+def _cropped(sol: Solution, length: int) -> Solution:
+    """With as many places for saves as were asked for."""
+    if sol.ts.shape[0] == length:
+        return sol
+    ts, losses, networks = without_padding((sol.ts, sol.losses, sol.networks), length)
+    return dataclasses.replace(sol, ts=ts, losses=losses, networks=networks)
 
 
 def _refusing_derivatives(integrator, asked, stops: bool, *limits) -> Solution:

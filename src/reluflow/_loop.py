@@ -116,7 +116,7 @@ class Run(eqx.Module):
         result = RESULTS.where(complete, carry.report.result, RESULTS.max_steps_reached)
         saved = carry.saved
         if self.schedule.at_end:  # the state at t1, or wherever the run ended before
-            missing = saved.reached < self.schedule.times.shape[0] - 1
+            missing = saved.reached < self.schedule.asked
             saved = saved.write(self.schedule, time, missing, missing, final, self.data)
         if self.schedule.every and self._dense:  # it looks back after a step is saved
             saved = saved.in_order()

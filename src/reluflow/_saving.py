@@ -1,5 +1,7 @@
 """What is saved along the way: buffers written in place, one place per saved time."""
 
+import dataclasses
+import functools
 from collections.abc import Callable
 
 import diffrax
@@ -13,20 +15,23 @@ from ._checks import as_float64, is_concrete
 from ._dataset import Dataset
 from ._loss import loss
 from ._network import Network
+from ._padding import bytes_of, padded_length
 from ._shapes import Buffer, Scalar
 
 
 class Schedule(eqx.Module):
     """`diffrax.SaveAt`, as times: at which to save, and after how many accepted steps.
 
-    times: increasing, with t0 and t1 where they were asked for; ends with an inf that is never
-        reached.
+    times: increasing, with t0 and t1 where they were asked for; then at least one inf, which is
+        never reached.
+    asked: how many of them were asked for.
     every: save after each so many accepted steps; 0 for never.
     length: how many saves there can be.
     stored: for how many steps there is room for a dense output; 0 where none is asked for.
     """
 
     times: Float[Array, " times"]
+    asked: Int[Array, ""]
     every: int = eqx.field(static=True)
     length: int = eqx.field(static=True)
     stored: int = eqx.field(static=True)
@@ -50,12 +55,36 @@ class Schedule(eqx.Module):
         parts = [t0[None]] if sub.t0 else []
         parts.append(middle)
         parts += [t1[None]] if at_end else []
-        times = jnp.concatenate([*parts, jnp.full((1,), jnp.inf)])
+        parts.append(jnp.full((1,), jnp.inf))
+        # (NumPy compiles nothing for a length that is new.)
+        join = np.concatenate if all(map(is_concrete, parts)) else jnp.concatenate
+        times = jnp.asarray(join(parts))
+        asked = times.shape[0] - 1
         every = int(sub.steps)
-        length = times.shape[0] - 1 + (max_steps // every if every else 0)
+        length = asked + (max_steps // every if every else 0)
         inside = bool(sub.t0) or middle.shape[0] > 0
         stored = max_steps if saveat.dense else 0
-        return cls(times, every, length, stored, bool(at_end), inside, sub.fn)
+        return cls(times, jnp.array(asked), every, length, stored, bool(at_end), inside, sub.fn)
+
+    def padded(self, net: Network, data: Dataset) -> "Schedule":
+        """With more times that are never reached: a program is compiled for few lengths."""
+        asked = self.times.shape[0] - 1
+        shapes = (net.neurons, data.samples, data.dim)
+        more = padded_length(asked, lambda: _bytes_of_a_save(self.fn, *shapes)) - asked
+        if more == 0:
+            return self
+        pad = np.pad if is_concrete(self.times) else jnp.pad
+        times = jnp.asarray(pad(self.times, (0, more), constant_values=np.inf))
+        return dataclasses.replace(self, times=times, length=self.length + more)
+
+
+@functools.lru_cache(maxsize=64)  # it is asked for by every call, and `fn` is traced
+def _bytes_of_a_save(fn: Callable, neurons: int, samples: int, dim: int) -> int:
+    def one():
+        net = Network(jnp.zeros(neurons), jnp.zeros(neurons), jnp.zeros((neurons, dim)))
+        return fn(jnp.zeros(()), net, Dataset(jnp.ones((samples, dim)), jnp.zeros(samples)))
+
+    return bytes_of(eqx.filter_eval_shape(one))
 
 
 def _check_times(times, t0, t1) -> None:

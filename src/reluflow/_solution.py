@@ -193,13 +193,18 @@ class Solution(eqx.Module):
                 "`Solution.evaluate` must be called on a single solution, but this one has lanes "
                 f"{jnp.shape(last)}; use jax.vmap(lambda sol, t: sol.evaluate(t))(sols, ts)."
             )
-        outside = ~((begins[0] <= t) & (t <= last))  # NaN is outside too
-        if is_concrete(outside) and np.any(outside):
-            raise ValueError(
-                f"Argument `t` must lie in [t0, t_final] = [{begins[0]}, {last}], but it is {t}."
-            )
-        t = eqx.error_if(t, outside, "Argument `t` must lie in [t0, t_final], but it does not.")
-        nets = self.interpolation.evaluate(t.ravel() if t.ndim else t)
+        if all(map(is_concrete, (begins, t, last))):  # NumPy compiles nothing
+            first = np.asarray(begins)[0]
+            if not np.all(
+                (first <= np.asarray(t)) & (np.asarray(t) <= np.asarray(last))
+            ):  # NaN too
+                raise ValueError(
+                    f"Argument `t` must lie in [t0, t_final] = [{first}, {last}], but it is {t}."
+                )
+        else:
+            outside = ~((begins[0] <= t) & (t <= last))
+            t = eqx.error_if(t, outside, "Argument `t` must lie in [t0, t_final], but it does not.")
+        nets = self.interpolation.evaluate(t.ravel() if t.ndim else t, self.final)
         return jax.tree.map(lambda leaf: leaf.reshape(t.shape + leaf.shape[min(t.ndim, 1) :]), nets)
 
     def __str__(self) -> str:
