@@ -3,6 +3,9 @@
 hypothesis repeats itself: every run has the same examples.
 """
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import equinox as eqx
@@ -33,6 +36,30 @@ NOT_STRICT = ("test_descent", "test_against_descent")
 # 65530: beyond them, compilation aborts.
 _MAPS = Path("/proc/self/maps")
 _MOST_MAPS = 30_000
+
+
+# What one process has compiled is read by the others: workers of xdist, programs that tests start,
+# and the same process after its caches were cleared. The directory lives as long as the run.
+_CACHE = {
+    "jax_compilation_cache_dir": None,
+    "jax_persistent_cache_min_compile_time_secs": 0.1,  # faster compiled than written and read
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+
+
+def pytest_configure(config):
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        config.own_cache = tempfile.mkdtemp(prefix="reluflow-tests-")
+        _CACHE["jax_compilation_cache_dir"] = config.own_cache
+        os.environ |= {name.upper(): str(value) for name, value in _CACHE.items()}
+        for name, value in _CACHE.items():
+            jax.config.update(name, value)
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "own_cache"):
+        del os.environ["JAX_COMPILATION_CACHE_DIR"]
+        shutil.rmtree(config.own_cache, ignore_errors=True)
 
 
 # Most of a test's time is the compilation of its flows. Files that share shapes and arguments, thus
