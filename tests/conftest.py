@@ -75,6 +75,7 @@ TOGETHER = {
         "symmetries",
         "transforms",
     },
+    "limit process": {"analysis_unfitted", "theory_limit_process_flow"},
     "analysis": {
         f"analysis_{name}" for name in ("invariants", "neurons", "phases", "plot", "saddles")
     },

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from limits import NEURONS, SAMPLES
 from tolerance import assert_close
 
 import reluflow as rf
@@ -36,8 +37,8 @@ def test_by_hand():
 
 def test_what_a_flow_leaves():
     """At the end: those that nobody can fit. On a plateau before: those of neurons still small."""
-    data = rf.datasets.orthonormal(jax.random.key(5), 8)
-    net = rf.balanced(jax.random.key(1005), 12, 8, -100.0)
+    data = rf.datasets.orthonormal(jax.random.key(24), SAMPLES)
+    net = rf.balanced(jax.random.key(1024), NEURONS, SAMPLES, -100.0)
     process = limit_process(net, data)
     never = np.flatnonzero(process.unfittable).tolist()
     assert len(never) == 2

@@ -1,5 +1,7 @@
 """`Solution.evaluate` of six neurons: jit, vmap, wrong times, and runs that ended early."""
 
+import functools
+
 import diffrax
 import equinox as eqx
 import jax
@@ -29,7 +31,7 @@ def alone(seed, integrator, **options):
 
 @pytest.mark.parametrize("integrator", ONE)
 def test_under_jit_and_vmap(integrator):
-    @eqx.filter_jit
+    @functools.partial(eqx.filter_jit, compiler_options=rf.compiler_options())
     def lanes(keys, data):
         def one(key, data):
             net = rf.balanced(key, 6, 3, -3.0)

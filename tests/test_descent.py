@@ -10,6 +10,8 @@ from tolerance import assert_close
 import reluflow as rf
 from reluflow._descent import descent, gradient
 
+SGD = optax.sgd(0.125)  # its compiled loop is kept for the object
+
 
 def numpy_descent(a, w, x, y, rates):
     """The definition, one step after the other."""
@@ -79,11 +81,11 @@ def test_first_order_to_the_logistic():
 )
 def test_saves(save_every, saved):
     net, data = problem()
-    sol = descent(net, data, optax.sgd(0.125), 10, save_every=save_every)
+    sol = descent(net, data, SGD, 10, save_every=save_every)
     np.testing.assert_array_equal(sol.ts, 0.125 * np.array(saved))
     assert_close(sol.losses, rf.loss(sol.networks, data), rtol=1e-14)
     for place, steps in enumerate(saved[1:], start=1):
-        alone = descent(net, data, optax.sgd(0.125), steps)
+        alone = descent(net, data, SGD, steps)
         assert_close(
             sol.networks.weights()[1][place], alone.final.weights()[1], rtol=1e-13, atol=1e-15
         )

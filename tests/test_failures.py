@@ -84,7 +84,8 @@ def test_parallel_inputs_that_cannot_be_seen_before():
     x = np.array([[1.0, 0.2], [-2.0, -0.4], [0.3, 1.0]])
     net = rf.balanced(jax.random.key(0), 20, 2, -2.0)
     solve = jax.jit(
-        lambda x, y: rf.flow(net, rf.Dataset(x, y), 30.0, integrator=rf.RungeKutta(), throw=False)
+        lambda x, y: rf.flow(net, rf.Dataset(x, y), 30.0, integrator=rf.RungeKutta(), throw=False),
+        compiler_options=rf.compiler_options(),
     )
     sol = solve(x, np.array([1.0, -1.0, 1.0]))
     assert bool(sol.result == rf.RESULTS.parallel_inputs) and finite(sol)

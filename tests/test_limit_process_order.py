@@ -22,10 +22,13 @@ def problem(seed):
     return data, rf.balanced(jax.random.key(1000 + seed), NEURONS, SAMPLES, -SIZE)
 
 
-@jax.jit
+def log_norms(t, net, data):
+    return net.log_norm()
+
+
 def flow(net, data, t1):
-    saveat = diffrax.SaveAt(steps=True, fn=lambda t, net, data: net.log_norm())
-    return rf.flow(net, data, t1, integrator=rf.Boost(max_sliding=0), saveat=saveat, max_steps=512)
+    saveat = diffrax.SaveAt(steps=True, fn=log_norms)
+    return rf.flow(net, data, t1, integrator=rf.Boost(), saveat=saveat, max_steps=512)
 
 
 def flow_jumps(net, data, t1):

@@ -1,7 +1,5 @@
 """What the papers give in closed form, against the flow and other formulas."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,11 +76,6 @@ def test_directions_and_covering_neurons():
 # Phases
 
 
-@jax.jit  # of the data too: one compilation for both signs
-def _final(net, data, t):
-    return rf.flow(net, data, t, integrator=rf.Boost()).final
-
-
 @pytest.mark.parametrize("flip", [False, True])
 def test_phases_of_the_flow(flip):
     """Lemmas 2 to 4 on a flow: the inequalities hold at t_1, t_2, on the saddle and at t_3."""
@@ -100,7 +93,9 @@ def test_phases_of_the_flow(flip):
         D, S = D[::-1], S[::-1]
     first, second = (float(np.linalg.norm(d)) for d in D)
     assert first > second
-    run = functools.partial(_final, net, data)
+
+    def run(t):
+        return rf.flow(net, data, t, integrator=rf.Boost()).final
 
     def log_sum(now, members):
         return np.log(np.sum(np.exp(2.0 * np.asarray(now.log_norm())[np.asarray(members)])))

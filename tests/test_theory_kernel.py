@@ -87,7 +87,6 @@ def test_samples_that_no_neuron_sees_stay():
     assert_close(theory.kernel_flow(net, data).predictions(np.inf), [1.0, -2.0, 0.0], atol=1e-14)
 
 
-@jax.jit
 def _predictions(net, data, t):
     return rf.flow(net, data, t, integrator=rf.RungeKutta(), rtol=1e-12).final(data.x)
 
@@ -95,7 +94,7 @@ def _predictions(net, data, t):
 def _distance(scale, pairs):
     net, data = problem(scale, pairs)
     times = LAZY_TIMES / scale**2
-    flow = np.stack([_predictions(net, data, np.float64(t)) for t in times])
+    flow = np.stack([_predictions(net, data, t) for t in times])
     return np.max(np.abs(flow - theory.kernel_flow(net, data).predictions(times)))
 
 

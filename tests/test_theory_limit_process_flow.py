@@ -11,16 +11,10 @@ import reluflow as rf
 from reluflow.theory import limit_process
 
 
-@jax.jit
-def _flow(net, data, t1, stop_loss):
+def flow(net, data, t1, stop_loss=None):
     return rf.flow(
         net, data, t1, integrator=rf.Boost(), rtol=1e-9, stop_loss=stop_loss, throw=False
     )
-
-
-def flow(net, data, t1, stop_loss=-1.0):
-    """rf.flow with rf.Boost; stop_loss = -1 for none. One type of number: one compilation."""
-    return _flow(net, data, np.float64(t1), np.float64(stop_loss))
 
 
 def flow_jump_times(net, data, process):

@@ -39,7 +39,7 @@ def same(one, other, tolerance=1e-12):
     assert_close(one.losses, other.losses, rtol=tolerance)
 
 
-@eqx.filter_jit
+@functools.partial(eqx.filter_jit, compiler_options=rf.compiler_options())
 def lanes(keys, log_lambdas, data, t1, max_events=64):
     def one(key, log_lambda, data, t1):
         start = rf.balanced(key, 6, 3, log_lambda)
