@@ -120,8 +120,9 @@ def test_one_compilation_serves_every_value_of_a_shape(monkeypatch):
         alone(**options)
     alone(data=gaussian_data(5, 4, 3), stop_loss=1e-3, max_steps=10_000)
     assert _flow._integrate.outermost()._cached._cache_size() == size
-    # Control: another shape is another compilation.
-    rf.flow(rf.balanced(jax.random.key(0), 5, 3, -3.0), DATA(), 0.1, integrator=INTEGRATOR)
+    # Control: another shape is another compilation (of a program that test_boundaries.py has too).
+    other = rf.balanced(jax.random.key(0), 2, 4, -3.0), gaussian_data(0, 4, 4)
+    rf.flow(*other, 0.1, integrator=INTEGRATOR)
     assert _flow._integrate.outermost()._cached._cache_size() == size + 1
 
 
