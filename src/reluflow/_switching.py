@@ -91,7 +91,7 @@ class _Local(eqx.Module):
     gram: Float[Array, "capacity capacity"]  # G_BB, 0 outside B
     pull: Float[Array, " capacity"]  # g_B
     effort: Float[Array, " capacity"]  # the sum of absolute values behind g_B
-    residual: PerSample  # r_B
+    residual: Float[Array, " capacity"]  # r_B
     sign: Scalar  # of a_j
     present: Bool[Array, " capacity"]
     leaves: Bool[Array, " capacity"]

@@ -88,4 +88,4 @@ def norm_ratio(net: Network, data: Dataset) -> np.ndarray:
     Raises:
         ValueError: inputs that are not orthogonal.
     """
-    return np.asarray(net.squared_norm()) / np.asarray(minimal_squared_norm(data))
+    return np.asarray(np.asarray(net.squared_norm()) / np.asarray(minimal_squared_norm(data)))
