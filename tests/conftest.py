@@ -1,11 +1,21 @@
-"""The suite runs in float64, with strict dtype promotion; hypothesis repeats itself."""
+"""The suite runs in float64, with checked annotations and strict dtype promotion.
 
+hypothesis repeats itself: every run has the same examples.
+"""
+
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import equinox as eqx
 import jax
+import jaxtyping
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Before reluflow is imported. pytest's own option for this does not reach the workers of xdist.
+jaxtyping.install_import_hook("reluflow", "beartype.beartype")
 
 jax.config.update("jax_enable_x64", True)
 
@@ -28,11 +38,44 @@ _MAPS = Path("/proc/self/maps")
 _MOST_MAPS = 30_000
 
 
+# What one process has compiled is read by the others: workers of xdist, programs that tests start,
+# and the same process after its caches were cleared. The directory lives as long as the run.
+_CACHE = {
+    "jax_compilation_cache_dir": None,
+    "jax_persistent_cache_min_compile_time_secs": 0.1,  # faster compiled than written and read
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+
+
+def pytest_configure(config):
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        config.own_cache = tempfile.mkdtemp(prefix="reluflow-tests-")
+        _CACHE["jax_compilation_cache_dir"] = config.own_cache
+        os.environ |= {name.upper(): str(value) for name, value in _CACHE.items()}
+        for name, value in _CACHE.items():
+            jax.config.update(name, value)
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "own_cache"):
+        del os.environ["JAX_COMPILATION_CACHE_DIR"]
+        shutil.rmtree(config.own_cache, ignore_errors=True)
+
+
 # Most of a test's time is the compilation of its flows. Files that share shapes and arguments, thus
 # compiled programs, go to one worker of xdist; any other file is a group of its own.
 TOGETHER = {
     "sixty neurons": {"against_reference", "boost", "invariants", "tiny_initialisation"},
-    "six neurons": {"bad_input", "dense_small", "failures", "solvers", "symmetries", "transforms"},
+    "six neurons": {
+        "bad_input",
+        "dense_small",
+        "failures",
+        "padding",
+        "solvers",
+        "symmetries",
+        "transforms",
+    },
+    "limit process": {"analysis_unfitted", "theory_limit_process_flow"},
     "analysis": {
         f"analysis_{name}" for name in ("invariants", "neurons", "phases", "plot", "saddles")
     },
@@ -50,6 +93,14 @@ def pytest_xdist_make_scheduler(config, log):
 
     config.option.loadscopereorder = False  # in their order the longest are early
     return Together(config, log)
+
+
+@pytest.fixture
+def without_type_checks():
+    """For arguments of wrong types: the library has to refuse them itself, in its own words."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module", autouse=True)

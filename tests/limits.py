@@ -4,6 +4,7 @@ import functools
 
 import jax
 import numpy as np
+from tolerance import assert_close
 
 import reluflow as rf
 
@@ -58,9 +59,9 @@ def plain(net, data, exponents=None, signs=True, lengths=True):
 def assert_same(process, jumps, rtol=1e-13):
     assert int(process.num_jumps) == len(jumps)
     for i, (s, neuron, fitted, squared_norm) in enumerate(jumps):
-        np.testing.assert_allclose(process.jump_times[i], s, rtol=rtol)
+        assert_close(process.jump_times[i], s, rtol=rtol)
         assert int(process.neuron[i]) == neuron
         assert set(np.flatnonzero(process.fits[i]).tolist()) == fitted
-        np.testing.assert_allclose(process.squared_norms[i], squared_norm, rtol=rtol)
+        assert_close(process.squared_norms[i], squared_norm, rtol=rtol)
     assert np.all(np.isinf(process.jump_times[len(jumps) :]))
     assert np.all(np.asarray(process.neuron[len(jumps) :]) == -1)

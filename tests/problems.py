@@ -87,6 +87,13 @@ def balance(net, end):
     return (a**2 - np.sum(w**2, axis=1)) / (b**2 + np.sum(v**2, axis=1))
 
 
+def curve(ts, losses):
+    """A solution of which the times and losses alone are known."""
+    net = rf.Network([0.0], [0.0], [[0.0]])
+    known = jnp.asarray(ts), jnp.asarray(losses)
+    return rf.Solution(*known, None, net, rf.Events.empty(1), rf.RESULTS.successful, {})
+
+
 def event_list(sol):
     """[(time, neuron, sample, before, after)] of a solution."""
     events, count = sol.events, int(sol.events.count)

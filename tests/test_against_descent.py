@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from problems import five_points, two_points
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow import _modes, _turning
@@ -34,7 +35,7 @@ def descent(name, eta):
 def distances(sol, ts, flow):
     """|theta_descent - theta_flow| at the times."""
     at = np.searchsorted(np.asarray(sol.ts), ts - 0.5)
-    np.testing.assert_allclose(np.asarray(sol.ts)[at], ts, rtol=1e-9)
+    assert_close(np.asarray(sol.ts)[at], ts, rtol=1e-9)
     (a, w), (b, v) = sol.networks.weights(), flow.networks.weights()
     parts = (a[at] - b) ** 2 + jnp.sum((w[at] - v) ** 2, axis=-1)
     return np.sqrt(np.asarray(jnp.sum(parts, axis=-1)))
@@ -57,7 +58,7 @@ def test_first_order_in_the_step(name):
     net, data = make()
     flow = flow_at(net, data, name)
     coarse, fine = (distances(descent(name, eta), ts, flow) for eta in (ETA, ETA / 4.0))
-    np.testing.assert_allclose(coarse / fine, 4.0, atol=0.2)
+    assert_close(coarse / fine, 4.0, atol=0.2)
     losses = np.asarray(flow.losses)
     assert losses[0] > 0.95 * float(rf.loss(net, data)) and losses[-1] < 0.8 * losses[0]
 
@@ -122,4 +123,4 @@ def test_gaussian_teacher_up_to_its_first_drop():
     ts = np.floor(np.array([0.5, 0.9, 1.0]) * drop)
     sol = flow(ts[-1], rtol=1e-9, saveat=diffrax.SaveAt(ts=ts))
     coarse, fine = (distances(descend(net, data, ts[-1], eta), ts, sol) for eta in (ETA, ETA / 4.0))
-    np.testing.assert_allclose(coarse / fine, 4.0, atol=0.2)
+    assert_close(coarse / fine, 4.0, atol=0.2)

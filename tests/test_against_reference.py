@@ -15,6 +15,7 @@ from problems import (
     relative_difference,
     two_points,
 )
+from tolerance import assert_close
 
 import reluflow as rf
 
@@ -93,7 +94,7 @@ def test_events(name, integrator):
     assert sorted_events(events) == sorted_events(reference_events(ref))
     # Boost reads the end of a slide off the residual, a little less exactly (measured: 1.1e-9).
     tolerance = 5.0 * AGREEMENT if integrator == "boost" else AGREEMENT
-    np.testing.assert_allclose(times, ref.times, rtol=tolerance)
+    assert_close(times, ref.times, rtol=tolerance)
 
 
 @pytest.mark.parametrize(("name", "integrator"), CASES)
@@ -101,9 +102,9 @@ def test_final_weights(name, integrator):
     sol, ref = solutions(name, integrator)
     final = oracle_network(ref.final)
     for ours, theirs in zip(sol.final.weights(), final.weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=AGREEMENT * np.max(np.abs(theirs)))
+        assert_close(ours, theirs, atol=AGREEMENT * np.max(np.abs(theirs)))
     assert relative_difference(sol.final, final) < AGREEMENT
-    np.testing.assert_allclose(sol.stats["loss_final"], ref.final_loss, rtol=AGREEMENT, atol=1e-20)
+    assert_close(sol.stats["loss_final"], ref.final_loss, rtol=AGREEMENT, atol=1e-20)
 
 
 def test_the_problems_slide_and_stop():

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerance import assert_close
 from trajectories import RATE_MINUS, RATE_PLUS, lazy, on_five_points, on_two_points
 
 from reluflow.analysis import (
@@ -25,15 +26,15 @@ def test_logistic_growth_on_two_points(log_lambda):
     _, second = saddles(sol, data)
     begin, ts = 5.0, np.asarray(sol.ts)
     plus = logistic_fit(sol, second.active, max(begin, ts[2]), found[3].end)
-    np.testing.assert_allclose(plus.rate, 2.0 * RATE_PLUS, rtol=1e-4)
-    np.testing.assert_allclose(plus.capacity, 1.0 / np.sqrt(5.0), rtol=1e-3)
+    assert_close(plus.rate, 2.0 * RATE_PLUS, rtol=1e-4)
+    assert_close(plus.capacity, 1.0 / np.sqrt(5.0), rtol=1e-3)
     half = np.interp(0.5, [0.0, 1.0], [found[2].begin, found[2].end])
     assert abs(plus.half_time - half) < found[2].end - found[2].begin
     assert plus.deviation < 1e-3
     grows = np.asarray(sol.final.log_norm()) > -10.0
     minus = logistic_fit(sol, grows & ~second.active, max(2.0 * begin, ts[4]))
-    np.testing.assert_allclose(minus.rate, 2.0 * RATE_MINUS, rtol=1e-3)
-    np.testing.assert_allclose(minus.capacity, 1.0 / np.sqrt(1.25), rtol=1e-2)
+    assert_close(minus.rate, 2.0 * RATE_MINUS, rtol=1e-3)
+    assert_close(minus.capacity, 1.0 / np.sqrt(1.25), rtol=1e-2)
     # The control: the two clusters together do not grow like one.
     assert logistic_fit(sol, grows, max(begin, ts[2])).deviation > 0.1
 
@@ -46,9 +47,9 @@ def test_logistic_of_a_known_curve():
     hidden = jnp.tile(jnp.array([0.6, 0.8]), (len(ts), 60, 1))
     known = eqx.tree_at(lambda s: (s.networks.log_scale, s.networks.hidden), sol, (scale, hidden))
     found = logistic_fit(known, [7])
-    np.testing.assert_allclose(found[:3], [0.7, 3.0, 41.0], rtol=1e-9)
+    assert_close(found[:3], [0.7, 3.0, 41.0], rtol=1e-9)
     assert found.deviation < 1e-9
-    np.testing.assert_allclose(logistic_fit(known, [1, 2]).capacity, 6.0, rtol=1e-9)
+    assert_close(logistic_fit(known, [1, 2]).capacity, 6.0, rtol=1e-9)
     with pytest.raises(ValueError, match="`neurons`"):
         logistic_fit(known, [60])
     with pytest.raises(ValueError, match="`neurons`"):
@@ -64,7 +65,7 @@ def test_balance_is_conserved(log_lambda):
     # The control: one neuron, however small, with a_j off by 1e-4 at one time.
     output = sol.networks.output.at[500, 40].multiply(1.0 + 1e-4)
     moved = balance_drift(eqx.tree_at(lambda s: s.networks.output, sol, output))
-    np.testing.assert_allclose(moved, 1e-4, rtol=1e-2)
+    assert_close(moved, 1e-4, rtol=1e-2)
 
 
 def test_the_loss_never_increases():
@@ -95,11 +96,11 @@ def test_local_pl():
     assert RATE_MINUS <= lowest < 4.0 * RATE_MINUS
     end = phases(sol, data).named("convergence")[0].begin
     late = local_pl(sol, data, end + 6.0)
-    np.testing.assert_allclose(late, 4.0 * RATE_MINUS, rtol=1e-3)
+    assert_close(late, 4.0 * RATE_MINUS, rtol=1e-3)
     # It is the slope of the loss curve, and on the plateau it is none: the control.
     ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
     tail = (ts > end + 6.0) & (losses > 1e-11)
-    np.testing.assert_allclose(-np.polyfit(ts[tail], np.log(losses[tail]), 1)[0], late, rtol=1e-2)
+    assert_close(-np.polyfit(ts[tail], np.log(losses[tail]), 1)[0], late, rtol=1e-2)
     assert local_pl(sol, data, 40.0) < 1e-6
 
 
@@ -127,7 +128,7 @@ def test_norm_ratio():
     sol, data = on_two_points(-40.0)
     ratios = norm_ratio(sol.networks, data)
     assert ratios.shape == sol.ts.shape and ratios[0] < 1e-30
-    np.testing.assert_allclose(ratios[-1], 1.0, rtol=1e-7)
+    assert_close(ratios[-1], 1.0, rtol=1e-7)
     large, _ = on_two_points(np.log(1e-2))
     assert norm_ratio(large.final, data) > 1.0 + 1e-5
     with pytest.raises(ValueError, match="`data`"):

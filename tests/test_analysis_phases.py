@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tolerance import assert_close
 from trajectories import (
     RATE_MINUS,
     RATE_PLUS,
@@ -47,18 +48,18 @@ def test_two_points(log_lambda):
     assert alignment.end < 2.0 / RATE_PLUS + ts[1]
     assert first.end - first.begin < 8.0 / RATE_PLUS
     # (1 - f)^2 of the last drop is left where q = 2 f / (1 - f) = 10.
-    np.testing.assert_allclose(convergence.loss[0] / 0.25, 1.0 / 36.0, rtol=0.35)
+    assert_close(convergence.loss[0] / 0.25, 1.0 / 36.0, rtol=0.35)
 
 
 def test_a_smaller_lambda_only_delays():
     """Scaling the start by e^-20 makes drops 20 / |D| later, and changes no fitting time."""
     near, far = (phases(*on_two_points(log_lambda)) for log_lambda in (-20.0, -40.0))
-    np.testing.assert_allclose(far[1].end - near[1].end, 20.0 / RATE_PLUS, atol=5e-3)
-    np.testing.assert_allclose(far[4].begin - near[4].begin, 20.0 / RATE_MINUS, atol=5e-3)
-    np.testing.assert_allclose(far[0].end, near[0].end, atol=2e-2)
+    assert_close(far[1].end - near[1].end, 20.0 / RATE_PLUS, atol=5e-3)
+    assert_close(far[4].begin - near[4].begin, 20.0 / RATE_MINUS, atol=5e-3)
+    assert_close(far[0].end, near[0].end, atol=2e-2)
     for index in (2, 4):
         lengths = [found[index].end - found[index].begin for found in (near, far)]
-        np.testing.assert_allclose(*lengths, rtol=2e-2)
+        assert_close(*lengths, rtol=2e-2)
 
 
 def test_a_larger_lambda_has_no_plateau():
@@ -83,9 +84,9 @@ def test_what_the_loss_curve_shows(problem):
     assert len(standing) == len(seen)
     for phase, plateau in zip(standing, seen, strict=True):
         end = plateau.end if np.isfinite(plateau.end) else float(sol.ts[-1])
-        np.testing.assert_allclose(phase.end, end, rtol=1e-2)
+        assert_close(phase.end, end, rtol=1e-2)
         if phase.name == "plateau":
-            np.testing.assert_allclose(phase.begin, plateau.start, rtol=1e-2)
+            assert_close(phase.begin, plateau.start, rtol=1e-2)
 
 
 def test_five_points():
@@ -102,8 +103,8 @@ def test_of_size_e_to_the_minus_10000():
     """Saves are 22 apart, a drop takes 4: between two saves that stand still it is seen."""
     found = phases(*on_two_points(-10000.0))
     assert names(found) == ALL
-    np.testing.assert_allclose(found[1].end, 10000.0 / RATE_PLUS, rtol=5e-3)
-    np.testing.assert_allclose(found[4].begin, 10000.0 / RATE_MINUS, rtol=5e-3)
+    assert_close(found[1].end, 10000.0 / RATE_PLUS, rtol=5e-3)
+    assert_close(found[4].begin, 10000.0 / RATE_MINUS, rtol=5e-3)
 
 
 def test_a_descent_has_the_phases_of_its_flow():
@@ -114,7 +115,7 @@ def test_a_descent_has_the_phases_of_its_flow():
     flow, found = phases(sol, data), phases(steps, data)
     assert names(found) == names(flow)
     begins = np.array([[phase.begin for phase in both] for both in (flow, found)])
-    np.testing.assert_allclose(begins[1], begins[0], atol=0.3)
+    assert_close(begins[1], begins[0], atol=0.3)
 
 
 def test_lazy():
@@ -130,7 +131,7 @@ def test_no_units(problem, factor):
     found, other = phases(sol, data), phases(*in_other_units(sol, data, factor))
     assert names(other) == names(found)
     ends = [[phase.end for phase in both] for both in (found, other)]
-    np.testing.assert_allclose(np.array(ends[1]) * factor, ends[0], rtol=1e-9)
+    assert_close(np.array(ends[1]) * factor, ends[0], rtol=1e-9)
 
 
 def test_a_run_that_ends_early():

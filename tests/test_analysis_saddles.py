@@ -10,6 +10,7 @@ import optimistix as optx
 import pytest
 import scipy.optimize
 from jax.flatten_util import ravel_pytree
+from tolerance import assert_close
 from trajectories import (
     RATE_MINUS,
     RATE_PLUS,
@@ -61,10 +62,10 @@ def test_two_points(log_lambda):
     assert origin.stationary and second.stationary
     assert not origin.active.any() and origin.network.squared_norm() == 0.0
     assert origin.loss == 0.5 and origin.gradient_norm == 0.0
-    np.testing.assert_allclose(origin.escape_rate, RATE_PLUS, rtol=1e-12)
-    np.testing.assert_allclose(second.escape_rate, RATE_MINUS, rtol=1e-12)
-    np.testing.assert_allclose(second.loss, 0.25, rtol=1e-14)
-    np.testing.assert_allclose(second.network.squared_norm(), 2.0 / np.sqrt(5.0), rtol=1e-7)
+    assert_close(origin.escape_rate, RATE_PLUS, rtol=1e-12)
+    assert_close(second.escape_rate, RATE_MINUS, rtol=1e-12)
+    assert_close(second.loss, 0.25, rtol=1e-14)
+    assert_close(second.network.squared_norm(), 2.0 / np.sqrt(5.0), rtol=1e-7)
     a = np.asarray(second.network.weights()[0])
     assert np.all((a != 0.0) == second.active) and np.all(a[second.active] > 0.0)
     assert origin.index > second.index > 0
@@ -87,7 +88,7 @@ def test_the_escaping_neuron_grows_at_the_escape_rate(which):
     middle = (ts > saddle.leaving - 10.0) & (ts < saddle.leaving - 3.0)
     log_norm = np.asarray(sol.networks.log_norm())[middle, saddle.escaping]
     slope = np.polyfit(ts[middle], log_norm, 1)[0]
-    np.testing.assert_allclose(slope, saddle.escape_rate, rtol=1e-3)
+    assert_close(slope, saddle.escape_rate, rtol=1e-3)
     # The control: the rates of the two saddles differ by more than that.
     assert abs(RATE_PLUS - RATE_MINUS) > 0.1 * slope
 
@@ -104,7 +105,7 @@ def test_the_index_by_the_dense_hessian(problem):
         eigenvalues = np.linalg.eigvalsh(hessian)
         assert np.sum(eigenvalues < -1e-8) == saddle.index
         if saddle.index:
-            np.testing.assert_allclose(-eigenvalues.min(), saddle.largest_rate, rtol=1e-6)
+            assert_close(-eigenvalues.min(), saddle.largest_rate, rtol=1e-6)
         assert np.all(np.abs(jax.grad(lambda v, f=loss, u=unravel: f(u(v)))(flat)) < 1e-14)
 
 
@@ -120,8 +121,8 @@ def test_the_chain_of_indices_decreases(seed):
     for saddle in chain:
         r = y - np.asarray(saddle.network(data.x))
         left = np.abs(r) > 1e-12
-        np.testing.assert_allclose(r[left], y[left], rtol=1e-12)
-        np.testing.assert_allclose(saddle.loss, np.mean((y * left) ** 2) / 2.0, rtol=1e-12)
+        assert_close(r[left], y[left], rtol=1e-12)
+        assert_close(saddle.loss, np.mean((y * left) ** 2) / 2.0, rtol=1e-12)
         assert np.all(left <= unfitted)
         unfitted = left
     if seed == 6:  # what no neuron can fit: a minimum, at which the run ends
@@ -141,7 +142,7 @@ def test_newton_finds_the_same_point():
     found = optx.least_squares(
         lambda v, _: jax.grad(loss)(v), optx.LevenbergMarquardt(1e-12, 1e-14), start
     )
-    np.testing.assert_allclose(loss(found.value), saddle.loss, rtol=1e-10)
+    assert_close(loss(found.value), saddle.loss, rtol=1e-10)
 
 
 def test_sliding_units_are_clarke_stationary():
@@ -175,7 +176,7 @@ def test_neurons_that_die_away():
     sol, data = on_gaussian(4)
     last = saddles(sol, data)[-1]
     assert last.stationary and last.reached and last.index == 0
-    np.testing.assert_allclose(last.loss, float(sol.losses[-1]), rtol=1e-6)
+    assert_close(last.loss, float(sol.losses[-1]), rtol=1e-6)
     # The control: least squares on the pattern of the state gives them weights of any sign.
     x, y = np.asarray(data.x), np.asarray(data.y)
     large = np.asarray(sol.final.log_norm()) > -13.0
@@ -184,7 +185,7 @@ def test_neurons_that_die_away():
     found, r = on_its_pattern(x, y, state)
     assert np.mean(r**2) / 2.0 < 0.97 * last.loss and not _check(x, y, found, 1.0)[1]
     found, r = polish(x, y, state)
-    np.testing.assert_allclose(np.mean(r**2) / 2.0, last.loss, rtol=1e-10)
+    assert_close(np.mean(r**2) / 2.0, last.loss, rtol=1e-10)
     assert np.any(found.a == 0.0) and _check(x, y, found, 1.0)[1]
 
 
@@ -202,7 +203,7 @@ def test_a_slow_stretch_is_no_passage_of_a_saddle():
 def test_of_size_e_to_the_minus_10000():
     origin, second = saddles(*on_two_points(-10000.0))
     assert -1e4 < origin.log_distance < -9990.0
-    np.testing.assert_allclose(second.escape_rate, RATE_MINUS, rtol=1e-12)
+    assert_close(second.escape_rate, RATE_MINUS, rtol=1e-12)
     assert second.stationary and second.reached and origin.index > second.index > 0
 
 
@@ -220,17 +221,17 @@ def test_no_units(problem, factor):
         assert saddle.stationary and other.stationary
         assert (saddle.index, saddle.escaping) == (other.index, other.escaping)
         np.testing.assert_array_equal(saddle.active, other.active)
-        np.testing.assert_allclose(other.escape_rate, factor * saddle.escape_rate, rtol=1e-9)
-        np.testing.assert_allclose(other.loss, factor**2 * saddle.loss, rtol=1e-9)
+        assert_close(other.escape_rate, factor * saddle.escape_rate, rtol=1e-9)
+        assert_close(other.loss, factor**2 * saddle.loss, rtol=1e-9)
         farther = other.log_distance - saddle.log_distance
-        np.testing.assert_allclose(farther, np.log(factor) / 2.0, atol=1e-6)
+        assert_close(farther, np.log(factor) / 2.0, atol=1e-6)
 
 
 def test_polishing_keeps_what_the_flow_conserves():
     sol, data = on_five_points()
     saddle = saddles(sol, data)[1]
     a, w = (np.asarray(part)[saddle.active] for part in saddle.network.weights())
-    np.testing.assert_allclose(a**2, np.sum(w**2, axis=1), rtol=1e-7)  # balanced at the start
+    assert_close(a**2, np.sum(w**2, axis=1), rtol=1e-7)  # balanced at the start
 
 
 def test_controls():

@@ -3,6 +3,8 @@
 import jax
 import numpy as np
 import pytest
+from limits import NEURONS, SAMPLES
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow import analysis
@@ -22,11 +24,11 @@ def test_by_hand():
     third, second, fourth = found
     assert third.residual == 3.5 and third.helpers == 0 and third.helper == -1
     assert third.log_size == -np.inf and third.waiting == 2
-    np.testing.assert_allclose(third.opponent_log_size, np.log(np.sqrt(3.25)))
+    assert_close(third.opponent_log_size, np.log(np.sqrt(3.25)), rtol=1e-15)
     assert second.residual == 2.0 and second.helper == 1 and second.helpers == 1
-    np.testing.assert_allclose(second.log_size, np.log(np.sqrt(3.0) * 1e-18))
+    assert_close(second.log_size, np.log(np.sqrt(3.0) * 1e-18), rtol=1e-15)
     assert fourth.residual == -1.0 and (fourth.helpers, fourth.waiting) == (0, 1)
-    np.testing.assert_allclose([one.share for one in found], np.array([12.25, 4, 1]) / 17.25)
+    assert_close([one.share for one in found], np.array([12.25, 4, 1]) / 17.25, rtol=1e-15)
     [one] = analysis.unfitted(network([1.0, 1e-9, -1.0], w), data, 0.7)
     assert one.sample == 2
     # Control: fitted data have none.
@@ -35,8 +37,8 @@ def test_by_hand():
 
 def test_what_a_flow_leaves():
     """At the end: those that nobody can fit. On a plateau before: those of neurons still small."""
-    data = rf.datasets.orthonormal(jax.random.key(5), 8)
-    net = rf.balanced(jax.random.key(1005), 12, 8, -100.0)
+    data = rf.datasets.orthonormal(jax.random.key(24), SAMPLES)
+    net = rf.balanced(jax.random.key(1024), NEURONS, SAMPLES, -100.0)
     process = limit_process(net, data)
     never = np.flatnonzero(process.unfittable).tolist()
     assert len(never) == 2

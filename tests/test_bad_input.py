@@ -22,6 +22,7 @@ X, Y = np.array([[1.0, 0.0], [0.5, 1.0], [-1.0, 0.3]]), np.array([1.0, 2.0, 3.0]
 NET = rf.Network.from_weights(Y, X)
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -81,6 +82,7 @@ def test_values_are_refused(make, words):
         assert word in str(error.value)
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("make", "word"),
     [
@@ -146,6 +148,7 @@ FLOWS = [
 ]
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(("options", "words"), FLOWS)
 def test_flow_refuses_before_it_compiles(options, words):
     net, data = NET, rf.Dataset(X, Y)

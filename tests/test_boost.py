@@ -17,6 +17,7 @@ from problems import (
     relative_difference,
     two_points,
 )
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow.claims import _jumping, relaxations
@@ -136,7 +137,7 @@ def test_the_residual_of_a_fitted_sample_decides_nothing(seed):
     # On the plateaus, which the times of O(1) around a jump are no part of.
     on = np.min(np.abs(ts[:, None] - jumps), axis=1) > 0.05 * jumps[-1]
     levels = np.asarray(process.losses)[np.searchsorted(jumps, ts[on])]
-    np.testing.assert_allclose(np.asarray(sol.losses)[on], levels, atol=1e-3)
+    assert_close(np.asarray(sol.losses)[on], levels, atol=1e-3)
 
 
 def test_one_dimension():
@@ -226,6 +227,7 @@ def test_constant_steps():
         end(np.float64(-1.0), np.float64(-1.0))
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("terms", "args", "error", "message"),
     [
@@ -246,6 +248,7 @@ def test_another_problem_inside_diffrax_is_refused(terms, args, error, message):
         diffrax.diffeqsolve(terms, rf.Boost(), 0.0, 1.0, 0.1, net, args=args())
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize("bad", [{"max_sliding": -1}, {"max_sliding": 1.5}, {"rtol": 0.0}])
 def test_bad_settings(bad):
     with pytest.raises(ValueError, match="must"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.polynomial import Polynomial, legendre
 from scipy.integrate import solve_ivp
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow import _modes
@@ -56,7 +57,7 @@ def integrals(points, ends):
 def test_collocation_is_l_stable():
     """What a step with H K = 1e8 started with is gone at its end. The control: by as many Lobatto
     nodes, of which one is the beginning, it is all there."""
-    np.testing.assert_allclose(integrals(NODES, NODES), INTEGRATION, atol=1e-12)
+    assert_close(integrals(NODES, NODES), INTEGRATION, atol=1e-12)
     radau = np.column_stack([np.zeros(len(NODES)), INTEGRATION])
     assert abs(end_of_stiff_step(radau, 1e8)) < 1e-6
     inside = np.sort(legendre.Legendre.basis(len(NODES) - 1).deriv().roots())
@@ -65,14 +66,14 @@ def test_collocation_is_l_stable():
     assert abs(abs(end_of_stiff_step(lobatto, 1e8)) - 1.0) < 1e-5
     # Where nothing is stiff, both are right.
     for integration in (radau, lobatto):
-        np.testing.assert_allclose(end_of_stiff_step(integration, 1.0), np.exp(-1.0), rtol=1e-9)
+        assert_close(end_of_stiff_step(integration, 1.0), np.exp(-1.0), rtol=1e-9)
 
 
 def test_order_of_the_boosts():
     """The scheme is of order 6 where D turns, and the one for long boosts of order 4."""
-    assert np.allclose(np.sum(EXPONENTS, axis=1).sum(), 1.0)
+    assert_close(np.sum(EXPONENTS, axis=1).sum(), 1.0, rtol=1e-15)
     moments = [np.sum(FORWARD_EXPONENTS, axis=0) @ (2.0 * GAUSS - 1.0) ** k for k in range(4)]
-    np.testing.assert_allclose(moments, [1.0, 0.0, 1.0 / 3.0, 0.0], atol=1e-15)
+    assert_close(moments, [1.0, 0.0, 1.0 / 3.0, 0.0], atol=1e-15)
     assert np.all(np.diff(np.sort(np.concatenate([NODES, OTHERS]))) > 0.0)
     errors = [_turning_error(parts) for parts in (4, 8, 16)]
     orders = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
@@ -98,7 +99,7 @@ def _turning_error(parts):
     frame = ModeFrame(jnp.asarray(modes)[:, None], jnp.asarray(modes @ modes.T)[:, :, None])
     y = start
     for i in range(parts):
-        reduced = Reduced(y[:1], jnp.asarray(modes @ y[1:])[:, None], jnp.zeros(1))
+        reduced = Reduced(jnp.asarray(y[:1]), jnp.asarray(modes @ y[1:])[:, None], jnp.zeros(1))
         ends = [jnp.full((1,), (i + k) / parts) for k in (0, 1)]
         move = PROPAGATE(reduced, frame, *ends, 1.0)
         factor = np.exp(float(move.growth[0])) * 2.0 ** int(move.exponent[0])
@@ -132,10 +133,11 @@ def test_kernels_of_a_sweep():
     slopes = np.where(active, end.weights()[0][:, None], 0.0)
     values = np.where(active, np.asarray(end.weights()[1] @ data.x.T), 0.0)
     kernel = (data.gram() * (slopes.T @ slopes) + values.T @ values) / data.samples
-    np.testing.assert_allclose(swept.kernels[-1], kernel, rtol=1e-11, atol=1e-13)
-    np.testing.assert_allclose(swept.residual[-1], data.y - end(data.x), atol=1e-13)
+    assert_close(swept.kernels[-1], kernel, rtol=1e-11, atol=1e-13)
+    assert_close(swept.residual[-1], data.y - end(data.x), atol=1e-13)
 
 
+@pytest.mark.usefixtures("without_type_checks")  # of the last step there are no neurons
 def test_first_guess_of_a_step():
     """Under a constant kernel: the last polynomial goes on where the next step is as long, and the
     decay is exact, also where it is a thousand times as long, or the last one was not smooth."""
@@ -152,23 +154,23 @@ def test_first_guess_of_a_step():
         return passed.guess(jnp.asarray(length), jnp.asarray(residual(last) + apart))
 
     for last, length in ((0.1, 100.0), (20.0, 20.0)):
-        np.testing.assert_allclose(guess(last, length), residual(last + length * NODES), atol=1e-14)
+        assert_close(guess(last, length), residual(last + length * NODES), atol=1e-14)
         other = guess(last, length, 1.1 * kernel)  # the control: it is by the kernel
         assert np.abs(other - residual(last + length * NODES)).max() > 1e-4
     near = guess(0.1, 0.1, 100.0 * kernel)  # not by the kernel
-    np.testing.assert_allclose(near, residual(0.1 + 0.1 * NODES), atol=1e-7)
+    assert_close(near, residual(0.1 + 0.1 * NODES), atol=1e-7)
     # From where the neurons are, though the polynomial ends elsewhere.
     moved = guess(0.1, 1e-12, kernel, apart=1e-3)
-    np.testing.assert_allclose(moved, np.tile(residual(0.1) + 1e-3, (len(NODES), 1)), atol=1e-11)
+    assert_close(moved, np.tile(residual(0.1) + 1e-3, (len(NODES), 1)), atol=1e-11)
     # In a step in which that decays, it is gone at the end.
     gone = guess(0.1, 0.1, 1e3 * jnp.eye(3), apart=1e-3)
-    np.testing.assert_allclose(gone[-1], residual(0.2), atol=1e-7)
+    assert_close(gone[-1], residual(0.2), atol=1e-7)
 
 
 def test_longest_step_by_the_decay():
     """What the polynomial misses of a mode is about the part of the tolerance that is allowed; a
     mode that is nearly gone bounds no step, and neither does one that stays."""
-    rate, size, tolerance, bound = 0.7, 1e-2, 1e-7, 0.3
+    rate, size, tolerance, bound = 0.7, 1e-2, jnp.array(1e-7), jnp.array(0.3)
     decay = Decay.by(jnp.diag(jnp.array([rate, 1e5, 0.0])))
     residual = jnp.array([size, 1e-6, 1.0])
     length = float(decay.longest(residual, tolerance, bound))
@@ -191,6 +193,7 @@ def attempted(length, error, converged=True):
     )
 
 
+@pytest.mark.usefixtures("without_type_checks")  # the attempts have only what it reads of them
 def test_step_after_two_that_missed():
     """The first shrinks by the order of a smooth residual, the second by what both tell."""
 
@@ -199,12 +202,12 @@ def test_step_after_two_that_missed():
         return float(size / trial.unknowns.length)
 
     first = attempted(2.0, 100.0)
-    np.testing.assert_allclose(factor(first, Missed.none()), 0.9 * 100.0 ** (-1.0 / 8.0))
+    assert_close(factor(first, Missed.none()), 0.9 * 100.0 ** (-1.0 / 8.0), rtol=1e-15)
     missed = Missed.none().after(first, jnp.array(2.0), jnp.array(False))
     second = attempted(1.0, 25.0)  # of order 2: half way to 8, of the logarithms, is 4
-    np.testing.assert_allclose(factor(second, missed), 0.9 * 25.0 ** (-1.0 / 4.0))
+    assert_close(factor(second, missed), 0.9 * 25.0 ** (-1.0 / 4.0), rtol=1e-15)
     smooth = attempted(1.0, 100.0 / 2.0**9)  # the control
-    np.testing.assert_allclose(missed.order(smooth), 8.0)
+    assert_close(missed.order(smooth), 8.0, rtol=1e-15)
     # What tells nothing changes nothing; where a step is taken, all is forgotten.
     for trial, asked in ((attempted(1.0, 25.0, converged=False), 1.0), (second, 1.5)):
         after = missed.after(trial, jnp.array(asked), jnp.array(False))

@@ -17,6 +17,7 @@ from problems import (
     on_one_sample,
     scaled_weights,
 )
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow._modes import ACTIVE, INACTIVE, RESTING, SLIDING
@@ -34,11 +35,11 @@ def check(sol, events, a, w):
     """These events, (time, sample, before, after), of neuron 0, and these weights over e^TINY."""
     found = [event for event in event_list(sol) if event[1] == 0]
     assert [event[2:] for event in found] == [event[1:] for event in events]
-    np.testing.assert_allclose([e[0] for e in found], [e[0] for e in events], rtol=1e-10)
+    assert_close([e[0] for e in found], [e[0] for e in events], rtol=1e-10)
     got_a, got_w = (leaf[0] for leaf in scaled_weights(sol.final, np.array([TINY, 0.0])))
     size = np.sqrt(a**2 + w @ w)
-    np.testing.assert_allclose(got_a, a, atol=1e-10 * size)
-    np.testing.assert_allclose(got_w, w, atol=1e-10 * size)
+    assert_close(got_a, a, atol=1e-10 * size)
+    assert_close(got_w, w, atol=1e-10 * size)
 
 
 def pair(second, y_first, y_second):
@@ -144,11 +145,11 @@ def test_two_boundaries_at_one_instant(y_1, y_2, modes):
     events = [event for event in event_list(sol) if event[1] == 0]
     found = sorted(event[1:] for event in events)
     assert found == [(0, k, INACTIVE, mode) for k, mode in zip((1, 2), modes, strict=True)]
-    np.testing.assert_allclose([event[0] for event in events], time, rtol=1e-10)
+    assert_close([event[0] for event in events], time, rtol=1e-10)
     a, w = boost(a, w, force, 5.0 - time)
     got_a, got_w = (leaf[0] for leaf in scaled_weights(sol.final, np.array([TINY, 0.0])))
-    np.testing.assert_allclose(got_a, a, rtol=1e-10)
-    np.testing.assert_allclose(got_w, w, atol=1e-10)
+    assert_close(got_a, a, rtol=1e-10)
+    assert_close(got_w, w, atol=1e-10)
 
 
 def test_stops():
@@ -177,12 +178,12 @@ def test_leaves_inwards():
     sol = run(network((A, W), large), data, leaving)
     found = [event for event in event_list(run(network((A, W), large), data, 9.0)) if event[1] == 0]
     assert [event[2:] for event in found] == [(1, INACTIVE, SLIDING), (1, SLIDING, ACTIVE)]
-    np.testing.assert_allclose([event[0] for event in found], [time, leaving], rtol=1e-10)
+    assert_close([event[0] for event in found], [time, leaving], rtol=1e-10)
     got_a, got_w = (leaf[0] for leaf in scaled_weights(sol.final, np.array([TINY, 0.0])))
-    np.testing.assert_allclose(got_a, a, rtol=1e-10)
-    np.testing.assert_allclose(got_w, w, atol=1e-10 * abs(a))
+    assert_close(got_a, a, rtol=1e-10)
+    assert_close(got_w, w, atol=1e-10 * abs(a))
     prediction = -logistic(0.02, 2.0, rate, leaving)
-    np.testing.assert_allclose(sol.final(data.x)[1], prediction, rtol=1e-10)
+    assert_close(sol.final(data.x)[1], prediction, rtol=1e-10)
 
 
 def test_leaves_outwards():
@@ -198,7 +199,7 @@ def test_leaves_outwards():
     # r_0 <x_0, x_1> + r_2 <x_2, x_1> = 0
     residual = -0.5 * (third @ SECOND) / (UNIT[0] @ SECOND)
     leaving = logistic_time(0.2, 1.0, 2.0 / 4.0, 1.0 - residual)
-    np.testing.assert_allclose(found[1][0], leaving, rtol=1e-10)
+    assert_close(found[1][0], leaving, rtol=1e-10)
 
 
 # A start exactly on the boundary of x_1
@@ -232,8 +233,8 @@ def test_start_on_a_boundary(pull, y_1, alpha):
     force = (x[2] + alpha * y_1 * x[1]) / 4.0
     a, w = boost(*ON, force, 1.0)
     got_a, got_w = (leaf[0] for leaf in scaled_weights(sol.final, np.array([TINY, 0.0])))
-    np.testing.assert_allclose(got_a, a, rtol=1e-11)
-    np.testing.assert_allclose(got_w, w, atol=1e-11)
+    assert_close(got_a, a, rtol=1e-11)
+    assert_close(got_w, w, atol=1e-11)
     assert int(sol.stats["num_ambiguous"]) == (1 if pull < 0.0 < y_1 else 0)
     assert all(event[0] == 0.0 for event in event_list(sol) if event[1] == 0)
     assert ("not unique" in str(sol)) == (pull < 0.0 < y_1)
@@ -267,7 +268,7 @@ def test_a_double_crossing_inside_a_step_is_not_missed(rtol):
     times = [event[0] for event in event_list(sol) if event[1:3] == (0, 1)]
     assert len(times) == 2
     # A grazing root is only as good as the square root of the tolerance.
-    np.testing.assert_allclose(times, [first, back], rtol=max(30.0 * rtol, 1e-9))
+    assert_close(times, [first, back], rtol=max(30.0 * rtol, 1e-9))
 
 
 def test_control_a_flow_without_events_is_wrong():
@@ -287,5 +288,5 @@ def test_several_neurons_at_one_instant():
     sol = run(net, pair(SECOND, 1.0, -2.0), 5.0)
     events = event_list(sol)
     assert sorted(event[1:] for event in events) == [(j, 1, INACTIVE, SLIDING) for j in (0, 1)]
-    np.testing.assert_allclose([event[0] for event in events], time, rtol=1e-12)
-    np.testing.assert_allclose(sol.final.hidden[0], sol.final.hidden[1], rtol=1e-13)
+    assert_close([event[0] for event in events], time, rtol=1e-12)
+    assert_close(sol.final.hidden[0], sol.final.hidden[1], rtol=1e-13)

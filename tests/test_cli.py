@@ -9,6 +9,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerance import assert_close
 
 pytest.importorskip("typer")
 pytest.importorskip("matplotlib")
@@ -131,8 +132,8 @@ def test_help_at_80_columns(arguments):
 
 
 def test_a_scale_no_float_can_hold():
-    np.testing.assert_allclose(log_of("1e-1000"), -1000 * np.log(10.0), rtol=1e-15)
-    np.testing.assert_allclose(log_of("2.5e-6"), np.log(2.5e-6), rtol=1e-15)
+    assert_close(log_of("1e-1000"), -1000 * np.log(10.0), rtol=1e-15)
+    assert_close(log_of("2.5e-6"), np.log(2.5e-6), rtol=1e-15)
 
 
 def test_two_points_end_to_end(tmp_path):
@@ -169,22 +170,18 @@ def check_consistency(summary, trajectory):
     assert summary["result"]["successful"] and 30.0 < summary["t_final"] < 50.0
     ts, losses = trajectory["ts"], trajectory["losses"]
     assert ts[0] == 0.0 and ts[-1] == summary["t_final"]
-    np.testing.assert_allclose(losses[-1], summary["loss_final"], rtol=1e-6)
+    assert_close(losses[-1], summary["loss_final"], rtol=1e-6)
     scale = np.exp(trajectory["log_scale"])
     a, w = scale * trajectory["output"], scale[..., None] * trajectory["hidden"]
-    np.testing.assert_allclose(
-        np.sum(a[-1] ** 2) + np.sum(w[-1] ** 2), summary["squared_norm"], rtol=1e-12
-    )
+    assert_close(np.sum(a[-1] ** 2) + np.sum(w[-1] ** 2), summary["squared_norm"], rtol=1e-12)
     h = np.einsum("tj,tjk->tk", a, np.maximum(w @ trajectory["x"].T, 0.0))
     expected = np.mean((h - trajectory["y"]) ** 2, axis=1) / 2.0
-    np.testing.assert_allclose(losses, expected, rtol=1e-6, atol=1e-20)
+    assert_close(losses, expected, rtol=1e-6, atol=1e-20)
     minimum = 2.0 * (1.0 / np.sqrt(5.0) + 1.0 / np.sqrt(1.25))
-    np.testing.assert_allclose(summary["minimal_squared_norm"], minimum, rtol=1e-14)
-    np.testing.assert_allclose(
-        summary["squared_norm_ratio"], summary["squared_norm"] / minimum, rtol=1e-14
-    )
+    assert_close(summary["minimal_squared_norm"], minimum, rtol=1e-14)
+    assert_close(summary["squared_norm_ratio"], summary["squared_norm"] / minimum, rtol=1e-14)
     first, second = summary["plateaus"]
-    np.testing.assert_allclose([first["loss"], second["loss"]], [0.5, 0.25], rtol=1e-3)
+    assert_close([first["loss"], second["loss"]], [0.5, 0.25], rtol=1e-3)
     assert first["left"] < first["half"] < second["reached"] < second["left"]
     assert len(trajectory["event_time"]) == summary["stats"]["num_events"]
     assert sum(summary["events"].values()) == summary["stats"]["num_events"]

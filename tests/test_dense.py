@@ -61,6 +61,7 @@ def differences(ours, theirs, count):
     return np.array([relative_difference(lane(ours, i), lane(theirs, i)) for i in range(count)])
 
 
+# The first takes over 20 s: it compiles a dense flow and its `evaluate` for both integrators.
 @pytest.mark.parametrize("integrator", INTEGRATORS)
 @pytest.mark.parametrize(
     "name",

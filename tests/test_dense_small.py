@@ -1,5 +1,7 @@
 """`Solution.evaluate` of six neurons: jit, vmap, wrong times, and runs that ended early."""
 
+import functools
+
 import diffrax
 import equinox as eqx
 import jax
@@ -7,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from problems import gaussian_data, lane, relative_difference
+from tolerance import assert_close
 
 import reluflow as rf
+from reluflow._interpolation import Interpolation
 
 ROOM = 512
 INTEGRATOR = {"boost": rf.Boost(max_sliding=3), "runge-kutta": rf.RungeKutta(max_sliding=3)}
@@ -27,7 +31,7 @@ def alone(seed, integrator, **options):
 
 @pytest.mark.parametrize("integrator", ONE)
 def test_under_jit_and_vmap(integrator):
-    @eqx.filter_jit
+    @functools.partial(eqx.filter_jit, compiler_options=rf.compiler_options())
     def lanes(keys, data):
         def one(key, data):
             net = rf.balanced(key, 6, 3, -3.0)
@@ -74,6 +78,22 @@ def test_a_full_buffer_ends_the_run_and_is_right_until_there(integrator):
         sol.evaluate(last * 1.001)
 
 
+def test_any_number_of_times_is_one_program():
+    """On one integrator: steps of both are taken again inside the same loop."""
+    sol = alone(0, "runge-kutta")
+    ts = np.linspace(0.0, 10.0, 8)
+    every = [sol.evaluate(t) for t in ts]
+    programs = Interpolation._at_first.outermost()._cached._cache_size
+    compiled = programs()
+    for count in (1, 5, 8):
+        nets = sol.evaluate(ts[:count])
+        assert nets.hidden.shape == (count, 6, 3)
+        assert max(relative_difference(lane(nets, i), every[i]) for i in range(count)) < 1e-14
+    assert programs() == compiled
+    assert sol.evaluate(np.linspace(0.0, 10.0, 9)).hidden.shape == (9, 6, 3)
+    assert programs() == compiled + 1  # the control: 9 are more than there is room for
+
+
 @pytest.mark.parametrize("integrator", INTEGRATOR)
 def test_times_outside_are_refused(integrator):
     sol = alone(0, integrator)
@@ -118,6 +138,6 @@ def test_its_derivative_in_time_is_the_field():
     slides = np.any(np.abs(np.asarray(net.preactivations(data.x))) < 1e-12, axis=1)
     assert np.sum(~slides) > 3  # the field of a sliding unit is not that of `rf.field`
     free = np.flatnonzero(~slides)
-    np.testing.assert_allclose(slope_a[free], (scale * field.output)[free], rtol=1e-6, atol=1e-9)
+    assert_close(slope_a[free], (scale * field.output)[free], rtol=1e-6, atol=1e-9)
     expected = (scale[:, None] * field.hidden)[free]
-    np.testing.assert_allclose(slope_w[free], expected, rtol=1e-6, atol=1e-9)
+    assert_close(slope_w[free], expected, rtol=1e-6, atol=1e-9)

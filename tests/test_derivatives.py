@@ -64,13 +64,13 @@ def program(name, integrator):
         return (*summary(sol), sol.events.count)
 
     if integrator == "runge-kutta":
-        return jax.jit(run)
+        return jax.jit(run, compiler_options=rf.compiler_options())
 
     def derivative(direction, rtol):
         along = functools.partial(run, direction, rtol=rtol)
         return jax.jvp(along, (jnp.zeros(()),), (jnp.ones(()),))[1][:3]
 
-    return jax.jit(derivative)
+    return jax.jit(derivative, compiler_options=rf.compiler_options())
 
 
 @functools.cache
@@ -101,6 +101,8 @@ def errors(name, kind, rtol):
     return np.min([list(errors) for errors in each], axis=0)
 
 
+# The first takes over 20 s: it traces and compiles the derivative of a whole flow, and there is no
+# smaller program of which this could be asked.
 @pytest.mark.parametrize("rtol", [1e-8, 1e-12])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
@@ -161,7 +163,8 @@ def test_stop_loss_refuses():
         jax.jacfwd(make)(-3.0)
 
 
-# jax.jacrev is refused by the same rule, after as long a trace.
+# Over 20 s: JAX meets the rule once all of the flow is differentiated. jax.jacrev is refused by the
+# same one, after as long a trace.
 @pytest.mark.parametrize(
     "differentiate", [jax.grad, pytest.param(jax.jacrev, marks=pytest.mark.slow)]
 )

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow._descent import descent, gradient
+
+SGD = optax.sgd(0.125)  # its compiled loop is kept for the object
 
 
 def numpy_descent(a, w, x, y, rates):
@@ -35,8 +38,8 @@ def test_agrees_with_numpy():
     net, data = problem()
     sol = descent(net, data, optax.sgd(0.05), 300)
     a, w = numpy_descent(*net.weights(), np.asarray(data.x), np.asarray(data.y), [0.05] * 300)
-    np.testing.assert_allclose(sol.final.weights()[0], a, rtol=1e-12)
-    np.testing.assert_allclose(sol.final.weights()[1], w, rtol=1e-12)
+    assert_close(sol.final.weights()[0], a, rtol=1e-12)
+    assert_close(sol.final.weights()[1], w, rtol=1e-12)
 
 
 @pytest.mark.parametrize("neurons", [3, 3000])  # as plain sums, and as matrix products
@@ -49,7 +52,7 @@ def test_gradient_agrees_with_autodiff(neurons):
 
     expected = jax.grad(loss, (0, 1))(a, w)
     for got, want in zip(gradient(a, w, data), expected, strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-13)
+        assert_close(got, want, rtol=1e-11, atol=1e-13)
 
 
 def test_gradient_on_a_boundary_takes_slope_zero():
@@ -67,10 +70,10 @@ def test_first_order_to_the_logistic():
     errors = []
     for steps in (300, 600, 1200):
         sol = descent(net, data, optax.sgd(t / steps), steps)
-        np.testing.assert_allclose(sol.ts[-1], t, rtol=1e-14)
+        assert_close(sol.ts[-1], t, rtol=1e-14)
         errors.append(float(sol.final.squared_norm()) / 2.0 - exact)
     ratios = np.divide(errors[:-1], errors[1:])
-    np.testing.assert_allclose(ratios, 2.0, atol=0.05)
+    assert_close(ratios, 2.0, atol=0.05)
 
 
 @pytest.mark.parametrize(
@@ -78,16 +81,16 @@ def test_first_order_to_the_logistic():
 )
 def test_saves(save_every, saved):
     net, data = problem()
-    sol = descent(net, data, optax.sgd(0.125), 10, save_every=save_every)
+    sol = descent(net, data, SGD, 10, save_every=save_every)
     np.testing.assert_array_equal(sol.ts, 0.125 * np.array(saved))
-    np.testing.assert_allclose(sol.losses, rf.loss(sol.networks, data), rtol=1e-14)
+    assert_close(sol.losses, rf.loss(sol.networks, data), rtol=1e-14)
     for place, steps in enumerate(saved[1:], start=1):
-        alone = descent(net, data, optax.sgd(0.125), steps)
-        np.testing.assert_allclose(
+        alone = descent(net, data, SGD, steps)
+        assert_close(
             sol.networks.weights()[1][place], alone.final.weights()[1], rtol=1e-13, atol=1e-15
         )
-    np.testing.assert_allclose(weights(sol.final)[0], weights(sol.networks)[0][-1])
-    np.testing.assert_allclose(weights(sol.networks)[0][0], weights(net)[0], rtol=1e-15)
+    assert_close(weights(sol.final)[0], weights(sol.networks)[0][-1])
+    assert_close(weights(sol.networks)[0][0], weights(net)[0], rtol=1e-15)
 
 
 def test_the_clock_of_a_schedule_is_the_sum_of_its_rates():
@@ -99,9 +102,9 @@ def test_the_clock_of_a_schedule_is_the_sum_of_its_rates():
 
     sol = descent(net, data, optax.sgd(schedule), 100, save_every=10)
     expected = np.concatenate([[0.0], np.cumsum(rates)[9::10]])
-    np.testing.assert_allclose(sol.ts, expected, rtol=1e-12)
+    assert_close(sol.ts, expected, rtol=1e-12)
     a, _ = numpy_descent(*net.weights(), np.asarray(data.x), np.asarray(data.y), rates)
-    np.testing.assert_allclose(sol.final.weights()[0], a, rtol=1e-11)
+    assert_close(sol.final.weights()[0], a, rtol=1e-11)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +129,7 @@ def test_other_optimisers_are_those_of_optax(optimiser):
     state = optimiser.init(theta)
     for _ in range(20):
         theta, state = update(theta, state)
-    np.testing.assert_allclose(sol.final.weights()[1], theta[1], rtol=1e-7, atol=1e-9)
+    assert_close(sol.final.weights()[1], theta[1], rtol=1e-7, atol=1e-9)
     assert np.all(np.diff(sol.ts) > 0.0)
 
 
@@ -170,7 +173,8 @@ def test_vmap_over_seeds_and_a_lane_that_diverges():
     for lane in range(3):
         alone = run(keys[lane], log_lambdas[lane])
         for one, many in zip(jax.tree.leaves(alone), jax.tree.leaves(lanes), strict=True):
-            np.testing.assert_allclose(np.asarray(many)[lane], one, rtol=1e-10, atol=1e-13)
+            if one.size:  # a descent has no events
+                assert_close(np.asarray(many)[lane], one, rtol=1e-10, atol=1e-13)
     assert np.asarray(lanes.result == rf.RESULTS.diverged).tolist() == [False, True, False]
 
 
@@ -179,7 +183,7 @@ def test_under_jit():
     optimiser = optax.sgd(0.1)
     inside = jax.jit(lambda net, data: descent(net, data, optimiser, 30).final)(net, data)
     outside = descent(net, data, optimiser, 30).final
-    np.testing.assert_allclose(weights(inside)[1], weights(outside)[1], rtol=1e-13)
+    assert_close(weights(inside)[1], weights(outside)[1], rtol=1e-13)
 
 
 def test_weights_too_small_for_plain_numbers():
@@ -192,6 +196,7 @@ def test_weights_too_small_for_plain_numbers():
     assert np.all(weights(descent(zero, data, optax.sgd(0.1), 10).final)[1][0] == 0.0)
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

@@ -1,13 +1,11 @@
 """The numbered examples run as they are, each in a fresh interpreter, and say what they should."""
 
 import itertools
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import fresh_python
 
 pytest.importorskip("matplotlib")
 
@@ -23,16 +21,7 @@ def outputs(tmp_path_factory):
         if name not in done:
             (path,) = (example for example in EXAMPLES if example.name.startswith(name))
             place = tmp_path_factory.mktemp(name)
-            environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
-            process = subprocess.run(
-                [sys.executable, "-W", "error", str(path)],
-                cwd=place,
-                env=environment,
-                capture_output=True,
-                text=True,
-            )
-            assert process.returncode == 0, process.stderr
-            done[name] = process.stdout, place
+            done[name] = fresh_python(str(path), cwd=place), place
         return done[name]
 
     return run
@@ -49,7 +38,7 @@ def test_two_points(outputs):
     assert saddles == [0.5, 0.25]
 
 
-def test_sweep(outputs):
+def test_sweep(outputs):  # over 20 s: it compiles a flow under vmap, in a process of its own
     text, _ = outputs("02")
     rows = re.findall(r"^\s+(-\d+)\s+median\s+(\S+), worst\s+(\S+)\s+(\S+)$", text, re.MULTILINE)
     assert len(rows) == 5 and all(float(row[3]) < 2e-12 for row in rows)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from problems import event_list, five_points, gaussian_data
+from tolerance import assert_close
 
 import reluflow as rf
 
@@ -35,7 +36,7 @@ def test_event_buffer_full():
     assert bool(sol.result == rf.RESULTS.event_buffer_full) and finite(sol)
     assert int(sol.events.count) > count - 1
     kept = [np.asarray(column) for column in (sol.events.time, sol.events.neuron)]
-    np.testing.assert_allclose(kept[0], [event[0] for event in everything[:-1]], rtol=1e-8)
+    assert_close(kept[0], [event[0] for event in everything[:-1]], rtol=1e-8)
     np.testing.assert_array_equal(kept[1], [event[1] for event in everything[:-1]])
     assert float(sol.stats["t_final"]) < 10.0
 
@@ -83,7 +84,8 @@ def test_parallel_inputs_that_cannot_be_seen_before():
     x = np.array([[1.0, 0.2], [-2.0, -0.4], [0.3, 1.0]])
     net = rf.balanced(jax.random.key(0), 20, 2, -2.0)
     solve = jax.jit(
-        lambda x, y: rf.flow(net, rf.Dataset(x, y), 30.0, integrator=rf.RungeKutta(), throw=False)
+        lambda x, y: rf.flow(net, rf.Dataset(x, y), 30.0, integrator=rf.RungeKutta(), throw=False),
+        compiler_options=rf.compiler_options(),
     )
     sol = solve(x, np.array([1.0, -1.0, 1.0]))
     assert bool(sol.result == rf.RESULTS.parallel_inputs) and finite(sol)
@@ -149,5 +151,5 @@ def test_a_failing_run_keeps_the_final_state_consistent():
     sol = run(max_steps=15, rtol=1e-11)
     time = float(sol.stats["t_final"])
     until = run(t1=time, rtol=1e-11)
-    np.testing.assert_allclose(until.final.weights()[1], sol.final.weights()[1], atol=1e-9)
+    assert_close(until.final.weights()[1], sol.final.weights()[1], atol=1e-9)
     assert jnp.all(jnp.isfinite(sol.final.log_scale))

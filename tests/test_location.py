@@ -10,6 +10,7 @@ from problems import gaussian_data
 from scipy.integrate import solve_ivp
 from scipy.interpolate import BPoly
 from scipy.optimize import brentq
+from tolerance import assert_close
 
 from reluflow import _modes
 from reluflow._field import Neurons, Pattern, Problem, velocity
@@ -82,7 +83,7 @@ def test_a_simple_root_is_found_to_rounding(seed):
     curves = [BPoly(column[:, None], [0.0, 1.0]) for column in points.T]
     exact = np.array([brentq(curve, 0.0, 1.0, xtol=1e-15) for curve in curves])
     roots, guards, others = map(np.asarray, FIRST_ROOTS(values(curves)))
-    np.testing.assert_allclose(roots, exact[guards], atol=1e-6)
+    assert_close(roots, exact[guards], atol=1e-6)
     assert others <= np.min(np.delete(exact, guards))
 
 
@@ -155,7 +156,7 @@ def test_expansion_against_scipy(seed, slides):
     first = jax.tree.map(lambda terms: terms[1], expansion)
     slope = velocity(state, pattern, weight, problem)
     for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(slope), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-14)
+        assert_close(one, other, atol=1e-14)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -171,4 +172,4 @@ def test_first_zero(seed):
     assert np.isinf(times[0])
     for time, column in zip(times[1:], coefficients.T[1:], strict=True):
         roots = np.polynomial.Polynomial(column).roots()
-        np.testing.assert_allclose(time, min(roots[roots.imag == 0].real, key=abs), atol=1e-13)
+        assert_close(time, min(roots[roots.imag == 0].real, key=abs), atol=1e-13)

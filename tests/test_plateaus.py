@@ -1,19 +1,15 @@
 """Plateaus of curves that are known, and the minimal norm against a solver."""
 
-from types import SimpleNamespace
-
 import jax
 import numpy as np
 import pytest
 import scipy.optimize
+from problems import curve
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow.analysis import plateaus
 from reluflow.theory import minimal_squared_norm
-
-
-def curve(ts, losses):
-    return SimpleNamespace(ts=ts, losses=losses)
 
 
 def staircase(ts, levels, times, rate=4.0):
@@ -27,20 +23,21 @@ def staircase(ts, levels, times, rate=4.0):
 def test_a_staircase():
     ts = np.linspace(0.0, 60.0, 601)
     found = plateaus(curve(ts, staircase(ts, [1.0, 0.4, 0.1], [20.0, 40.0])))
-    np.testing.assert_allclose([p.loss for p in found], [1.0, 0.4, 0.1], rtol=1e-6)
+    assert_close([p.loss for p in found], [1.0, 0.4, 0.1], rtol=1e-6)
     # 10%, 50% and 95% of a logistic of rate 4 lie at -ln 9 / 4, 0 and ln 19 / 4 of its centre.
-    np.testing.assert_allclose([p.half for p in found], [20.0, 40.0, np.inf], atol=1e-3)
+    assert_close([p.half for p in found], [20.0, 40.0, np.inf], atol=1e-3)
     ends = np.array([20.0, 40.0]) - np.log(9.0) / 4.0
-    np.testing.assert_allclose([p.end for p in found], [*ends, np.inf], atol=1e-3)
+    assert_close([p.end for p in found], [*ends, np.inf], atol=1e-3)
     starts = np.array([20.0, 40.0]) + np.log(19.0) / 4.0
-    np.testing.assert_allclose([p.start for p in found], [0.0, *starts], atol=1e-3)
+    assert_close([p.start for p in found], [0.0, *starts], atol=1e-3)
 
 
 def test_the_last_fall_is_no_plateau_and_rounding_neither():
     ts = np.linspace(0.0, 60.0, 601)
     losses = 0.5 / (1.0 + np.exp(2.0 * (ts - 20.0))) + 1e-30 * np.cos(ts) ** 2
     (only,) = plateaus(curve(ts, losses))
-    assert only.loss == pytest.approx(0.5) and only.half == pytest.approx(20.0, abs=1e-3)
+    assert_close(only.loss, 0.5)
+    assert_close(only.half, 20.0, atol=1e-3)
 
 
 def test_single_neurons_that_still_move_do_not_make_a_plateau_of_their_own():
@@ -76,7 +73,7 @@ def test_minimal_norm_of_orthonormal_data():
     data = rf.datasets.orthonormal(jax.random.key(1), 6, 9)
     x, y = np.asarray(data.x), np.asarray(data.y)
     parts = [np.linalg.norm(np.where(sign * y > 0.0, y, 0.0) @ x) for sign in (1.0, -1.0)]
-    np.testing.assert_allclose(minimal_squared_norm(data), 2.0 * sum(parts), rtol=1e-13)
+    assert_close(minimal_squared_norm(data), 2.0 * sum(parts), rtol=1e-13)
 
 
 def test_minimal_norm_of_inputs_of_other_lengths():
@@ -96,7 +93,7 @@ def test_minimal_norm_of_inputs_of_other_lengths():
         constraints={"type": "eq", "fun": interpolates},
         options={"ftol": 1e-14},
     )
-    np.testing.assert_allclose(minimal_squared_norm(data), solved.fun, rtol=1e-6)
+    assert_close(minimal_squared_norm(data), solved.fun, rtol=1e-6)
 
 
 def test_minimal_norm_needs_orthogonal_inputs():

@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
+from problems import curve
+from tolerance import assert_close
 
 pytest.importorskip("matplotlib")
 
@@ -161,7 +162,7 @@ def test_importing_does_not_touch_pyplot():
 
 def test_loss_curve(tmp_path):
     ts, losses = np.array([0.0, 1.0, 2.0, np.inf]), np.array([1.0, 0.5, 0.0, np.inf])
-    sol = SimpleNamespace(ts=ts, losses=losses)
+    sol = curve(ts, losses)
     ax = loss_curve(sol, label="flow", plateaus=[Plateau(1.0, 0.0, 1.5, 1.8)])
     assert "flow time" in ax.get_xlabel() and "loss" in ax.get_ylabel()
     assert ax.get_yscale() == "log" and len(ax.lines[0].get_xdata()) == 3
@@ -172,7 +173,7 @@ def test_loss_curve(tmp_path):
 @pytest.mark.parametrize("ts", [np.zeros((2, 3)), np.full(3, np.inf)])
 def test_loss_curve_refuses(ts):
     with pytest.raises(ValueError, match="`sol`"):
-        loss_curve(SimpleNamespace(ts=ts, losses=ts))
+        loss_curve(curve(ts, ts))
 
 
 def test_states_on_a_line(tmp_path):
@@ -187,7 +188,7 @@ def test_states_on_a_line(tmp_path):
     for line in stars:
         for kink, norm in zip(*line.get_data(), strict=True):
             j = int(np.argmin(np.abs(kinks - kink)))
-            np.testing.assert_allclose([kinks[j], norms[j]], [kink, norm], rtol=1e-12)
+            assert_close([kinks[j], norms[j]], [kink, norm], rtol=1e-12)
 
 
 @pytest.mark.parametrize("log_lambda", [-3.0, -1000.0])

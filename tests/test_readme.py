@@ -1,10 +1,9 @@
 """What the README shows is run as it stands there."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from processes import fresh_python
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -12,18 +11,9 @@ README = (ROOT / "README.md").read_text()
 
 def test_the_python_example(tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    # Without the variable, so that the example must enable float64 by itself.
-    environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Solution: successful" in done.stdout
-    loss, squared_norm = map(float, done.stdout.split("\n")[-2].split())
+    printed = fresh_python("-c", code, cwd=tmp_path)  # it must enable float64 by itself
+    assert "Solution: successful" in printed
+    loss, squared_norm = map(float, printed.split("\n")[-2].split())
     assert loss < 1e-10
     minimum = 2.0 * (5.0**-0.5 + 1.25**-0.5)
     assert abs(squared_norm / minimum - 1.0) < 1e-5

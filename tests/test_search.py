@@ -52,7 +52,7 @@ def solver(kind, width):
             max_steps=20_000,
         )
 
-    return eqx.filter_jit(jax.vmap(one))
+    return eqx.filter_jit(jax.vmap(one), compiler_options=rf.compiler_options())
 
 
 def without_excursions(events):

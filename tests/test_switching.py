@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow._arrangement import Arrangement
@@ -83,7 +84,7 @@ def test_attractive_boundaries_give_the_minimal_norm(seed, size):
     outside = (mode == ACTIVE) & ~np.isin(np.arange(SAMPLES), boundary)
     fixed, columns = (residual * outside) @ x, (residual[boundary, None] * x[boundary]).T
     best = lsq_linear(columns, -fixed, (0.0, 1.0), method="bvls", tol=1e-15)
-    np.testing.assert_allclose(
+    assert_close(
         force_of(got, x, residual),
         fixed + columns @ best.x,
         atol=1e-9 * (1.0 + np.abs(fixed).sum()),
@@ -104,7 +105,7 @@ def test_attractive_boundaries_have_one_answer_wherever_the_search_begins(seed, 
     (modes, response), *others = answers(seed, size, attractive=True)
     for other_modes, other_response in others:
         np.testing.assert_array_equal(other_modes, modes)
-        np.testing.assert_allclose(other_response, response, rtol=1e-9, atol=1e-9)
+        assert_close(other_response, response, rtol=1e-9, atol=1e-9)
 
 
 def test_control_repulsive_boundaries_have_several():

@@ -1,11 +1,10 @@
 """What the papers give in closed form, against the flow and other formulas."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow import theory
@@ -27,18 +26,18 @@ def stretched(seed=1, samples=6, dim=9):
 def test_minimal_norm_network(data):
     """It interpolates, is balanced, and has the norm of Prop. 1; a KKT point (eq. 36, 37)."""
     net = theory.minimal_norm_network(data)
-    np.testing.assert_allclose(net(data.x), data.y, rtol=1e-12)
-    np.testing.assert_allclose(net.squared_norm(), theory.minimal_squared_norm(data), rtol=1e-14)
+    assert_close(net(data.x), data.y, rtol=1e-12)
+    assert_close(net.squared_norm(), theory.minimal_squared_norm(data), rtol=1e-14)
     a, w = map(np.asarray, net.weights())
-    np.testing.assert_allclose(np.abs(a), np.linalg.norm(w, axis=1), rtol=1e-14)
+    assert_close(np.abs(a), np.linalg.norm(w, axis=1), rtol=1e-14)
     variation = np.sum(np.abs(a) * np.linalg.norm(w, axis=1))
-    np.testing.assert_allclose(variation, theory.minimal_variation_norm(data), rtol=1e-14)
+    assert_close(variation, theory.minimal_variation_norm(data), rtol=1e-14)
     # Multipliers mu with theta = sum_k mu_k grad h(x_k): from a, and then w must follow.
     active = np.asarray(net.preactivations(data.x)) > 1e-9
     assert np.array_equal(active, np.sign(a)[:, None] * np.asarray(data.y) > 0.0)
     length = np.linalg.norm(data.x, axis=1)
     mu = (active.T @ (w / a[:, None]) * np.asarray(data.x)).sum(axis=1) / length**2
-    np.testing.assert_allclose(w, (active * mu) @ np.asarray(data.x) * a[:, None], atol=1e-13)
+    assert_close(w, (active * mu) @ np.asarray(data.x) * a[:, None], atol=1e-13)
     # Control: one neuron per sample interpolates too, at a larger norm.
     split = np.sum(2.0 * np.abs(data.y) / length)
     assert float(net.squared_norm()) < 0.99 * split or len(data.y) == 2
@@ -47,7 +46,7 @@ def test_minimal_norm_network(data):
 def test_minimal_norm_network_of_one_sign():
     data = rf.Dataset(np.eye(3), [1.0, 2.0, 2.0])
     net = theory.minimal_norm_network(data)
-    np.testing.assert_allclose(net.squared_norm(), 6.0)
+    assert_close(net.squared_norm(), 6.0, rtol=1e-15)
     np.testing.assert_array_equal(net.hidden[1], np.zeros(3))
     with pytest.raises(ValueError, match="`data`"):
         theory.minimal_norm_network(rf.datasets.five_points())
@@ -58,8 +57,8 @@ def test_directions_and_covering_neurons():
     data = orthonormal()
     x, y = np.asarray(data.x), np.asarray(data.y)
     norms = [np.linalg.norm(D(data)) for D in (theory.D_plus, theory.D_minus)]
-    np.testing.assert_allclose(2.0 * 6 * sum(norms), theory.minimal_squared_norm(data), rtol=1e-13)
-    np.testing.assert_allclose(theory.D_plus(data) + theory.D_minus(data), y @ x / 6, rtol=1e-12)
+    assert_close(2.0 * 6 * sum(norms), theory.minimal_squared_norm(data), rtol=1e-13)
+    assert_close(theory.D_plus(data) + theory.D_minus(data), y @ x / 6, rtol=1e-12)
     net = rf.balanced(jax.random.key(0), 60, 9, -5.0)
     a, w = np.asarray(net.output), np.asarray(net.hidden)
     plus = [a[j] > 0 and all(w[j] @ x[k] > 0 for k in range(6) if y[k] > 0) for j in range(60)]
@@ -77,11 +76,6 @@ def test_directions_and_covering_neurons():
 # Phases
 
 
-@jax.jit  # of the data too: one compilation for both signs
-def _final(net, data, t):
-    return rf.flow(net, data, t, integrator=rf.Boost()).final
-
-
 @pytest.mark.parametrize("flip", [False, True])
 def test_phases_of_the_flow(flip):
     """Lemmas 2 to 4 on a flow: the inequalities hold at t_1, t_2, on the saddle and at t_3."""
@@ -92,14 +86,16 @@ def test_phases_of_the_flow(flip):
     phases = theory.phases(data, -size)
     eps, sign = float(phases.epsilon), float(phases.first_sign)
     assert sign == (-1.0 if flip else 1.0) and 0.0 < eps < 0.2
-    np.testing.assert_allclose(eps, theory.largest_epsilon(data))
+    assert_close(eps, theory.largest_epsilon(data))
     D = [theory.D_plus(data), theory.D_minus(data)]
     S = [theory.S_plus_1(net, data), theory.S_minus_1(net, data)]
     if flip:
         D, S = D[::-1], S[::-1]
     first, second = (float(np.linalg.norm(d)) for d in D)
     assert first > second
-    run = functools.partial(_final, net, data)
+
+    def run(t):
+        return rf.flow(net, data, t, integrator=rf.Boost()).final
 
     def log_sum(now, members):
         return np.log(np.sum(np.exp(2.0 * np.asarray(now.log_norm())[np.asarray(members)])))
@@ -120,14 +116,14 @@ def test_phases_of_the_flow(flip):
     second_loss = np.sum(np.where(sign * data.y < 0.0, data.y, 0.0) ** 2) / 8.0
     for t in (phases.first_fitted, phases.saddle_left):
         now = run(t)
-        np.testing.assert_allclose(rf.loss(now, data), second_loss, rtol=1e-6)
-        np.testing.assert_allclose(log_sum(now, S[0]), np.log(4.0 * first), atol=1e-6)
+        assert_close(rf.loss(now, data), second_loss, rtol=1e-6)
+        assert_close(log_sum(now, S[0]), np.log(4.0 * first), atol=1e-6)
         others = np.asarray(now.log_norm())[~np.asarray(S[0])]
         assert np.max(others) <= np.log(2.0 * c) - eps * size
     assert float(theory.pl_constant(now, data)) < 1e-6  # a saddle: the control of the last line
     now = run(phases.second_fitted)
     assert float(rf.loss(now, data)) < 1e-6
-    np.testing.assert_allclose(log_sum(now, S[1]), np.log(4.0 * second), atol=1e-6)
+    assert_close(log_sum(now, S[1]), np.log(4.0 * second), atol=1e-6)
     assert float(theory.pl_constant(now, data)) >= float(theory.pl_lemma_5(data)) > 0.1
     # Control: before the drops, none of that.
     assert float(rf.loss(run(0.97 * phases.first_drop), data)) > 2.0 * second_loss
@@ -175,13 +171,13 @@ def test_pl_at_random_networks(seed):
     data = stretched(seed)
     net = rf.balanced(jax.random.key(seed), 30, 9, -0.5)
     ratio = float(theory.pl_ratio(net, data))
-    np.testing.assert_allclose(ratio, _gradient(net, data) / float(rf.loss(net, data)), rtol=1e-11)
+    assert_close(ratio, _gradient(net, data) / float(rf.loss(net, data)), rtol=1e-11)
     constant, bound = float(theory.pl_constant(net, data)), float(theory.pl_lower_bound(net, data))
     assert 0.0 < bound < constant < ratio
     # Attained: labels whose residual is the lowest eigenvector. Control: the highest.
     _, vectors = np.linalg.eigh(theory.neural_tangent_kernel(net, data))
     least, most = (rf.Dataset(data.x, net(data.x) + vectors[:, i]) for i in (0, -1))
-    np.testing.assert_allclose(theory.pl_ratio(net, least), constant, rtol=1e-9)
+    assert_close(theory.pl_ratio(net, least), constant, rtol=1e-9)
     assert float(theory.pl_ratio(net, most)) > 1.5 * constant
 
 
@@ -191,8 +187,8 @@ def test_pl_near_the_minimum():
     assert np.sum(data.y > 0.0) >= 2 and np.sum(data.y < 0.0) >= 2
     net = theory.minimal_norm_network(data)
     lemma = float(theory.pl_lemma_5(data))
-    np.testing.assert_allclose(theory.pl_constant(net, data), 2.0 * lemma, rtol=1e-10)
-    np.testing.assert_allclose(theory.pl_lower_bound(net, data), 2.0 * lemma, rtol=1e-10)
+    assert_close(theory.pl_constant(net, data), 2.0 * lemma, rtol=1e-10)
+    assert_close(theory.pl_lower_bound(net, data), 2.0 * lemma, rtol=1e-10)
     # Control: half of a neuron's square leaves less than the lemma needs.
     small = rf.Network(net.log_scale - 0.8, net.output, net.hidden)
     assert float(theory.pl_constant(small, data)) < lemma
@@ -213,8 +209,8 @@ def test_logistic_law():
         law = theory.logistic_law(times, -600.0, data, sign=sign)
         flow = [rf.flow(net, data, t, integrator=rf.Boost(), rtol=1e-10).final for t in times]
         found = [float(np.exp(2.0 * final.log_norm()[0])) for final in flow]
-        np.testing.assert_allclose(found, law, rtol=1e-8)
-        np.testing.assert_allclose(law[-1], 6.0 * rate, rtol=1e-6)
+        assert_close(found, law, rtol=1e-8)
+        assert_close(law[-1], 6.0 * rate, rtol=1e-6)
         # Control: the law without the factor 2.
         wrong = theory.logistic_law(times / 2.0, -600.0, data, sign=sign)
         assert abs(float(wrong[1] / law[1]) - 1.0) > 0.5
@@ -237,11 +233,11 @@ def test_early_directions_solve_their_equation():
     x, y, sign = np.asarray(data.x), np.asarray(data.y), np.sign(np.asarray(net.output))
     times, step = np.linspace(0.1, 20.0, 37), 1e-5
     before, now, after = (theory.early_directions(net, data, times + d) for d in (-step, 0.0, step))
-    np.testing.assert_allclose(np.linalg.norm(now, axis=2), 1.0, rtol=1e-14)
+    assert_close(np.linalg.norm(now, axis=2), 1.0, rtol=1e-14)
     pull = np.where(now @ x.T > 1e-12, y, 0.0) @ x / 4.0
     along = np.sum(pull * now, axis=2, keepdims=True)
     slope = sign[:, None] * (pull - along * now)
-    np.testing.assert_allclose((after - before) / (2.0 * step), slope, atol=1e-8)
+    assert_close((after - before) / (2.0 * step), slope, atol=1e-8)
     assert np.max(np.abs(slope)) > 0.01, "nothing turns: a test of nothing"
     # In the end along the directions of the patterns, those that have one.
     toward = theory.pattern_directions(net, data)
@@ -249,4 +245,4 @@ def test_early_directions_solve_their_equation():
     assert 0 < fits.sum() < 12
     late = theory.early_directions(net, data, [1e4])[0]
     unit = toward[fits] / np.linalg.norm(toward[fits], axis=1, keepdims=True)
-    np.testing.assert_allclose(late[fits], unit, atol=1e-12)
+    assert_close(late[fits], unit, atol=1e-12)

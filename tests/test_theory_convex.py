@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from problems import gaussian_data
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow import theory
@@ -49,7 +50,7 @@ def test_orthogonal_inputs_have_the_closed_form(seed, samples):
         scaled = rf.Dataset(np.asarray(data.x) * factor[:, None], data.y)
         found = theory.minimal_norm_interpolator(scaled)
         minimum = float(theory.minimal_squared_norm(scaled))
-        np.testing.assert_allclose([found.squared_norm, found.lower_bound], minimum, rtol=1e-6)
+        assert_close([found.squared_norm, found.lower_bound], minimum, rtol=1e-6)
     # Control: the closed form of the inputs without their lengths is another number.
     assert abs(found.squared_norm / float(theory.minimal_squared_norm(data)) - 1.0) > 0.01
 
@@ -72,12 +73,12 @@ def test_certificate(name):
     found = theory.minimal_norm_interpolator(data)
     x, y = np.asarray(data.x), np.asarray(data.y)
     assert found.interpolation_error < 1e-13
-    np.testing.assert_allclose(found.network(x), y, atol=1e-13)
+    assert_close(found.network(x), y, atol=1e-13)
     gap = found.squared_norm - found.lower_bound
     assert -1e-12 < gap < 1e-6 * found.squared_norm
     values = np.abs(np.maximum(_circle(x) @ x.T, 0.0) @ found.dual)
     assert 0.99 < np.max(values) <= 1.0 + 1e-12
-    np.testing.assert_allclose(found.lower_bound, 2.0 * found.dual @ y, rtol=1e-14)
+    assert_close(found.lower_bound, 2.0 * found.dual @ y, rtol=1e-14)
     # Control: the multipliers of other labels bound nothing tight.
     other = theory.minimal_norm_interpolator(rf.Dataset(x, np.r_[-y[0], y[1:]]))
     assert 2.0 * other.dual @ y < 0.999 * found.squared_norm
@@ -121,7 +122,7 @@ def test_homogeneity_and_zero_labels():
     norm = theory.minimal_norm_interpolator(data).squared_norm
     order = np.random.default_rng(0).permutation(len(y))
     other = theory.minimal_norm_interpolator(rf.Dataset(x[order], 1e-3 * y[order]))
-    np.testing.assert_allclose(other.squared_norm, 1e-3 * norm, rtol=1e-6)
+    assert_close(other.squared_norm, 1e-3 * norm, rtol=1e-6)
     assert theory.minimal_norm_interpolator(rf.Dataset(x, 0.0 * y)).squared_norm == 0.0
 
 

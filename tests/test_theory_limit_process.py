@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from limits import NEURONS, SAMPLES, SEEDS, assert_same, labelled, plain, start
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow.claims._mask_process import mask_process
@@ -35,8 +36,8 @@ def test_against_the_process_from_masks_alone(seed):
     net = rf.balanced(net_key, NEURONS, SAMPLES, -1.0)
     process, mask = limit_process(net, data), np.asarray(masks(net, data))
     end = mask_process(mask, np.asarray(data.y))
-    assert end.squared_norm == pytest.approx(float(process.final_squared_norm), rel=1e-13)
-    assert end.minimum == pytest.approx(float(minimal_squared_norm(data)), rel=1e-13)
+    assert_close(end.squared_norm, process.final_squared_norm, rtol=1e-13)
+    assert_close(end.minimum, minimal_squared_norm(data), rtol=1e-13)
     assert end.interpolates == bool(process.interpolates)
     assert end.jumps == int(process.num_jumps)
     # Control: the masks of neurons with other signs.
@@ -54,8 +55,8 @@ def test_what_it_cannot_say_is_reported():
     assert np.asarray(process.unfittable).tolist() == [False, False, True, True]
     assert np.asarray(process.idle).tolist() == [False, False, True]
     assert not process.interpolates
-    np.testing.assert_allclose(process.losses, [0.5, 0.375, 0.25, 0.25])
-    np.testing.assert_allclose(process.times(-1000.0)[:2], 4000.0)
+    assert_close(process.losses, [0.5, 0.375, 0.25, 0.25], rtol=1e-15)
+    assert_close(process.times(-1000.0)[:2], 4000.0, rtol=1e-15)
     text = str(process)
     assert "(tied)" in text and "[2, 3]" in text
     # Control: labels that differ by 1e-9 are no tie, and everything else is as before.
@@ -79,7 +80,7 @@ def test_one_compilation_for_all_seeds():
         alone = limit_process(rf.balanced(jax.random.key(seed), NEURONS, SAMPLES, -1.0), data)
         lane = jax.tree.map(lambda leaf, seed=seed: leaf[seed], batch)
         for one, other in zip(jax.tree.leaves(lane), jax.tree.leaves(alone), strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-12)
+            assert_close(one, other, rtol=1e-12)
 
 
 def test_derivatives():
@@ -96,7 +97,7 @@ def test_derivatives():
     h = 1e-6
     difference = (values(data.y + h * direction) - values(data.y - h * direction)) / (2.0 * h)
     assert np.all(np.abs(slope[:-1])[np.asarray(values(data.y)[:-1]) < 0.0] > 0.0)
-    np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-8)
+    assert_close(slope, difference, rtol=1e-6, atol=1e-8)
 
 
 def test_bad_arguments():

@@ -5,21 +5,16 @@ import jax
 import numpy as np
 import pytest
 from limits import NEURONS, SAMPLES, SEEDS, assert_same, balanced, labelled, plain, start
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow.theory import limit_process
 
 
-@jax.jit
-def _flow(net, data, t1, stop_loss):
+def flow(net, data, t1, stop_loss=None):
     return rf.flow(
         net, data, t1, integrator=rf.Boost(), rtol=1e-9, stop_loss=stop_loss, throw=False
     )
-
-
-def flow(net, data, t1, stop_loss=1e-200):
-    """rf.flow with rf.Boost; no loss falls to 1e-200. One type of number: one compilation."""
-    return _flow(net, data, np.float64(t1), np.float64(stop_loss))
 
 
 def flow_jump_times(net, data, process):
@@ -51,9 +46,9 @@ def test_jump_times_of_the_flow(seed, lengths):
     assert count >= 4 and np.min(process.gaps[:count]) > 0.09
     sizes = np.array([1000.0, 3000.0, 10000.0])
     clocks = [flow_jump_times(start(seed, -size), data, process) / size for size in sizes]
-    np.testing.assert_allclose(clocks[-1], process.jump_times[:count], rtol=2e-3)
+    assert_close(clocks[-1], process.jump_times[:count], rtol=2e-3)
     slopes = _slopes(sizes, clocks, process.jump_times[:count])
-    np.testing.assert_allclose(slopes, -1.0, atol=0.02)
+    assert_close(slopes, -1.0, atol=0.02)
     # Control: times that are off by 1% are not where these converge to.
     wrong = _slopes(sizes, clocks, 1.01 * process.jump_times[:count])
     assert np.all(np.abs(wrong + 1.0) > 0.3)
@@ -71,13 +66,13 @@ def test_final_network_of_the_flow(seed, lengths):
     data, net = labelled(lengths), start(seed, -10000.0)
     process = limit_process(net, data)
     final, limit = end(net, data, process), jax.tree.map(lambda leaf: leaf[-1], process.saddles())
-    np.testing.assert_allclose(final.squared_norm(), process.final_squared_norm, rtol=1e-6)
-    np.testing.assert_allclose(limit.squared_norm(), process.final_squared_norm, rtol=1e-13)
+    assert_close(final.squared_norm(), process.final_squared_norm, rtol=1e-6)
+    assert_close(limit.squared_norm(), process.final_squared_norm, rtol=1e-13)
     (a, w), (b, v) = final.weights(), limit.weights()
-    np.testing.assert_allclose(a, b, atol=1e-6)
-    np.testing.assert_allclose(w, v, atol=1e-6)
+    assert_close(a, b, atol=1e-6)
+    assert_close(w, v, atol=1e-6)
     reached = np.where(process.unfittable, 0.0, data.y)
-    np.testing.assert_allclose(limit(data.x), reached, atol=1e-13)
+    assert_close(limit(data.x), reached, atol=1e-13)
     # Control: the process of the network with all a_j reversed ends elsewhere.
     other = eqx.tree_at(lambda n: n.output, net, -net.output)
     assert (
@@ -99,9 +94,9 @@ def test_exponents_losses_and_saddles_of_the_flow(lengths):
     assert exponents.shape == (count + 1, NEURONS)
     for i, s in enumerate(middles):
         now = flow(net, data, s * size).final
-        np.testing.assert_allclose(now.log_norm() / size, exponents[i], atol=0.02)
-        np.testing.assert_allclose(rf.loss(now, data), process.losses[i], rtol=1e-6, atol=1e-12)
-        np.testing.assert_allclose(now.weights()[1], saddles.hidden[i], atol=1e-3)
+        assert_close(now.log_norm() / size, exponents[i], atol=0.02)
+        assert_close(rf.loss(now, data), process.losses[i], rtol=1e-6, atol=1e-12)
+        assert_close(now.weights()[1], saddles.hidden[i], atol=1e-3)
         # Control: the neighbouring plateau.
         assert np.max(np.abs(now.weights()[1] - saddles.hidden[i - 1])) > 0.1
     np.testing.assert_array_equal(process.exponents(0.0), -np.ones(NEURONS))
@@ -126,7 +121,7 @@ def test_neurons_of_equal_masks_act_as_one():
     assert set(np.flatnonzero(process.group[0]).tolist()) == {first, second}
     assert not np.any(process.tied)
     squares = 2.0 * np.exp(2.0 * np.asarray(end(net, data, process).log_norm()))
-    np.testing.assert_allclose(squares[[first, second]].sum(), process.squared_norms[0], rtol=1e-6)
+    assert_close(squares[[first, second]].sum(), process.squared_norms[0], rtol=1e-6)
     assert np.all(squares[[first, second]] > 0.1)
     assert_same(process, [j for j in plain(net, data) if j[1] != max(first, second)])
 
@@ -143,9 +138,9 @@ def test_different_sizes():
     times = flow_jump_times(net, data, process)
     # The log-norms are those of this lambda: only the time for turning is left, O(1).
     limits = process.jump_times[: int(process.num_jumps)]
-    np.testing.assert_allclose(times / size, limits, rtol=2e-3)
+    assert_close(times / size, limits, rtol=2e-3)
     final = end(net, data, process)
-    np.testing.assert_allclose(final.squared_norm(), process.final_squared_norm, rtol=1e-6)
+    assert_close(final.squared_norm(), process.final_squared_norm, rtol=1e-6)
     # Control: without the exponents, another final network.
     blind = limit_process(net, data)
     assert abs(float(blind.final_squared_norm / final.squared_norm()) - 1.0) > 1e-3
@@ -168,7 +163,7 @@ def test_a_unit_on_its_boundary_never_fits():
     net = balanced(net, hidden)
     assert not np.any(limit_process(net, data).unfittable)
     final = end(net, data, limit_process(net, data))
-    np.testing.assert_allclose(final(data.x)[sample], data.y[sample], rtol=1e-6)
+    assert_close(final(data.x)[sample], data.y[sample], rtol=1e-6)
 
 
 def test_idle_neurons_do_not_grow():
@@ -186,7 +181,7 @@ def test_idle_neurons_do_not_grow():
     begin, soon, late = (
         np.asarray(n.log_norm()) for n in (net, *(flow(net, data, t).final for t in (150.0, 5e3)))
     )
-    np.testing.assert_allclose(late[1::2] / size, -1.0, atol=0.01)
+    assert_close(late[1::2] / size, -1.0, atol=0.01)
     # What is inactive stays (Lemma 6), so the norm is at least that.
     assert np.all(late[1::2] >= np.log(-hidden[1::2, 3]) - size - 1e-9)
     assert np.all(soon[::2] < begin[::2] - 1.9)

@@ -18,6 +18,7 @@ from problems import (
     two_points,
 )
 from scipy.integrate import solve_ivp
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow._field import Problem
@@ -69,11 +70,11 @@ def test_early_phase_is_a_boost_at_every_size(problem, log_lambda):
             got_a, got_w = (leaf[j] for leaf in scaled_weights(sol.final, np.full(60, log_lambda)))
             want_a, want_w = boost(a[j], w[j], force, 3.0)
             size = np.sqrt(want_a**2 + want_w @ want_w)
-            np.testing.assert_allclose(got_a, want_a, atol=1e-10 * size)
-            np.testing.assert_allclose(got_w, want_w, atol=1e-10 * size)
+            assert_close(got_a, want_a, atol=1e-10 * size)
+            assert_close(got_w, want_w, atol=1e-10 * size)
         else:
             assert first[j][2] == int(np.argmin(times))
-            np.testing.assert_allclose(first[j][0], min(times), rtol=1e-10)
+            assert_close(first[j][0], min(times), rtol=1e-10)
 
 
 @pytest.mark.parametrize("log_lambda", LOG_LAMBDAS[:3])
@@ -105,7 +106,7 @@ def test_sizes_agree_through_the_shift_in_time():
     weights = [np.asarray(final.weights()[0][0]) for final in finals]
     assert 0.1 < weights[0] < 2.0
     for log_lambda, weight in zip(LOG_LAMBDAS, weights, strict=True):
-        np.testing.assert_allclose(weight, weights[0], rtol=1e-11 * -log_lambda)
+        assert_close(weight, weights[0], rtol=1e-11 * -log_lambda)
 
 
 @pytest.mark.parametrize("log_lambda", LOG_LAMBDAS)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from problems import event_list, gaussian_data, lane, relative_difference
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow import _flow
@@ -33,12 +34,12 @@ def same(one, other, tolerance=1e-12):
     assert int(one.events.count) == int(other.events.count)
     assert [e[1:] for e in event_list(one)] == [e[1:] for e in event_list(other)]
     times = [[event[0] for event in event_list(sol)] for sol in (one, other)]
-    np.testing.assert_allclose(*times, rtol=tolerance)
+    assert_close(*times, rtol=tolerance)
     assert relative_difference(one.final, other.final) < tolerance
-    np.testing.assert_allclose(one.losses, other.losses, rtol=tolerance)
+    assert_close(one.losses, other.losses, rtol=tolerance)
 
 
-@eqx.filter_jit
+@functools.partial(eqx.filter_jit, compiler_options=rf.compiler_options())
 def lanes(keys, log_lambdas, data, t1, max_events=64):
     def one(key, log_lambda, data, t1):
         start = rf.balanced(key, 6, 3, log_lambda)
@@ -119,8 +120,9 @@ def test_one_compilation_serves_every_value_of_a_shape(monkeypatch):
         alone(**options)
     alone(data=gaussian_data(5, 4, 3), stop_loss=1e-3, max_steps=10_000)
     assert _flow._integrate.outermost()._cached._cache_size() == size
-    # Control: another shape is another compilation.
-    rf.flow(rf.balanced(jax.random.key(0), 5, 3, -3.0), DATA(), 0.1, integrator=INTEGRATOR)
+    # Control: another shape is another compilation (of a program that test_boundaries.py has too).
+    other = rf.balanced(jax.random.key(0), 2, 4, -3.0), gaussian_data(0, 4, 4)
+    rf.flow(*other, 0.1, integrator=INTEGRATOR)
     assert _flow._integrate.outermost()._cached._cache_size() == size + 1
 
 
@@ -138,7 +140,7 @@ def test_saves_at_times_across_events():
     for i, t in enumerate(ts, start=1):
         until = alone(t1=t)
         assert relative_difference(lane(sol.networks, i), until.final) < 1e-8
-        np.testing.assert_allclose(sol.losses[i], until.losses[-1], rtol=1e-8)
+        assert_close(sol.losses[i], until.losses[-1], rtol=1e-8)
     assert relative_difference(lane(sol.networks, -1), sol.final) == 0.0
     assert [e[1:] for e in event_list(sol)] == [e[1:] for e in event_list(alone())]
 
@@ -167,7 +169,7 @@ def test_start_and_repeated_times():
 def test_t0_only_moves_the_clock():
     there = alone(t0=3.0, t1=13.0)
     assert relative_difference(there.final, alone().final) < 1e-9
-    np.testing.assert_allclose(
+    assert_close(
         [e[0] for e in event_list(there)], [e[0] + 3.0 for e in event_list(alone())], rtol=1e-9
     )
 
@@ -177,10 +179,10 @@ def test_stops_at_a_loss():
     middle = 0.5 * (float(rf.loss(net(), DATA())) + float(alone().stats["loss_final"]))
     sol = alone(stop_loss=middle)
     assert bool(sol.result == rf.RESULTS.loss_reached)
-    np.testing.assert_allclose(sol.stats["loss_final"], middle, rtol=1e-12)
+    assert_close(sol.stats["loss_final"], middle, rtol=1e-12)
     time = float(sol.stats["t_final"])
     assert 0.0 < time < 10.0
-    np.testing.assert_allclose(alone(t1=time).stats["loss_final"], middle, rtol=1e-8)
+    assert_close(alone(t1=time).stats["loss_final"], middle, rtol=1e-8)
     assert float(alone(t1=0.999 * time).stats["loss_final"]) > middle
 
 
@@ -193,7 +195,7 @@ def test_stops_where_the_loss_is_there_already(integrator):
         assert bool(sol.result == rf.RESULTS.loss_reached)
         assert (float(sol.stats["t_final"]) == 0.0) == reached
         assert (int(sol.stats["num_steps"]) == 0) == reached
-        np.testing.assert_allclose(sol.losses, min(stop_loss, first), rtol=1e-9)
+        assert_close(sol.losses, min(stop_loss, first), rtol=1e-9)
 
 
 # How it speaks

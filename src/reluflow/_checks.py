@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,7 +20,8 @@ _LARGEST_INT = 2**63 - 1  # of JAX's int64
 
 def require_x64() -> None:
     """Raises unless float64 is enabled: events to 1e-10 need it, and we never switch it on."""
-    if not jax.config.jax_enable_x64:  # pyright: ignore
+    # (JAX makes the attributes of its configuration as it runs.)
+    if not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
         raise RuntimeError(
             "reluflow computes in float64, but JAX has it disabled. Put "
             '`jax.config.update("jax_enable_x64", True)` at the top of your program, '

@@ -36,6 +36,12 @@ def compiler_options() -> dict[str, Any]:
     return _FASTER
 
 
+def is_outermost() -> bool:
+    """Whether nothing around this call is being compiled."""
+    # Inside a function that is, nothing is computed that can be looked at.
+    return is_concrete(jnp.zeros(()))
+
+
 def compiled(function: Callable) -> Callable:
     """`eqx.filter_jit`, with these options where nothing around it is compiled: they belong to the
     outermost function, and JAX refuses them in any other."""
@@ -43,17 +49,17 @@ def compiled(function: Callable) -> Callable:
 
     @functools.cache
     def outermost() -> Callable:
-        return eqx.filter_jit(function, compiler_options=compiler_options())
+        options: Any = {"compiler_options": compiler_options()}  # for jax.jit: Equinox hands it on
+        return eqx.filter_jit(function, **options)
 
     @functools.wraps(function)
     def call(*args):
-        # Inside a function that is being compiled, nothing is computed that can be looked at. In
-        # reverse mode, what is linear in the tangents is compiled into one function with the rest.
-        if not is_concrete(jnp.zeros(())) or in_reverse_mode(args):
+        # In reverse mode, what is linear in the tangents is compiled into one with the rest.
+        if not is_outermost() or in_reverse_mode(args):
             return inner(*args)
         with lock:  # two threads must not have one each, or both compile everything
             jitted = outermost()
         return jitted(*args)
 
-    call.outermost = outermost  # pyright: ignore
+    call.outermost = outermost  # pyright: ignore[reportAttributeAccessIssue]  # for tests
     return call

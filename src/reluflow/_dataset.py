@@ -89,7 +89,7 @@ class Dataset(eqx.Module):
         if not is_concrete(self.x) or self.dim == 1:
             return None
         pairs = np.argwhere(_sines(np.asarray(self.x)) <= _parallel_sine(self.dim))
-        return tuple(map(int, pairs[0])) if len(pairs) else None
+        return (int(pairs[0, 0]), int(pairs[0, 1])) if len(pairs) else None
 
     def parallel(self) -> Bool[Array, "samples samples"]:
         """Pairs of different inputs on one line, to rounding; none in one dimension.

@@ -167,7 +167,7 @@ def _update(data: Dataset, optimiser):
 
     def update(carry):
         weights, state = carry
-        grad = gradient(*weights, data)
+        grad = gradient(weights[0], weights[1], data)
         # What line searches ask for; the compiler drops it where nobody reads it.
         more = {"value": value(weights), "grad": grad, "value_fn": value} if wants_more else {}
         step, state = optimiser.update(grad, state, weights, **more)

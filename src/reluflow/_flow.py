@@ -3,6 +3,7 @@
 theta' = -grad L(theta),    L = 1/(2n) sum_k (h(x_k) - y_k)^2
 """
 
+import dataclasses
 from typing import Any
 
 import diffrax
@@ -28,6 +29,7 @@ from ._forward_mode import forward_mode_only
 from ._integrator import AbstractIntegrator
 from ._loop import Run
 from ._network import Network, check_single_pair
+from ._padding import without_padding
 from ._rays import Geometry
 from ._runge_kutta import RungeKutta
 from ._saving import Schedule, check_buffers
@@ -138,6 +140,7 @@ def flow(
     check_bool("throw", throw)
     if throw:
         interval = checks.raised(interval)
+    length, schedule = schedule.length, schedule.padded(first, data)
     schedule, interval = _without_bad(schedule, interval, checks)
     asked = (start, data, schedule, interval, tolerances, stop)
     room = start.pattern.slots.shape[1] if isinstance(start, FlowState) else None
@@ -145,7 +148,7 @@ def flow(
     limits = (jnp.asarray(max_steps), max_events, meter)
     stops, geometry = stop_loss is not None, Geometry.of(data)
     sol = _refusing_derivatives(prepared, asked, stops, geometry, *limits)
-    sol = _judged(sol, checks)
+    sol = _judged(_cropped(sol, length), checks)
     return _raised(sol) if throw else sol
 
 
@@ -165,6 +168,14 @@ def _judged(sol: Solution, checks: Checks) -> Solution:
         return sol
     result = RESULTS.where(broken, RESULTS.invalid_argument, sol.result)
     return eqx.tree_at(lambda s: s.result, sol, result)
+
+
+def _cropped(sol: Solution, length: int) -> Solution:
+    """With as many places for saves as were asked for."""
+    if sol.ts.shape[0] == length:
+        return sol
+    ts, losses, networks = without_padding((sol.ts, sol.losses, sol.networks), length)
+    return dataclasses.replace(sol, ts=ts, losses=losses, networks=networks)
 
 
 def _refusing_derivatives(integrator, asked, stops: bool, geometry, *limits) -> Solution:

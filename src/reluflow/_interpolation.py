@@ -9,13 +9,17 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from ._compiling import compiled
+from ._checks import is_concrete
+from ._compiling import compiled, is_outermost
 from ._field import Problem
 from ._forward_mode import forward_mode_only
 from ._integrator import AbstractDenseIntegrator, AbstractIntegrator, Report
 from ._network import Network
+from ._padding import bytes_of, padded_length, without_padding
+from ._shapes import Buffer, Scalar
 
 _NO_REVERSE = (
     "Solution.evaluate cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev, "
@@ -30,7 +34,7 @@ class StoredSteps(eqx.Module):
     There is room for `max_steps`, the most that can be attempted.
     """
 
-    begins: Float[Array, " steps"]  # padded with inf
+    begins: Float[Buffer, " steps"]  # padded with inf
     passages: PyTree  # what the integrator needs to take each again
     count: Int[Array, ""]
 
@@ -74,21 +78,44 @@ class Interpolation(eqx.Module):
         self.steps, self.problem = steps, problem
         self._arrays, self._static = eqx.partition(integrator, eqx.is_array)
 
-    def evaluate(self, t: Array) -> Network:
-        """At one time, or at several, shape (time,)."""
+    def evaluate(self, t: Array, like: Network) -> Network:
+        """At one time, or at several, shape (time,); `like` any network of the same shape."""
         if isinstance(self._static, AbstractDenseIntegrator):  # which iterates, without a bound
-            return forward_mode_only(self, _NO_REVERSE)._evaluate(forward_mode_only(t, _NO_REVERSE))
-        return self._evaluate(t)
+            forward = forward_mode_only(self, _NO_REVERSE)
+            return forward._evaluate(forward_mode_only(t, _NO_REVERSE), like)
+        return self._evaluate(t, like)
+
+    def _evaluate(self, t: Array, like: Network) -> Network:
+        if not is_outermost():
+            return self._network(t) if t.ndim == 0 else jax.lax.map(self._network, t)
+        times = t[None] if t.ndim == 0 else t
+        count = times.shape[0]
+        # Room for fewer is no other program, and what is not asked for costs no time.
+        more = padded_length(count, lambda: bytes_of(like), least=8) - count
+        pad = np.pad if is_concrete(t) else jnp.pad
+        times = jnp.asarray(pad(times, (0, more)))
+        nets = without_padding(self._at_first(times, jnp.array(count), like), count)
+        return nets if t.ndim else jax.tree.map(lambda leaf: leaf[0], nets)
 
     @compiled
-    def _evaluate(self, t: Array) -> Network:
+    def _at_first(
+        self, times: Float[Array, " times"], count: Int[Array, ""], like: Network
+    ) -> Network:
+        """At the first `count`; the networks at the others are 0."""
+
+        def fill(index, nets):
+            one = self._network(times[index])
+            return jax.tree.map(lambda room, leaf: room.at[index].set(leaf), nets, one)
+
+        def room(leaf):
+            return jnp.zeros((times.shape[0], *leaf.shape), leaf.dtype)
+
+        return jax.lax.fori_loop(0, count, fill, jax.tree.map(room, like))
+
+    def _network(self, time: Scalar) -> Network:
         integrator = eqx.combine(self._arrays, self._static)
-
-        def at(time):
-            # Of steps of length zero, at an event of the very beginning, the last.
-            index = jnp.searchsorted(self.steps.begins, time, side="right") - 1
-            index = jnp.maximum(index, 0)
-            passage = jax.tree.map(lambda leaf: leaf[index], self.steps.passages)
-            return integrator.network_within(self.problem, passage, time)
-
-        return at(t) if t.ndim == 0 else jax.lax.map(at, t)
+        # Of steps of length zero, at an event of the very beginning, the last.
+        index = jnp.searchsorted(self.steps.begins, time, side="right") - 1
+        index = jnp.maximum(index, 0)
+        passage = jax.tree.map(lambda leaf: leaf[index], self.steps.passages)
+        return integrator.network_within(self.problem, passage, time)

@@ -23,6 +23,7 @@ from ._network import Network
 from ._rest import height_of
 from ._saving import Saved, Schedule
 from ._shapes import Scalar
+from ._sliding import decided
 from ._solution import RESULTS, Ambiguities, Events, Solution
 
 
@@ -76,7 +77,7 @@ class Run(eqx.Module):
     def init(self) -> Carry:
         start = self.start
         if isinstance(start, Network):
-            room = self.integrator.max_sliding
+            room = decided(self.integrator.max_sliding)
             start = FlowState.of(self.problem, start, self.interval[0], room)
         state = self.integrator.init(self.problem, start, self.tolerances, self.stop_loss)
         report = self.integrator.report(self.problem, state)
@@ -133,7 +134,7 @@ class Run(eqx.Module):
         result = RESULTS.where(complete, carry.report.result, RESULTS.max_steps_reached)
         saved = carry.saved
         if self.schedule.at_end:  # the state at t1, or wherever the run ended before
-            missing = saved.reached < self.schedule.times.shape[0] - 1
+            missing = saved.reached < self.schedule.asked
             saved = saved.write(self.schedule, time, missing, missing, final, self.data)
         if self.schedule.every and self._dense:  # it looks back after a step is saved
             saved = saved.in_order()
@@ -189,7 +190,7 @@ class Run(eqx.Module):
     def _advance(self, carry: Carry, limit, waits) -> tuple[Saved, Any, Report]:
         """A step; or, where saves of the last one are still to be written, the next of them."""
         saved = carry.saved
-        if waits is False:
+        if waits is False or not isinstance(self.integrator, AbstractDenseIntegrator):
             return saved, *self.integrator.step(self.problem, carry.state, limit)
         time = jnp.where(waits, saved.next_time(self.schedule), carry.report.time)
         state, report, net = self.integrator.step_or_look_back(

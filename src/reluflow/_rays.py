@@ -64,9 +64,10 @@ def rays(x: Inputs, rank: int | None) -> Float[Array, "rays samples"]:
 
     Each u is of such a length that relu(<u, x_k>) sums to 1 over k: n E(u) is a mean of residuals.
     """
-    chosen = _intersections(*x.shape, rank)
+    samples, dim = x.shape
+    chosen = _intersections(samples, dim, rank)
     if len(chosen) == 0:
-        return jnp.zeros((0, x.shape[0]))
+        return jnp.zeros((0, samples))
     onto, size, _ = jnp.linalg.svd(x, full_matrices=False)
     used = size > _INDEPENDENT * size[0]
     onto = jnp.where(used, onto, 0.0)

@@ -15,6 +15,8 @@ The loop is flat: one iteration is one attempted step of every lane of a vmap, w
 each has, so that no lane waits for the events of another.
 """
 
+from typing import Any
+
 import diffrax
 import equinox as eqx
 import jax
@@ -31,7 +33,7 @@ from ._rest import Rest, Standing, at_rest, height_of, spectrum_of
 from ._restep import Passage, restep
 from ._root_finder import chord
 from ._shapes import Scalar
-from ._sliding import checked_max_sliding, room_for_sliding
+from ._sliding import checked_max_sliding, decided, room_for_sliding
 from ._solution import RESULTS, AmbiguousNeurons, Switches
 from ._state import (
     LOOK_AHEAD,
@@ -123,7 +125,14 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         step_size = jnp.where(jnp.isfinite(state.step_size), state.step_size, own)
         zero = jnp.zeros(())
         _, controller = self.controller.init(
-            field_term(), zero, zero, no_gain(state), step_size, args, None, self._error_order()
+            field_term(),
+            zero,
+            zero,
+            no_gain(state),
+            step_size,
+            args,
+            self.solver.func,
+            self._error_order(),
         )
         solver = self._solver(state.rtol).init(field_term(), zero, step_size, no_gain(state), args)
         return eqx.tree_at(
@@ -152,7 +161,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         moved = _with_pattern(jax.lax.switch(outcome, outcomes), state.pattern)
         next_pattern = jax.lax.cond(
             turns,
-            lambda: turn(problem, moved, trial, trial.guards, self.max_sliding),
+            lambda: turn(problem, moved, trial, trial.guards, decided(self.max_sliding)),
             lambda: Turn.none(moved),
         )
         state = turned(moved, next_pattern)
@@ -205,9 +214,10 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         The stages of the tableau (the last of a first-same-as-last method is the first of the
         next step), and those of the Taylor expansion at the end, where the guards are read.
         """
-        if isinstance(self.solver, diffrax.AbstractImplicitSolver):
+        tableau = getattr(self.solver, "tableau", None)
+        implicit = isinstance(self.solver, diffrax.AbstractImplicitSolver)
+        if implicit or not isinstance(tableau, diffrax.ButcherTableau):
             return -1
-        tableau = self.solver.tableau
         return tableau.num_stages - int(tableau.fsal) + ORDER
 
     # The outcomes of a step
@@ -268,7 +278,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         yes, no = jnp.array(True), jnp.array(False)
         return Report(state.time, yes, no, RESULTS.successful, nothing, sure, zero, zero, no)
 
-    def _error_order(self):
+    def _error_order(self) -> Any:
         return self.solver.error_order(field_term())
 
     def _solver(self, tolerance: Scalar) -> diffrax.AbstractSolver:

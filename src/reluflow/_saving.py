@@ -1,5 +1,7 @@
 """What is saved along the way: buffers written in place, one place per saved time."""
 
+import dataclasses
+import functools
 import inspect
 from collections.abc import Callable
 
@@ -10,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from ._checks import Checks, as_float64, check_memory
+from ._checks import Checks, as_float64, check_memory, is_concrete
 from ._dataset import Dataset
 from ._loss import loss
 from ._network import Network
-from ._shapes import Scalar
+from ._padding import bytes_of, padded_length
+from ._shapes import Buffer, Scalar
 
 _NETWORK = diffrax.SubSaveAt(t1=True).fn  # what `SaveAt` saves where nothing else is said
 
@@ -22,14 +25,16 @@ _NETWORK = diffrax.SubSaveAt(t1=True).fn  # what `SaveAt` saves where nothing el
 class Schedule(eqx.Module):
     """`diffrax.SaveAt`, as times: at which to save, and after how many accepted steps.
 
-    times: increasing, with t0 and t1 where they were asked for; ends with an inf that is never
-        reached.
+    times: increasing, with t0 and t1 where they were asked for; then at least one inf, which is
+        never reached.
+    asked: how many of them were asked for.
     every: save after each so many accepted steps; 0 for never.
     length: how many saves there can be.
     stored: for how many steps there is room for a dense output; 0 where none is asked for.
     """
 
     times: Float[Array, " times"]
+    asked: Int[Array, ""]
     every: int = eqx.field(static=True)
     length: int = eqx.field(static=True)
     stored: int = eqx.field(static=True)
@@ -60,17 +65,41 @@ class Schedule(eqx.Module):
         parts = [t0[None]] if sub.t0 else []
         parts.append(middle)
         parts += [t1[None]] if at_end else []
-        times = jnp.concatenate([*parts, jnp.full((1,), jnp.inf)])
+        parts.append(jnp.full((1,), jnp.inf))
+        # (NumPy compiles nothing for a length that is new.)
+        join = np.concatenate if all(map(is_concrete, parts)) else jnp.concatenate
+        times = jnp.asarray(join(parts))
+        asked = times.shape[0] - 1
         if not isinstance(sub.steps, int | np.integer) or sub.steps < 0:
             raise ValueError(
                 "Argument `saveat.steps` must be an integer of at least 0, or a truth value, but "
                 f"it is {sub.steps!r}."
             )
         every = int(sub.steps)
-        length = times.shape[0] - 1 + (max_steps // every if every else 0)
+        length = asked + (max_steps // every if every else 0)
         inside = bool(sub.t0) or middle.shape[0] > 0
         stored = max_steps if saveat.dense else 0
-        return cls(times, every, length, stored, bool(at_end), inside, sub.fn)
+        return cls(times, jnp.array(asked), every, length, stored, bool(at_end), inside, sub.fn)
+
+    def padded(self, net: Network, data: Dataset) -> "Schedule":
+        """With more times that are never reached: a program is compiled for few lengths."""
+        asked = self.times.shape[0] - 1
+        shapes = (net.neurons, data.samples, data.dim)
+        more = padded_length(asked, lambda: _bytes_of_a_save(self.fn, *shapes)) - asked
+        if more == 0:
+            return self
+        pad = np.pad if is_concrete(self.times) else jnp.pad
+        times = jnp.asarray(pad(self.times, (0, more), constant_values=np.inf))
+        return dataclasses.replace(self, times=times, length=self.length + more)
+
+
+@functools.lru_cache(maxsize=64)  # it is asked for by every call, and `fn` is traced
+def _bytes_of_a_save(fn: Callable, neurons: int, samples: int, dim: int) -> int:
+    def one():
+        net = Network(jnp.zeros(neurons), jnp.zeros(neurons), jnp.zeros((neurons, dim)))
+        return fn(jnp.zeros(()), net, Dataset(jnp.ones((samples, dim)), jnp.zeros(samples)))
+
+    return bytes_of(eqx.filter_eval_shape(one))
 
 
 def _check_times(times, t0, t1, checks: Checks) -> None:
@@ -130,8 +159,8 @@ def _shapes_of_values(fn: Callable, net: Network, data: Dataset) -> PyTree:
 class Saved(eqx.Module):
     """The buffers, and how far they are filled: `count` places, `reached` times of the schedule."""
 
-    ts: Float[Array, " saves"]
-    losses: Float[Array, " saves"]
+    ts: Float[Buffer, " saves"]
+    losses: Float[Buffer, " saves"]
     values: PyTree
     count: Int[Array, ""]
     reached: Int[Array, ""]
@@ -170,12 +199,13 @@ class Saved(eqx.Module):
     def in_order(self) -> "Saved":
         """By time; places that nothing was written to are last."""
         order = jnp.argsort(self.ts)
-        buffers = jax.tree.map(lambda buffer: buffer[order], self.buffers())
-        return Saved(*buffers, self.count, self.reached)
+        ts, losses, values = jax.tree.map(lambda buffer: buffer[order], self.buffers())
+        return Saved(ts, losses, values, self.count, self.reached)
 
     def write(self, schedule, time, due, planned, net: Network, data: Dataset) -> "Saved":
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (time, due, planned, net))
-        return self.write_all(schedule, *one, data)
+        times, due, planned, nets = one
+        return self.write_all(schedule, times, due, planned, nets, data)
 
     def write_all(self, schedule, times, due, planned, nets: Network, data: Dataset) -> "Saved":
         """Saves those of several networks that are due, in their order."""
@@ -183,14 +213,18 @@ class Saved(eqx.Module):
             return self
         places = self.count + jnp.cumsum(due.astype(self.count.dtype)) - 1
         places = jnp.where(due, places, schedule.length)
-        losses = jax.vmap(lambda net: loss(net, data))(nets)
-        values = jax.vmap(lambda time, net: schedule.fn(time, net, data))(times, nets)
-        buffers = jax.tree.map(
+        new = (
+            times,
+            jax.vmap(lambda net: loss(net, data))(nets),
+            jax.vmap(lambda time, net: schedule.fn(time, net, data))(times, nets),
+        )
+        ts, losses, values = jax.tree.map(
             lambda buffer, value: buffer.at[places].set(value, mode="drop"),
             self.buffers(),
-            (times, losses, values),
+            new,
             is_leaf=eqx.internal._loop.common._is_buffer,
         )
         count = self.count + jnp.sum(due, dtype=self.count.dtype)
         count = jnp.minimum(count, schedule.length)
-        return Saved(*buffers, count, self.reached + jnp.sum(planned, dtype=self.reached.dtype))
+        reached = self.reached + jnp.sum(planned, dtype=self.reached.dtype)
+        return Saved(ts, losses, values, count, reached)

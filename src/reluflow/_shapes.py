@@ -7,7 +7,15 @@ time      saved times
 ...       leading axes: the time axis of a trajectory, the lanes of a vmap
 """
 
+from typing import TYPE_CHECKING
+
+from equinox.internal._loop.common import _Buffer
 from jaxtyping import Array, Bool, Float, Int
+
+if TYPE_CHECKING:
+    Buffer = Array
+else:  # an array that a loop writes in place: `eqxi.while_loop` wraps it while it runs
+    Buffer = Array | _Buffer
 
 PerNeuron = Float[Array, "*#batch neurons"]
 PerSample = Float[Array, "*#batch samples"]

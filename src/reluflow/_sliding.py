@@ -39,3 +39,10 @@ def room_for_sliding(data: Dataset, max_sliding: int | None, room: int | None) -
         return min(max_sliding, data.samples)
     orthogonal = is_concrete(data.x) and data.is_orthogonal()
     return 0 if orthogonal else min(data.samples, data.dim, _MOST)
+
+
+def decided(max_sliding: int | None) -> int:
+    """What `room_for_sliding` has made of it: a number, once an integrator is prepared."""
+    if max_sliding is None:
+        raise ValueError("An integrator must be prepared for its data before it is used.")
+    return max_sliding

@@ -16,6 +16,7 @@ from ._dataset import Dataset
 from ._events import KINDS, Ambiguity
 from ._flow_state import FlowState
 from ._network import Network
+from ._shapes import Buffer
 
 _MOST_AMBIGUITIES = 64  # that are kept
 
@@ -121,8 +122,9 @@ class AmbiguousNeurons(eqx.Module):
     @classmethod
     def of(cls, ambiguity: Ambiguity, time, neuron) -> "AmbiguousNeurons":
         """One neuron, if it is."""
-        one = [jnp.asarray(v)[None] for v in (time, neuron, ambiguity.kind, ambiguity.at)]
-        return cls(*one, jnp.any(ambiguity.at).astype(jnp.int32))
+        count = jnp.any(ambiguity.at).astype(jnp.int32)
+        rows = (jnp.asarray(time)[None], jnp.asarray(neuron)[None], ambiguity.kind[None])
+        return cls(*rows, ambiguity.at[None], count)
 
 
 def appended(buffers, count, changed, new) -> list:
@@ -159,11 +161,11 @@ class Events(eqx.Module):
             `event_buffer_full`.
     """
 
-    time: Float[Array, "*#batch events"]
-    neuron: Int[Array, "*#batch events"]
-    boundary: Int[Array, "*#batch events"]
-    before: Int[Array, "*#batch events"]
-    after: Int[Array, "*#batch events"]
+    time: Float[Buffer, "*#batch events"]
+    neuron: Int[Buffer, "*#batch events"]
+    boundary: Int[Buffer, "*#batch events"]
+    before: Int[Buffer, "*#batch events"]
+    after: Int[Buffer, "*#batch events"]
     count: Int[Array, "*#batch"]
 
     @classmethod
@@ -226,10 +228,10 @@ class Ambiguities(eqx.Module):
         count: how many there were, shape (); those beyond the places are counted only.
     """
 
-    time: Float[Array, "*#batch places"]
-    neuron: Int[Array, "*#batch places"]
-    kind: Int[Array, "*#batch places"]
-    at: Bool[Array, "*#batch places boundaries"]
+    time: Float[Buffer, "*#batch places"]
+    neuron: Int[Buffer, "*#batch places"]
+    kind: Int[Buffer, "*#batch places"]
+    at: Bool[Buffer, "*#batch places boundaries"]
     count: Int[Array, "*#batch"]
 
     KINDS: ClassVar = KINDS
@@ -248,10 +250,10 @@ class Ambiguities(eqx.Module):
         places = self.time.shape[-1]
         place = jnp.where(number < new.count, self.count + number, places)
         rows = (new.time, new.neuron, new.kind, new.at)
-        written = [
+        time, neuron, kind, at = (
             b.at[place].set(row, mode="drop") for b, row in zip(self.buffers(), rows, strict=True)
-        ]
-        return Ambiguities(*written, self.count + new.count)
+        )
+        return Ambiguities(time, neuron, kind, at, self.count + new.count)
 
     def lines(self) -> list[str]:
         """One for each. Needs concrete values of a single trajectory."""
@@ -329,13 +331,18 @@ class Solution(eqx.Module):
                 "`Solution.evaluate` must be called on a single solution, but this one has lanes "
                 f"{jnp.shape(last)}; use jax.vmap(lambda sol, t: sol.evaluate(t))(sols, ts)."
             )
-        outside = ~((begins[0] <= t) & (t <= last))  # NaN is outside too
-        if is_concrete(outside) and np.any(outside):
-            raise ValueError(
-                f"Argument `t` must lie in [t0, t_final] = [{begins[0]}, {last}], but it is {t}."
-            )
-        t = eqx.error_if(t, outside, "Argument `t` must lie in [t0, t_final], but it does not.")
-        nets = self.interpolation.evaluate(t.ravel() if t.ndim else t)
+        if all(map(is_concrete, (begins, t, last))):  # NumPy compiles nothing
+            first = np.asarray(begins)[0]
+            if not np.all(
+                (first <= np.asarray(t)) & (np.asarray(t) <= np.asarray(last))
+            ):  # NaN too
+                raise ValueError(
+                    f"Argument `t` must lie in [t0, t_final] = [{first}, {last}], but it is {t}."
+                )
+        else:
+            outside = ~((begins[0] <= t) & (t <= last))
+            t = eqx.error_if(t, outside, "Argument `t` must lie in [t0, t_final], but it does not.")
+        nets = self.interpolation.evaluate(t.ravel() if t.ndim else t, self.final)
         return jax.tree.map(lambda leaf: leaf.reshape(t.shape + leaf.shape[min(t.ndim, 1) :]), nets)
 
     def __str__(self) -> str:

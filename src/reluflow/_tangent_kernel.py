@@ -12,9 +12,9 @@ from ._shapes import Gram
 class Here(eqx.Module):
     """What h and the kernel depend on: neurons where they are, at every point."""
 
-    weight: Float[Array, "points neurons"]
-    output: Float[Array, "points neurons"]
-    preactivation: Float[Array, "points neurons samples"]
+    weight: Float[Array, "*points neurons"]
+    output: Float[Array, "*points neurons"]
+    preactivation: Float[Array, "*points neurons samples"]
 
 
 def predictions(mode, here: Here) -> Float[Array, "points samples"]:

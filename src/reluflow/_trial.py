@@ -61,7 +61,7 @@ def attempt(
     problem: Problem,
     state: RungeKuttaState,
     limit: Scalar,
-    error_order: float,
+    error_order: float | int,
 ) -> Trial:
     """Steps to the nearest of: the controller's wish, the next expected event, the limit."""
     rest = limit - state.time
@@ -80,6 +80,7 @@ def attempt(
         state.made_jump,
     )
     end = gain.on(start, state.pattern, problem)
+    assert gain_error is not None  # which adaptive solvers have
     error = Neurons(
         gain_error.output, gain_error.combination, gain_error.combination @ problem.gram
     )
@@ -108,9 +109,9 @@ def attempt(
         end=end,
         expansion=at_end.expansion,
         solver=solver_state,
-        keep=keep,
+        keep=jnp.asarray(keep),
         finite=finite,
-        next_size=next_end - jnp.where(keep, length, 0.0),
+        next_size=jnp.asarray(next_end) - jnp.where(keep, length, 0.0),
         controller=controller_state,
         crossing=inside[0],
         roots=inside[1],

@@ -82,12 +82,11 @@ def _attempt(
     progress: Progress,
     *,
     places: int,
-    ends_at_kinks: bool,
+    ends_at_kinks: bool | Bool[Array, ""],
     whole: bool,
     differentiated: bool,
 ) -> Attempt:
-    if differentiated:
-        question, strict = question.stricter(_STRICTER)
+    question, strict = question.stricter(_STRICTER if differentiated else 1.0)
     ends_at_kinks = jnp.array(ends_at_kinks) & ~question.known
     goes_on = jnp.array(True) if whole or differentiated else alone(question.guess.length)
     begin = progress.begun(question)
@@ -112,15 +111,13 @@ def _attempt(
     done = jax.lax.while_loop(running, iterate, blank)
     last, length = done.progress, done.used.length
     missed = error(question, done.used, done.swept, last.factors.mean_kernel)
-    if differentiated:
-        missed = missed * strict
     return Attempt(
         finished=~unfinished(done),
         progress=last,
         swept=done.swept,
         unknowns=done.used,
         converged=(last.effect <= enough(length)) & ~last.cut,
-        error=jnp.maximum(missed - question.rounding() * length, 0.0),
+        error=strict * jnp.maximum(missed - question.rounding() * length, 0.0),
     )
 
 

@@ -64,7 +64,7 @@ TO_FINE_MODES = np.linalg.inv(legendre_at(POINTS, len(POINTS)).T)
 
 def basis_at(s) -> np.ndarray:
     """Values of the Lagrange polynomials of the nodes at s in [0, 1], shape (nodes, *s.shape)."""
-    return np.tensordot(TO_MODES, legendre_at(s, NUM_NODES), axes=[[0], [0]])
+    return np.tensordot(TO_MODES, legendre_at(s, NUM_NODES), axes=([0], [0]))
 
 
 def _integration() -> np.ndarray:

@@ -94,8 +94,8 @@ def _moves(course: Course, walk: Walk, frame: Frame) -> Move:
         move = boosted(move, frame, weights, walk.reduced.balance)
         return move, move
 
-    weights = jnp.swapaxes(_boosts(course, frame, _of_all(_AT_GAUSS)), 0, 1)
-    return jax.lax.scan(interval, standing(walk.reduced), weights)[1]
+    each = jnp.swapaxes(_boosts(course, frame, _of_all(_AT_GAUSS)), 0, 1)
+    return jax.lax.scan(interval, standing(walk.reduced), each)[1]
 
 
 def _boosts(course: Course, frame: Frame, modal) -> Float[Array, "exponents ... vectors _"]:

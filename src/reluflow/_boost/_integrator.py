@@ -60,21 +60,23 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
     def prepare(self, data: Dataset, room: int | None = None) -> "BoostIntegrator":
         return BoostIntegrator(room_for_sliding(data, self.max_sliding, room))
 
-    def init(self, problem: Problem, state: FlowState, tolerances, stop_loss) -> BoostState:
-        start, hidden = begin(state)
-        residual = residual_of(problem, start)
-        noise = rounding_of(problem, start)
+    def init(self, problem: Problem, start: FlowState, tolerances, stop_loss) -> BoostState:
+        neurons, hidden = begin(start)
+        residual = residual_of(problem, neurons)
+        noise = rounding_of(problem, neurons)
         nodes = jnp.broadcast_to(residual, (NUM_NODES, residual.shape[0]))
         nothing = Unknowns.of_nodes(nodes, residual, jnp.zeros(()))
         decay = Decay.by(jnp.zeros_like(problem.gram))
-        rest = Rest.unknown(len(start.output))
-        passed = Passed(state.time, start, hidden, nothing, Uncertainty(noise, noise), rest, decay)
+        rest = Rest.unknown(len(neurons.output))
+        passed = Passed(
+            start.time, neurons, hidden, nothing, Uncertainty(noise, noise), rest, decay
+        )
         return BoostState(
-            time=state.time,
-            start=start,
+            time=start.time,
+            start=neurons,
             hidden=hidden,
             residual=residual,
-            wish=state.step_size,
+            wish=start.step_size,
             missed=Missed.none(),
             passed=passed,
             stalled=jnp.array(0),

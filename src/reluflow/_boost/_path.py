@@ -41,7 +41,7 @@ class Reduced(eqx.Module):
     """A neuron in the coordinates of the module's equations."""
 
     output: PerNeuron
-    overlap: Float[Array, "vectors neurons"]  # q_i
+    overlap: Float[Array, "... _ neurons"]  # q_i, before the last axis
     balance: PerNeuron  # a^2 - |w|^2
 
 
@@ -50,9 +50,9 @@ class Move(eqx.Module):
 
     end: Reduced
     kept: PerNeuron
-    gained: Float[Array, "vectors neurons"]
+    gained: Float[Array, "... _ neurons"]
     growth: PerNeuron
-    exponent: Int[Array, " neurons"]
+    exponent: Int[Array, "*#batch neurons"]
 
 
 def legendre(s: jax.Array, modes: int = NUM_NODES) -> jax.Array:

@@ -43,8 +43,11 @@ def through_events(lane: Lane, places: int, pooled: bool):
     """(the neurons at the end, the record of it, what those that met something give to h at the
     points after the first, and to the kernels at the nodes)."""
     lanes = jax.tree.map(lambda leaf: leaf[None], _without_inputs(lane))
-    work = _pooled(places) if pooled else lambda *given: _worked_off(*given, places)
-    done = work(lane.course.arrangement, lanes)
+    arrangement = lane.course.arrangement
+    if pooled:
+        done = _pooled(places)(arrangement, lanes)
+    else:
+        done = _worked_off(arrangement, lanes, places)
     return jax.tree.map(lambda leaf: leaf[0], done)
 
 

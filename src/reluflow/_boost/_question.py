@@ -66,6 +66,8 @@ class Question(eqx.Module):
 
     def stricter(self, part: float) -> tuple["Question", Scalar]:
         """With a part of the tolerance, as far as float64 can meet it, and by how much less."""
+        if part == 1.0:
+            return self, jnp.ones(())
         tolerance = jnp.maximum(part * self.tolerance, _TIGHTEST)
         tolerance = jnp.minimum(tolerance, self.tolerance)
         stricter = eqx.tree_at(lambda q: q.tolerance, self, tolerance)

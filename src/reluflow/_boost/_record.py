@@ -63,7 +63,7 @@ class StepEvents(eqx.Module):
         unit = (self.time, self.neuron, self.sample, self.before, self.after)
         old = (*unit, self.kink, self.jump)
         count = self.count.at[lane].add(changed.astype(self.count.dtype))
-        return StepEvents(*map(put, old, new), count)
+        return StepEvents(*map(put, old, new), count=count)
 
 
 def _rank(lane, changed, lanes: int):
@@ -122,12 +122,14 @@ class Record(eqx.Module):
         place = old.count[lane] + _rank(lane, doubtful, old.count.shape[0])
         place = jnp.where(doubtful, place, old.time.shape[1])
         rows = (time, neuron, ambiguity.kind, ambiguity.at)
-        written = [
+        time, neuron, kind, at = (
             buffer.at[lane, place].set(row.astype(buffer.dtype), mode="drop")
             for buffer, row in zip((old.time, old.neuron, old.kind, old.at), rows, strict=True)
-        ]
+        )
         count = old.count.at[lane].add(doubtful.astype(old.count.dtype))
-        return eqx.tree_at(lambda r: r.ambiguous, self, AmbiguousNeurons(*written, count))
+        return eqx.tree_at(
+            lambda r: r.ambiguous, self, AmbiguousNeurons(time, neuron, kind, at, count)
+        )
 
     def going(self, walk: Walk, lane) -> Bool[Array, " neurons"]:
         """Which neurons, each of a lane, are still on their way, and useful there."""

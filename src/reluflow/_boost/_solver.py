@@ -1,7 +1,7 @@
 """`rf.Boost`: integrator B, as a solver of diffrax."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
@@ -14,7 +14,7 @@ from .._field import Problem
 from .._flow_state import FlowState
 from .._network import Network
 from .._shapes import Scalar
-from .._sliding import checked_max_sliding
+from .._sliding import checked_max_sliding, decided
 from ._integrator import BoostIntegrator, BoostState
 from ._passed import network_inside
 
@@ -24,8 +24,9 @@ _RTOL = 1e-8
 class BoostInterpolation(diffrax.AbstractLocalInterpolation):
     """The network inside a step: the neurons go that way again, as exactly as its end."""
 
-    t0: Scalar
-    t1: Scalar
+    # Narrower than diffrax declares them, and fixed, as all fields of a module are.
+    t0: Scalar  # pyright: ignore[reportIncompatibleVariableOverride]
+    t1: Scalar  # pyright: ignore[reportIncompatibleVariableOverride]
     state: BoostState
     problem: Problem
 
@@ -100,7 +101,8 @@ class Boost(diffrax.AbstractAdaptiveSolver):
         tolerances = (jnp.array(self.rtol), jnp.zeros(()))
         never = jnp.array(-1.0)
         integrator = self.integrator().prepare(args)
-        start = FlowState.of(problem, y0, jnp.asarray(t0), integrator.max_sliding)
+        room = decided(integrator.max_sliding)
+        start = FlowState.of(problem, y0, jnp.asarray(t0), room)
         return integrator.init(problem, start, tolerances, never)
 
     def step(self, terms, t0, t1, y0: Network, args: Dataset, solver_state: BoostState, made_jump):
@@ -117,8 +119,8 @@ class Boost(diffrax.AbstractAdaptiveSolver):
         # A controller rejects it for its error, and then its result does not count; a constant
         # step is kept, whatever came of it.
         results = diffrax.RESULTS
-        good, diverged = results.successful, results.nonlinear_divergence
-        result = results.where(jnp.isfinite(error), good, diverged)
+        diverged: Any = results.nonlinear_divergence  # inherited, which pyright holds against it
+        result = results.where(jnp.isfinite(error), results.successful, diverged)
         return y1, y_error, dense, state, result
 
     def func(self, terms, t0, y0: Network, args: Dataset):

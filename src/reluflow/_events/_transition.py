@@ -286,8 +286,8 @@ def _onward(
 
 def _straight(arrangement: Arrangement, residual, standing, way: _Way, found: Settled):
     """In a straight line to the next boundaries: where that is, and whether the way ends before."""
-    row = jax.tree.map(lambda leaf: leaf[None], (found.mode, found.slots, found.response))
-    beta = coefficients(residual, Pattern(*row, standing.watched[None]))[0]
+    pattern = Pattern(found.mode, found.slots, found.response, standing.watched)
+    beta = coefficients(residual, jax.tree.map(lambda leaf: leaf[None], pattern))[0]
     force, effort = arrangement.gram @ beta, jnp.abs(arrangement.gram) @ jnp.abs(beta)
     moving = (jnp.abs(force) > ROUNDING * effort) & (found.mode != _modes.SLIDING)
     z = jnp.where(moving, standing.sign * force, 0.0)

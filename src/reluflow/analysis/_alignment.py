@@ -52,7 +52,7 @@ def angle(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """
     u, v = unit(first), unit(second)
     apart = np.linalg.norm(u - v, axis=-1)
-    return 2.0 * np.arctan2(apart, np.linalg.norm(u + v, axis=-1))
+    return np.asarray(2.0 * np.arctan2(apart, np.linalg.norm(u + v, axis=-1)))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

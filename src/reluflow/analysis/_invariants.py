@@ -93,4 +93,4 @@ def norm_ratio(net: Network, data: Dataset) -> np.ndarray:
         ValueError: inputs that are not orthogonal.
     """
     check_pair(net, data)
-    return np.asarray(net.squared_norm()) / np.asarray(minimal_squared_norm(data))
+    return np.asarray(np.asarray(net.squared_norm()) / np.asarray(minimal_squared_norm(data)))

@@ -53,7 +53,7 @@ class Saddle(NamedTuple):
     gradient_norm: float
     stationary: bool
     reached: bool
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]  # instead of tuple.index
     escaping: int
     escape_rate: float
     largest_rate: float
@@ -121,7 +121,7 @@ def _saddle(traj: Trajectory, data: Dataset, still: Standstill, tolerance: float
     x, y = np.asarray(data.x), np.asarray(data.y)
     unit = np.mean(np.abs(y) * np.linalg.norm(x, axis=1))
     span = np.arange(still.first, still.last + 1)
-    place = span[np.argmin(logsumexp(traj.log_power()[span], axis=1))]
+    place = int(span[np.argmin(logsumexp(traj.log_power()[span], axis=1))])
     active = _active(traj, x, y, place, tolerance * unit)
     state, r = polish(x, y, _state(traj, place, active))
     a, w = np.zeros(len(active)), np.zeros((len(active), x.shape[1]))

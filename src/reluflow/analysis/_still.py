@@ -43,13 +43,13 @@ def standstills(traj: Trajectory) -> list[Standstill]:
     """
     log_q = log_motion(traj)
     stretches = []
-    for index in np.flatnonzero(log_q < np.log(DROP)):
+    for index in np.flatnonzero(log_q < np.log(DROP)).tolist():
         if stretches and _continues(traj, log_q, stretches[-1].last, index):
             first, _, slowest = stretches.pop()
-            slowest = int(index) if log_q[index] < log_q[slowest] else slowest
-            stretches.append(Standstill(first, int(index), slowest))
+            slowest = index if log_q[index] < log_q[slowest] else slowest
+            stretches.append(Standstill(first, index, slowest))
         else:
-            stretches.append(Standstill(int(index), int(index), int(index)))
+            stretches.append(Standstill(index, index, index))
     return stretches
 
 

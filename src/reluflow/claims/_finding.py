@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+Relation = Literal["<=", ">=", "=="]
+
 
 class Verdict(StrEnum):
     """What came of a claim."""
@@ -32,7 +34,7 @@ class Finding:
 
     what: str
     measured: float
-    relation: Literal["<=", ">=", "=="]
+    relation: Relation
     predicted: float
     tolerance: float = 0.0
     outside: str | None = None

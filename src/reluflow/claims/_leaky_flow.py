@@ -9,11 +9,11 @@ move the same way: it is crossed, nothing slides. At slope 0 a unit that arrives
 Independent of the engine on purpose: NumPy, and DOP853 of scipy, begun anew at every kink.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.integrate import DOP853
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 _RTOL = 1e-10
 _DONE = 1e-20  # of the first loss
@@ -33,7 +33,7 @@ def leaky_flow(a: np.ndarray, p: np.ndarray, y: np.ndarray, slope: float, t1: fl
     field = _Field(y, slope, p > 0.0)
     state = np.concatenate([a[:, None], p], axis=1).ravel()
     # Every neuron to its own accuracy: the smallest is what counts before it has grown.
-    atol = _RTOL * np.repeat(np.linalg.norm(p, axis=1), p.shape[1] + 1)
+    atol: Any = _RTOL * np.repeat(np.linalg.norm(p, axis=1), p.shape[1] + 1)
     time, start = 0.0, field.loss(state)
     for _ in range(_STEPS):
         solver = DOP853(field, time, state, t1, rtol=_RTOL, atol=atol)
@@ -89,9 +89,10 @@ def _first_crossing(solver: DOP853, field: _Field):
     def when(unit: np.ndarray) -> float:
         place = unit[0] * width + 1 + unit[1]
         sign = 1.0 if field.active[tuple(unit)] else -1.0
-        if sign * dense(solver.t_old)[place] <= 0.0:  # it stood on the boundary
-            return solver.t_old
-        return brentq(lambda t: dense(t)[place], solver.t_old, solver.t, xtol=1e-14 * solver.t)
+        if sign * dense(dense.t_old)[place] <= 0.0:  # it stood on the boundary
+            return dense.t_old
+        ends = (dense.t_old, dense.t)
+        return root_scalar(lambda t: dense(t)[place], bracket=ends, xtol=1e-14 * dense.t).root
 
     times = [when(unit) for unit in units]
     first = int(np.argmin(times))

@@ -31,10 +31,10 @@ class Roles(NamedTuple):
     @classmethod
     def of(cls, net: Network, data: Dataset) -> "Roles":
         plus, minus = np.asarray(theory.D_plus(data)), -np.asarray(theory.D_minus(data))
-        covers = [np.asarray(found(net, data)) for found in (theory.S_plus_1, theory.S_minus_1)]
+        up, down = (np.asarray(found(net, data)) for found in (theory.S_plus_1, theory.S_minus_1))
         if np.linalg.norm(plus) > np.linalg.norm(minus):
-            return cls(1.0, *covers, plus, minus)
-        return cls(-1.0, *reversed(covers), minus, plus)
+            return cls(1.0, up, down, plus, minus)
+        return cls(-1.0, down, up, minus, plus)
 
     @property
     def D_first(self) -> float:

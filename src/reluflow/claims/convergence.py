@@ -160,12 +160,10 @@ def _rate(seed: int) -> list[Finding]:
     left = np.asarray(process.plateau_exponents)[int(process.num_jumps)]
     exponent = -2.0 * float(np.max(left[left < 0.0]))
     log_lambdas = np.log([1e-4, 1e-5]) / exponent
-    excess = []
-    for log_lambda in log_lambdas:
-        _, data, sol = problem(seed, float(log_lambda))
-        excess.append(float(analysis.norm_ratio(sol.final, data)) - 1.0)
+    problems = [problem(seed, float(log_lambda)) for log_lambda in log_lambdas]
+    excess = [float(analysis.norm_ratio(sol.final, data)) - 1.0 for _, data, sol in problems]
     measured = float(np.diff(np.log(excess))[0] / np.diff(log_lambdas)[0])
-    eps = float(theory.largest_epsilon(data))
+    eps = float(theory.largest_epsilon(problems[-1][1]))
     return [
         Finding(
             "exponent of |theta_inf|^2 / min - 1 in lambda, against eps / 31",

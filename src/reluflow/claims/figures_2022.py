@@ -87,7 +87,8 @@ def _leaving(sol: Solution) -> tuple[float, float]:
     ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)
     levels = (found[0].loss, found[1].loss, float(losses[-1]))
     marks = [levels[i] + _LEFT * (levels[i + 1] - levels[i]) for i in (0, 1)]
-    return tuple(float(np.interp(-np.log(mark), -np.log(losses), ts)) for mark in marks)
+    first, second = (float(np.interp(-np.log(mark), -np.log(losses), ts)) for mark in marks)
+    return first, second
 
 
 def _five_points(quick: bool) -> list[Finding]:
@@ -100,8 +101,9 @@ def _five_points_large(quick: bool) -> list[Finding]:
 
 def _rich(scale: float, quick: bool) -> list[Finding]:
     fewest, groups, kinks, left, turned = [], [], [], [], []
+    samples = 5
     for seed in range(1 if quick else 4):
-        _, data, sol = _run(5, scale, _ENDS[scale], seed)
+        _, data, sol = _run(samples, scale, _ENDS[scale], seed)
         passed = [s for s in analysis.saddles(sol, data) if s.active.any() and s.index > 0]
         fewest.append(len(passed))
         kinks.append(len(analysis.kinks(sol.final, data, _BENDS)))
@@ -130,7 +132,7 @@ def _rich(scale: float, quick: bool) -> list[Finding]:
             f"most kinks of a final fit, of {_NEURONS} neurons, {where}",
             max(kinks),
             "<=",
-            data.samples,
+            samples,
         ),
     ]
 

@@ -123,7 +123,7 @@ def _exponential(quick: bool) -> Finding:
     logs = [np.log(_waiting(jr.split(jr.key(n), seeds), 24 * 2 ** (n // 2), n)) for n in sizes]
     means = [float(np.log(np.mean(np.exp(log)))) for log in logs]
     # The spread of the larger waiting time is about 3/4 of its mean.
-    error = 0.75 / np.sqrt(seeds) / np.sqrt(np.sum((sizes - np.mean(sizes)) ** 2))
+    error = 0.75 / np.sqrt(seeds) / np.sqrt(np.sum((np.array(sizes) - np.mean(sizes)) ** 2))
     return Finding(
         f"d ln(m) / dn, m the mean width at which Assumption 3 begins to hold, n = {sizes[0]} to "
         f"{sizes[-1]}",

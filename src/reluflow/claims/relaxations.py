@@ -18,7 +18,7 @@ from .._network import Network
 from .._runge_kutta import RungeKutta
 from .._solution import Solution
 from ._claim import Claim
-from ._finding import Finding
+from ._finding import Finding, Relation
 from ._jumping import at, failed, follow, save_times
 from ._over_lambda import over_lambda
 from ._problems import NEURONS, SAMPLES, standard
@@ -43,7 +43,7 @@ def _against_orthogonal(coherence: float, name: str, quick: bool) -> list[Findin
     pairs = [_pair(seed, float(coherence)) for seed in ((0,) if quick else (0, 1, 2, 3))]
     where = f"coherence {name}, the worst of {len(pairs)} seeds"
     saddles = _worst(abs(pair.saddles - pair.saddles_orthogonal) for pair in pairs)
-    numbers = (
+    numbers: tuple[tuple[str, float, Relation, float], ...] = (
         ("final loss over the first", _worst(pair.left for pair in pairs), "<=", _ZERO),
         (
             "distance to the loss with orthogonal inputs, over the first loss",

@@ -15,6 +15,7 @@ import numpy as np
 from .._solution import saved
 from ..analysis import plateaus
 from ..plot import loss_curve, states
+from ..plot._style import figure_of
 from ._run import Outcome
 from ._settings import wrong
 
@@ -120,7 +121,7 @@ def _draw_loss(outcome: Outcome, path: Path) -> None:
             color="#D55E00",
             linestyle="--",
         )
-    ax.figure.canvas.figure.savefig(path, dpi=160)
+    figure_of(ax).savefig(path, dpi=160)
 
 
 def _draw_states(outcome: Outcome, path: Path) -> None:
@@ -129,7 +130,7 @@ def _draw_states(outcome: Outcome, path: Path) -> None:
     chosen = np.array([int(np.argmin(np.abs(ts - stage))) for stage in _stages(outcome, ts)])
     networks = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], solution.networks)
     axes = states(networks, outcome.data, times=ts[chosen])
-    axes[0].figure.canvas.figure.savefig(path, dpi=160)
+    figure_of(axes[0]).savefig(path, dpi=160)
 
 
 def _stages(outcome: Outcome, ts: np.ndarray) -> tuple[float, ...]:

@@ -207,7 +207,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _without_infinities(value):
+def _without_infinities(value) -> Any:
     """JSON knows neither inf nor NaN: both become null."""
     if isinstance(value, dict):
         return {key: _without_infinities(inner) for key, inner in value.items()}

@@ -1,6 +1,7 @@
 """A number over several seeds, against what is varied: the mean, and how far the seeds reach."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -67,7 +68,9 @@ def bands(
         some = np.isfinite(values).any(axis=1)
         at, kept = sizes[some], values[some]
         color = _style.GREY if label in dashed else _COLOURS[index % len(_COLOURS)]
-        style = {"linestyle": "--"} if label in dashed else {"marker": "o", "markersize": 4}
+        line: dict[str, Any] = {"linestyle": "--"}
+        dots: dict[str, Any] = {"marker": "o", "markersize": 4}
+        style = line if label in dashed else dots
         ax.plot(at, np.nanmean(kept, axis=1), color=color, label=label, **style)
         ax.fill_between(
             at,

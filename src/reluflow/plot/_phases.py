@@ -36,7 +36,7 @@ def phases(sol: Solution, found, ax: Axes | None = None, **kwargs) -> Axes:
     fresh = ax is None
     ax = loss_curve(sol, ax, **kwargs)
     whole = found[-1].end - found[0].begin
-    width = ax.get_position().width * ax.figure.get_size_inches()[0]
+    width = ax.bbox.width / ax.figure.dpi
     named, narrow = set(), {}
     for phase in found:
         colour = _COLOURS[phase.name]

@@ -21,7 +21,7 @@ def saddles(sol: Solution, found, ax: Axes | None = None, **kwargs) -> Axes:
         kwargs: of `loss_curve`.
     """
     _style.check_items("found", found, ("index", "leaving", "reached"), "rf.analysis.saddles")
-    kwargs = {"color": _style.GREY} | kwargs
+    kwargs.setdefault("color", _style.GREY)
     fresh = ax is None
     ax = loss_curve(sol, ax, **kwargs)
     ts, losses = np.asarray(sol.ts), np.asarray(sol.losses)

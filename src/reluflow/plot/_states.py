@@ -1,11 +1,13 @@
 """The state of a network: what it computes and where its neurons are (2022, Fig. 2, 4, 6)."""
 
 import textwrap
+from typing import Any
 
 import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import MaxNLocator
 
 from .._checks import as_float64, check_ndim, check_type
@@ -102,7 +104,9 @@ def _grid(count: int, polar: bool) -> np.ndarray:
     columns = min(count, _COLUMNS)
     rows = -(-count // columns)
     size = (3.6 * columns, 3.7 * rows) if polar else (4.3 * columns, 3.1 * rows)
-    kwargs = {"subplot_kw": {"projection": "polar"}} if polar else {"sharex": True, "sharey": True}
+    kwargs: dict[str, Any] = {"sharex": True, "sharey": True}
+    if polar:
+        kwargs = {"subplot_kw": {"projection": "polar"}}
     figure = Figure(figsize=(max(size[0], 4.2), size[1]), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, **kwargs)
     for ax in grid.ravel()[count:]:
@@ -185,7 +189,7 @@ def _draw_plane(networks: Network, data: Dataset, axes) -> str:
 
 def draw_polar(ax: Axes, angle, radius, sign, largest: float) -> None:
     """Stars at angle and radius, coloured by sign, on polar axes that reach to `largest`."""
-    if ax.name != "polar":
+    if not isinstance(ax, PolarAxes):
         raise ValueError(
             "Arguments `ax` and `axes` must be polar here (projection='polar'), but "
             f"{ax.name!r} axes were given."
@@ -219,7 +223,7 @@ def draw_polar(ax: Axes, angle, radius, sign, largest: float) -> None:
 
 def _legend(ax: Axes, title: str | None) -> None:
     """Below the panels, where it covers no neuron; as wide as the figure allows."""
-    width = ax.figure.get_size_inches()[0]
+    width = _style.figure_of(ax).get_size_inches()[0]
     if title is not None:
         lines = [textwrap.wrap(line, int(12 * width)) for line in title.splitlines()]
         title = "\n".join(part for line in lines for part in line)

@@ -70,11 +70,16 @@ def place(
 
     Limits and scales of the axes must be as they are to be.
     """
-    ax.figure.canvas.figure.draw_without_rendering()  # only now is it known where the axes are
+    figure_of(ax).draw_without_rendering()  # only now is it known where the axes are
     frame, curve, taken = ax.get_window_extent(), _pixels(ax, x, y), []
     for text, *point in labels:
         note = ax.annotate(
-            text, tuple(point), xytext=(6, 5), textcoords="offset points", fontsize=8, color=color
+            text,
+            (point[0], point[1]),
+            xytext=(6, 5),
+            textcoords="offset points",
+            fontsize=8,
+            color=color,
         )
 
         def cost(corner, note=note):
@@ -111,3 +116,9 @@ def _put(note: Annotation, right: int, above: int) -> Bbox:
 def _outside(box: Bbox, frame: Bbox) -> float:
     """How many pixels of a text are beyond the frame."""
     return max(0.0, frame.x0 - box.x0, box.x1 - frame.x1, frame.y0 - box.y0, box.y1 - frame.y1)
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The whole figure, also of axes that stand in a subfigure."""
+    figure = ax.figure
+    return figure if isinstance(figure, Figure) else figure.figure

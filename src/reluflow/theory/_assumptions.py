@@ -1,5 +1,6 @@
 """Which assumptions of the papers a problem satisfies, and what is in the way of the others."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,16 @@ from ._orthogonal import UNIT_LENGTH, masks
 
 _BALANCED = 1e-12  # relative: rounding of a norm
 _EQUAL = 1e-13  # relative: rounding of |D|
+
+
+class _Check(NamedTuple):
+    """What it demands, whether that holds; why not, and the samples and neurons in the way."""
+
+    demand: str
+    holds: bool
+    why: str = ""
+    samples: tuple[int, ...] = ()
+    neurons: tuple[int, ...] = ()
 
 
 class Assumption(NamedTuple):
@@ -35,7 +46,8 @@ class Assumption(NamedTuple):
         return text if self.holds else f"{text}\n                 {self.why}"
 
 
-class Assumptions(NamedTuple):
+@dataclass(frozen=True)
+class Assumptions:
     """All checks; printed, one a line.
 
     `theorem_1` says whether those of the 2022 paper hold, `theorem_2` those of the 2026 paper.
@@ -94,41 +106,41 @@ def assumptions(net: Network, data: Dataset) -> Assumptions:
             Assumption(2026, "1", *first),
             Assumption(2026, "3", *balanced),
             Assumption(2026, "4i", *_mask(net, data)),
-            Assumption(2026, "4ii", *_unique(net, data, orthogonal and balanced[1])),
+            Assumption(2026, "4ii", *_unique(net, data, orthogonal and balanced.holds)),
         )
     )
 
 
-def _orthonormal(data: Dataset):
+def _orthonormal(data: Dataset) -> tuple[bool, _Check]:
     demand = "<x_k, x_l> = 1 for k = l, 0 otherwise"
     gram = np.array(data.gram())
     pairs = np.argwhere(np.triu(gram, k=1) != 0.0)
     if len(pairs):
         i, k = map(int, pairs[np.argmax(np.abs(gram[tuple(pairs.T)]))])
         why = f"{len(pairs)} pairs are not orthogonal, the most <x_{i}, x_{k}> = {gram[i, k]:.4g}"
-        return False, (demand, False, why, tuple(sorted(set(pairs.ravel().tolist()))))
+        return False, _Check(demand, False, why, tuple(sorted(set(pairs.ravel().tolist()))))
     off = np.flatnonzero(np.abs(np.sqrt(np.diag(gram)) - 1.0) > UNIT_LENGTH)
     if len(off):
         why = (
             f"orthogonal, but |x_{off[0]}| = {np.sqrt(gram[off[0], off[0]]):.6g}, {_some(off)}; "
             "the limit process and the minimal norm hold for any lengths"
         )
-        return True, (demand, False, why, tuple(off.tolist()))
-    return True, (demand, True)
+        return True, _Check(demand, False, why, tuple(off.tolist()))
+    return True, _Check(demand, True)
 
 
-def _labels(data: Dataset):
+def _labels(data: Dataset) -> _Check:
     demand = "y_k != 0, |D_+| != |D_-|"
     zero = np.flatnonzero(np.asarray(data.y) == 0.0)
     if len(zero):
-        return demand, False, f"labels that are 0: {_some(zero)}", tuple(zero.tolist())
+        return _Check(demand, False, f"labels that are 0: {_some(zero)}", tuple(zero.tolist()))
     plus, minus = (float(np.linalg.norm(D)) for D in (D_plus(data), D_minus(data)))
     if abs(plus - minus) <= _EQUAL * max(plus, minus):
-        return demand, False, f"|D_+| = |D_-| = {plus:.6g}: both signs are fitted at once"
-    return demand, True
+        return _Check(demand, False, f"|D_+| = |D_-| = {plus:.6g}: both signs are fitted at once")
+    return _Check(demand, True)
 
 
-def _covered(net: Network, data: Dataset):
+def _covered(net: Network, data: Dataset) -> _Check:
     demand = "S_+,1 and S_-,1 are not empty"
     y, active = np.asarray(data.y), np.asarray(net.preactivations(data.x)) > 0.0
     missing, samples = [], set()
@@ -145,22 +157,23 @@ def _covered(net: Network, data: Dataset):
         samples |= set(left.tolist())
         missing.append(f"S_{name},1: the nearest, neuron {own[best]}, misses {_some(left)}")
     if missing:
-        return demand, False, "; ".join(missing), tuple(sorted(samples))
-    return demand, True
+        return _Check(demand, False, "; ".join(missing), tuple(sorted(samples)))
+    return _Check(demand, True)
 
 
-def _balanced(net: Network):
+def _balanced(net: Network) -> _Check:
     demand = "|a_j| = |w_j| > 0"
     a, size = np.abs(np.asarray(net.output)), np.linalg.norm(np.asarray(net.hidden), axis=1)
     off = np.flatnonzero((np.abs(a - size) > _BALANCED * size) | (size == 0.0))
     if len(off):
         j = off[0]
-        why = f"neurons {_list(off)}; of neuron {j}, |a| / |w| = {_ratio(a[j], size[j])}"
-        return demand, False, why, (), tuple(off.tolist())
-    return demand, True
+        ratio = _ratio(float(a[j]), float(size[j]))
+        why = f"neurons {_list(off)}; of neuron {j}, |a| / |w| = {ratio}"
+        return _Check(demand, False, why, (), tuple(off.tolist()))
+    return _Check(demand, True)
 
 
-def _mask(net: Network, data: Dataset):
+def _mask(net: Network, data: Dataset) -> _Check:
     demand = "every sample and neuron has a partner, no two neurons the same samples"
     mask = np.asarray(masks(net, data))
     alone, idle = np.flatnonzero(~mask.any(axis=0)), np.flatnonzero(~mask.any(axis=1))
@@ -175,24 +188,25 @@ def _mask(net: Network, data: Dataset):
         found.append(f"neurons that share their samples with another: {_list(same)}")
     if found:
         neurons = tuple(sorted(set(idle.tolist()) | set(same.tolist())))
-        return demand, False, "; ".join(found), tuple(alone.tolist()), neurons
-    return demand, True
+        return _Check(demand, False, "; ".join(found), tuple(alone.tolist()), neurons)
+    return _Check(demand, True)
 
 
-def _unique(net: Network, data: Dataset, applies: bool):
+def _unique(net: Network, data: Dataset, applies: bool) -> _Check:
     demand = "y_k != 0, the next neuron of the limit process is unique"
     zero = np.flatnonzero(np.asarray(data.y) == 0.0)
     if len(zero):
-        return demand, False, f"labels that are 0: {_some(zero)}", tuple(zero.tolist())
+        return _Check(demand, False, f"labels that are 0: {_some(zero)}", tuple(zero.tolist()))
     if not applies:
-        return demand, False, "not known: the limit process needs orthogonal inputs, |a_j| = |w_j|"
+        why = "not known: the limit process needs orthogonal inputs, |a_j| = |w_j|"
+        return _Check(demand, False, why)
     process = limit_process(net, data)
     tied = np.flatnonzero(process.tied)
     if len(tied):
         neurons = tuple(np.asarray(process.neuron)[tied].tolist())
         why = f"ties at s = {_list(np.asarray(process.jump_times)[tied])}"
-        return demand, False, f"{why}, where neurons {_list(neurons)} jump", (), neurons
-    return demand, True
+        return _Check(demand, False, f"{why}, where neurons {_list(neurons)} jump", (), neurons)
+    return _Check(demand, True)
 
 
 def _ratio(a: float, size: float) -> str:

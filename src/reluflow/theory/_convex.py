@@ -1,6 +1,6 @@
 """The smallest interpolator of any small data set, by convex optimisation, with a certificate."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
@@ -106,8 +106,8 @@ def _solve(x: np.ndarray, y: np.ndarray, patterns: np.ndarray):
     v, u = cp.Variable(shape), cp.Variable(shape)
     sides = np.where(patterns, 1.0, -1.0)
     prediction = cp.sum(cp.multiply(patterns.astype(float), (v - u) @ x.T), axis=0)
-    fits = prediction == y
-    cones = [cp.multiply(sides, part @ x.T) >= 0.0 for part in (v, u)]
+    fits: Any = prediction == y  # cvxpy declares its comparisons as bool
+    cones: list[Any] = [cp.multiply(sides, part @ x.T) >= 0.0 for part in (v, u)]
     norm = cp.sum(cp.norm(v, axis=1)) + cp.sum(cp.norm(u, axis=1))
     problem = cp.Problem(cp.Minimize(norm), [fits, *cones])
     try:

@@ -71,17 +71,17 @@ def pattern_directions(net: Network, data: Dataset) -> np.ndarray:
 def _neuron(ts, w, x, pull, off) -> np.ndarray:
     """One neuron's directions: pull_k = s y_k / n, and the A at which unit k becomes inactive."""
     directions = np.empty((len(ts), len(w)))
-    begin, area, size = 0.0, 0.0, np.linalg.norm(w)
+    begin, area, size = 0.0, 0.0, float(np.linalg.norm(w))
     for end_area in [*np.sort(off[np.isfinite(off)]), np.inf]:
         force = np.where(off > area, pull, 0.0) @ x
-        kappa, growth = np.linalg.norm(force), force @ w
+        kappa, growth = float(np.linalg.norm(force)), float(force @ w)
         length = _until(end_area - area, kappa, size, growth)
         span = (ts >= begin) & (ts <= begin + length)
         directions[span] = _turned(ts[span] - begin, w, force, kappa, size, growth)
         if not np.isfinite(length):
             break
         w = w + force * (end_area - area)
-        size, area, begin = np.linalg.norm(w), end_area, begin + length
+        size, area, begin = float(np.linalg.norm(w)), end_area, begin + length
     return directions
 
 
