@@ -1,8 +1,15 @@
-"""The smooth flow of the oracle: residuals, guards and derivatives while no mode changes.
+"""The smooth flow of the oracle: Taylor series in extended precision while no mode changes.
 
-The coordinates of neuron j, all over exp(log_scale_j), a power of two at O(1) sizes: a_j and
-c_j with w_j = w_j(start of the step) + sum_k c_jk x_k. Preactivations are carried on their own,
-p_j = p_j(start) + c_j Gram, so that they are exactly constant where Gram entries are zero.
+The unknowns of neuron j, all over 2^exponent_j, a power of two at O(1) sizes: a_j, w_j, and its
+preactivations p_j, which are carried on their own so that they are exactly constant where Gram
+entries are zero. The residual r is carried too, r' = -K r, not computed as y - h: so it keeps
+its relative accuracy while it decays, and what decides between modes is never rounding.
+
+    n D_j = sum_k beta_jk x_k,   a_j' = <D_j, w_j>,   c_j' = a_j beta_j / n,   w_j' = c_j' X,
+    p_j' = c_j' Gram,   r' = -(sum_j active_jk a_j p_jk)',   beta_j = M_j r.
+
+M_j is diagonal (1 where active) but for the rows of sliding units: there beta makes D_j
+orthogonal to their inputs.
 """
 
 from typing import NamedTuple
@@ -10,7 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 INACTIVE, ACTIVE, SLIDING, RESTING = range(4)
-SHIFT = 1e-11  # a guard that was just switched fires at -SHIFT until it is clearly off zero
+REAL = np.longdouble  # 64 bits of mantissa on x86; where it is float64 all is less exact
+EPS = np.finfo(REAL).eps
+DOUBLE = np.finfo(np.float64).eps  # to which the data of a problem are known
+ORDER = 40  # a step of 5.6 / rate for a relative 1e-18; order 24 would give 1.75 / rate
+DEPENDENT = 1e-14  # of its length: what of an input may lie outside a span that it belongs to
 
 
 class Weights(NamedTuple):
@@ -21,116 +32,214 @@ class Weights(NamedTuple):
     log_scale: np.ndarray
 
 
-class Flow:
-    """The smooth flow of fixed modes, from the start of the current step."""
+class Series(NamedTuple):
+    """Taylor coefficients in the time since the start of the step, leading axis the order."""
+
+    a: np.ndarray  # (order, m)
+    c: np.ndarray  # (order, m, n)
+    p: np.ndarray
+    beta: np.ndarray
+    residual: np.ndarray  # (order, n)
+
+
+def orthonormal(rows):
+    """(Q, R) with rows = R^T Q, Q of orthonormal rows, by Gram and Schmidt, each done twice; None
+    if the rows are dependent. Two rows at an angle of 1e-9 keep ten digits of their difference,
+    of which a Gram matrix keeps none."""
+    q, r = np.zeros_like(rows), np.zeros((len(rows), len(rows)), REAL)
+    for i, row in enumerate(rows):
+        rest = row.copy()
+        for _ in range(2):
+            parts = np.dot(q[:i], rest)
+            rest, r[:i, i] = rest - np.dot(parts, q[:i]), r[:i, i] + parts
+        r[i, i] = np.sqrt(np.dot(rest, rest))
+        if r[i, i] <= DEPENDENT * np.sqrt(np.dot(row, row)):
+            return None
+        q[i] = rest / r[i, i]
+    return q, r
+
+
+class Inputs:
+    """The inputs in extended precision, and their Gram matrix, exactly zero where it is zero to
+    the rounding of the data."""
+
+    def __init__(self, x):
+        self.x = np.array(x, REAL)
+        self.n = len(self.x)
+        gram = np.dot(self.x, self.x.T)
+        self.length = np.sqrt(np.diag(gram))
+        noise = 4 * self.x.shape[1] * DOUBLE * np.outer(self.length, self.length)
+        self.gram = np.where(np.abs(gram) > noise, gram, REAL(0))
+        self.coupled = (self.gram != 0) & ~np.eye(self.n, dtype=bool)
+        self.basis = self._basis()  # of the span of the inputs
+        self.rank = len(self.basis)
+
+    def _basis(self):
+        chosen = np.zeros((0, self.x.shape[1]), REAL)
+        for row in self.x:
+            found = orthonormal(np.vstack([chosen, row]))
+            chosen = chosen if found is None else found[0]
+        return chosen
+
+    def span(self, units):
+        """The dimension of the span of some inputs."""
+        chosen = np.zeros((0, self.x.shape[1]), REAL)
+        for unit in units:
+            found = orthonormal(np.vstack([chosen, self.x[unit]]))
+            chosen = chosen if found is None else found[0]
+        return len(chosen)
+
+    def held(self, sliding, on):
+        """beta = held @ r: the coefficients of the sliding inputs that make D orthogonal to all of
+        them, or None if these are dependent. (sliding, n), zero where nothing couples."""
+        matrix = np.zeros((len(sliding), self.n), REAL)
+        for group in self._groups(sliding):
+            factors = orthonormal(self.x[sliding[group]])
+            if factors is None:
+                return None
+            touched = on[np.any(self.coupled[np.ix_(sliding[group], on)], axis=0)]
+            rest = -np.dot(factors[0], self.x[touched].T)
+            for i in reversed(range(len(group))):  # R u = rest
+                rest[i] = (rest[i] - np.dot(factors[1][i, i + 1 :], rest[i + 1 :])) / factors[1][
+                    i, i
+                ]
+            matrix[np.ix_(group, touched)] = rest
+        return matrix
+
+    def _groups(self, units):
+        """Places in `units` that are coupled with each other, directly or through others."""
+        left, groups = set(range(len(units))), []
+        while left:
+            group, new = [], [left.pop()]
+            while new:
+                group.append(new.pop())
+                near = {i for i in left if self.coupled[units[group[-1]], units[i]]}
+                left -= near
+                new += near
+            groups.append(np.sort(group))
+        return groups
+
+    def response(self, modes):
+        """M: n beta = M r for a neuron of these modes, or None if its sliding inputs depend."""
+        matrix = np.diag(np.where(modes == ACTIVE, REAL(1), REAL(0)))
+        sliding = np.flatnonzero(modes == SLIDING)
+        if len(sliding):
+            held = self.held(sliding, np.flatnonzero(modes == ACTIVE))
+            if held is None:
+                return None
+            matrix[sliding] = held
+        return matrix
+
+
+class Flow(Inputs):
+    """The state at the start of the current step, its modes, and the series from there."""
 
     def __init__(self, x, y, a, w, log_scale):
-        self.x, self.y = np.array(x, float), np.array(y, float)
-        self.a, self.w = np.array(a, float), np.array(w, float)
-        self.log_scale = np.array(log_scale, float)
-        self.n, self.m = len(self.y), len(self.a)
-        gram = self.x @ self.x.T
-        self.length = np.sqrt(np.diag(gram))
-        noise = 4 * self.x.shape[1] * np.finfo(float).eps * np.outer(self.length, self.length)
-        self.gram = np.where(np.abs(gram) > noise, gram, 0.0)
-        self.p = self.w @ self.x.T
-        self.coupled = (self.gram != 0) & ~np.eye(self.n, dtype=bool)
+        super().__init__(x)
+        self.y, self.m = np.array(y, REAL), len(a)
+        self.exponent = np.round(np.array(log_scale, REAL) / np.log(REAL(2)))
+        rest = np.exp(np.array(log_scale, REAL) - self.exponent * np.log(REAL(2)))
+        self.a, self.w = rest * np.array(a, REAL), rest[:, None] * np.array(w, REAL)
+        self.p = np.dot(self.w, self.x.T)
         square = np.sum(self.w**2, axis=1)
-        self.balanced = np.abs(self.a**2 - square) < 1e-13 * square
+        # Within rounding of a boundary is on it, within rounding of |a| = |w| is balanced.
+        noise = 4 * self.x.shape[1] * DOUBLE
+        self.p[np.abs(self.p) <= noise * np.sqrt(square)[:, None] * self.length] = 0
+        self.balanced = np.abs(self.a**2 - square) <= noise * (self.a**2 + square)
         self.modes = np.where(self.p > 0, ACTIVE, INACTIVE)
-        self.unarmed, self.shift = np.zeros((self.m, self.n), bool), SHIFT * self.length
-        self.dissipated = 0.0
+        self.flat = np.zeros((self.m, self.n), int)  # leading powers of time that p_jk lacks
+        self.asleep = np.zeros(self.m, bool)  # at w = 0, until some direction leads out of there
+        self.normalise()
+        self.residual = self.y - self.predictions()
+        self.scale = max(np.max(np.abs(self.y)), np.max(np.abs(self.residual)))
         self.refresh()
 
+    def predictions(self):
+        """h, from the weights."""
+        size = np.ldexp(REAL(1), 2 * self.exponent.astype(int))
+        return np.dot(size * self.a, np.maximum(self.p, 0))
+
     def refresh(self):
-        """Factorise what depends on the modes alone: for each sliding neuron, n beta = M r.
+        """What depends on the modes alone."""
+        self.active = (self.modes == ACTIVE).astype(REAL)
+        self.sign = np.where(self.modes == ACTIVE, REAL(1), REAL(-1))
+        self.moving = self.modes < SLIDING
+        self.sliders = np.flatnonzero(np.any(self.modes == SLIDING, axis=1))
+        self.maps = {j: self.response(self.modes[j]) for j in self.sliders}
 
-        D_j = sum_k beta_jk x_k with beta_jk = r_k / n where active, and beta on the sliding
-        units such that their preactivations stand still.
-        """
-        self.active = (self.modes == ACTIVE).astype(float)
-        self.sign = np.where(self.modes == ACTIVE, 1.0, -1.0)
-        self.still = self.modes >= SLIDING
-        self.slide_j, self.slide_k = np.nonzero(self.modes == SLIDING)
-        self.sliders, self.slide_row = np.unique(self.slide_j, return_inverse=True)
-        self.maps = np.zeros((len(self.sliders), self.n, self.n))
-        for row, j in zip(self.maps, self.sliders, strict=True):
-            on, s = self.modes[j] == ACTIVE, self.modes[j] == SLIDING
-            row[on, on] = 1.0
-            row[np.ix_(s, on)] = -np.linalg.solve(self.gram[np.ix_(s, s)], self.gram[s][:, on])
+    def series(self) -> Series:
+        """The expansion of the flow of these modes."""
+        m, n, size = self.m, self.n, np.ldexp(REAL(1), 2 * self.exponent.astype(int))
+        a, c = np.zeros((ORDER + 1, m), REAL), np.zeros((ORDER + 1, m, n), REAL)
+        beta, p = np.zeros((ORDER + 1, m, n), REAL), np.zeros((ORDER + 1, m, n), REAL)
+        both = np.zeros((ORDER + 1, m, 2 * n), REAL)  # beta_i beside p_(i+1)
+        r, moving = np.zeros((ORDER + 1, n), REAL), self.moving.astype(REAL)
+        a[0], p[0], r[0] = self.a, self.p, self.residual
+        for i in range(ORDER + 1):
+            beta[i] = self.active * r[i]
+            for j in self.sliders:
+                beta[i, j] = np.dot(self.maps[j], r[i])
+            if i == ORDER:
+                break
+            both[i, :, :n] = beta[i]
+            product = np.einsum("ij,ijk->jk", a[i::-1], both[: i + 1])
+            c[i + 1] = product[:, :n] / (n * (i + 1))
+            p[i + 1] = np.dot(c[i + 1], self.gram) * moving
+            a[i + 1] = np.einsum("ijk,ijk->j", beta[i::-1], p[: i + 1] * self.active) / (
+                n * (i + 1)
+            )
+            both[i, :, n:] = p[i + 1]
+            growth = product[:, n:] + a[0][:, None] * p[i + 1] + a[i + 1][:, None] * p[0]
+            r[i + 1] = -np.dot(size, growth * self.active)
+        return Series(a, c, p, beta, r)
 
-    def start(self):
-        """The state vector (a, c, dissipated) at the start of a step; c = 0 there."""
-        return np.concatenate([self.a, np.zeros(self.m * self.n), [self.dissipated]])
+    def seen(self):
+        """The residuals that move somebody, others zero."""
+        return self.residual * np.any((self.modes == ACTIVE) | (self.modes == SLIDING), axis=0)
 
-    def look(self, state):
-        """a, p, residual, n beta; `state` may carry leading axes."""
-        a, c = state[..., : self.m], state[..., self.m : -1]
-        p = self.p + c.reshape(*c.shape[:-1], self.m, self.n) @ self.gram
-        scaled = np.exp(2 * self.log_scale) * a
-        residual = self.y - np.einsum("...j,...jk->...k", scaled, p * self.active)
-        beta = self.active * residual[..., None, :]
-        if len(self.sliders):
-            beta[..., self.sliders, :] = np.einsum("jkl,...l->...jk", self.maps, residual)
-        return a, p, residual, beta
+    def longest_step(self, series, rtol):
+        """The time over which the last coefficients stay below rtol, of each neuron and of r."""
+        size = np.maximum(np.abs(self.a), np.sqrt(np.sum(self.w**2, axis=1)))
+        size, now = np.where(size > 0, size, REAL(1)), np.max(np.abs(self.seen()))
+        step = REAL(np.inf)
+        for i in (ORDER - 1, ORDER):
+            change = np.maximum(np.abs(series.a[i]), np.abs(np.dot(series.c[i], self.x)).max(1))
+            worst = np.max(change / size)
+            if now > 0:
+                worst = max(worst, np.max(np.abs(series.residual[i])) / now)
+            if worst > 0:
+                step = min(step, np.exp(np.log(rtol / worst) / i))
+        return 0.9 * step
 
-    def rates(self, state):
-        """a', c', p' and |grad L|^2."""
-        a, p, _, beta = self.look(state)
-        da = np.sum(beta * p * self.active, axis=1) / self.n
-        dc = a[:, None] * beta / self.n
-        dp = dc @ self.gram
-        square = np.exp(2 * self.log_scale) @ (da**2 + np.sum(dc * dp, axis=1))
-        return da, dc, dp, square
+    def at(self, series, time):
+        """(a, w, p, residual) after `time`."""
+        powers = time ** np.arange(ORDER + 1).astype(REAL)
+        total = lambda part: np.tensordot(powers, part, 1)  # noqa: E731
+        w = self.w + np.dot(total(series.c), self.x)
+        return total(series.a), w, total(series.p), total(series.residual)
 
-    def field(self, _, state):
-        da, dc, _, square = self.rates(state)
-        return np.concatenate([da, dc.ravel(), [square]])
-
-    def guards(self, state):
-        """What must stay positive: p of a moving unit with its sign, then alpha r and
-        (1 - alpha) r of a sliding one with the sign of r, which is that of -a."""
-        _, p, residual, beta = self.look(state)
-        moving = np.where(self.still, 1.0, self.sign * p + self.shift * self.unarmed)
-        sign = -np.sign(self.a[self.slide_j])
-        low = sign * beta[..., self.slide_j, self.slide_k]
-        high = sign * residual[..., self.slide_k] - low
-        return np.concatenate([moving.reshape(*p.shape[:-2], -1), low, high], axis=-1)
-
-    def guard_rates(self, state):
-        """The time derivatives of `guards`."""
-        a, p, _, _ = self.look(state)
-        da, _, dp, _ = self.rates(state)
-        change = (da[:, None] * p + a[:, None] * dp) * self.active
-        dr = -np.exp(2 * self.log_scale) @ change
-        moving = np.where(self.still, 0.0, self.sign * dp)
-        sign = -np.sign(self.a[self.slide_j])
-        low = sign * np.einsum("ul,l->u", self.maps[self.slide_row, self.slide_k], dr)
-        return np.concatenate([moving.ravel(), low, sign * dr[self.slide_k] - low])
-
-    def weights(self, state):
-        a, c = state[: self.m], state[self.m : -1].reshape(self.m, self.n)
-        return Weights(a.copy(), self.w + c @ self.x, self.log_scale.copy())
-
-    def loss(self, state):
-        return np.mean(self.look(state)[2] ** 2) / 2
-
-    def accept(self, state):
-        """Make `state` the start of the next step: c = 0 again, neurons of size one again.
+    def accept(self, series, time):
+        """Make the state after `time` the start of the next step.
 
         Balanced neurons are put back on |a_j| = |w_j|, which the flow keeps: off it, errors of a
         neuron that shrinks by a factor q would grow by 1 / q^2, and change the sign of a_j.
         """
-        moving = self.guards(state)[: self.m * self.n].reshape(self.m, self.n)
-        self.unarmed &= moving < 10 * self.shift
-        _, p, _, _ = self.look(state)
-        a, w, _ = self.weights(state)
-        if np.any(np.sign(a[self.sliders]) != np.sign(self.a[self.sliders])):
-            raise RuntimeError("a_j changed its sign while neuron j slides: no unique flow")
-        a = np.where(self.balanced, np.copysign(np.linalg.norm(w, axis=1), a), a)
-        size = np.maximum(np.abs(a), np.linalg.norm(w, axis=1))
-        power = np.round(np.log2(np.where(size > 0, size, 1.0)))
-        self.a, self.w = a * 2.0**-power, w * 2.0 ** -power[:, None]
-        self.p = np.where(self.still, 0.0, p * 2.0 ** -power[:, None])
-        self.log_scale = self.log_scale + power * np.log(2)
-        self.dissipated = state[-1]
+        self.a, self.w, self.p, self.residual = self.at(series, time)
+        self.a = np.where(self.balanced, np.copysign(np.sqrt(np.sum(self.w**2, 1)), self.a), self.a)
+        self.normalise()
+
+    def normalise(self):
+        """Neurons of size one again."""
+        size = np.maximum(np.abs(self.a), np.sqrt(np.sum(self.w**2, axis=1)))
+        power = np.round(np.log2(np.where(size > 0, size, REAL(1)))).astype(int)
+        self.a, self.exponent = np.ldexp(self.a, -power), self.exponent + power
+        self.w, self.p = np.ldexp(self.w, -power[:, None]), np.ldexp(self.p, -power[:, None])
+
+    def weights(self, a, w):
+        log_scale = self.exponent.astype(float) * np.log(2)
+        return Weights(a.astype(float), w.astype(float), log_scale)
+
+    def still_to_come(self, time):
+        """How far a neuron may still turn and grow in `time`, because |r| never grows where it is
+        seen."""
+        return np.sqrt(np.mean(self.seen() ** 2)) * np.max(self.length) * time
