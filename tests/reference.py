@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 from reference_modes import choose_modes
-from reference_roots import first_root
+from reference_roots import first_roots
 from reference_smooth import ACTIVE, EPS, INACTIVE, ORDER, REAL, RESTING, SLIDING, Flow, Weights
-from reference_zero import DEAD, LEAVES, edges, leaves_along, pass_zero
+from reference_zero import RESTS, edges, leaves_along, pass_zero
 
 ARRIVES, LOW, HIGH, OUTPUT, RAY = "arrives", "alpha = 0", "alpha = 1", "a = 0", "a ray appears"
 TIED = 1e3 * EPS  # of a step: roots nearer to each other than this are one event
@@ -46,9 +46,8 @@ class Reference(NamedTuple):
 
 
 class Guard(NamedTuple):
-    """A root of what must stay positive."""
+    """The name of what must stay positive."""
 
-    time: float  # since the start of the step
     kind: str
     neuron: int
     unit: int  # a sample, or an edge
@@ -73,31 +72,33 @@ class _Integrator:
         return self._edges
 
     def step(self):
-        """One step, to the next event or as far as the series holds: its series and its length."""
-        flow = self.flow
+        """One step, to the next event or as far as the series holds: its series, its length, and
+        the guards that end it."""
+        flow, left = self.flow, self.t1 - self.t
         series = flow.series()
+        if flow.still_to_come(left) < AT_REST:
+            return series, left, []  # the series does not hold, and nothing moves
         natural = flow.longest_step(series, self.rtol)
-        length = min(natural, self.t1 - self.t)
-        if flow.still_to_come(self.t1 - self.t) < AT_REST:
-            return series, self.t1 - self.t, []  # the series does not hold, and nothing moves
-        guards = sorted(self.guards(series, length))
+        length = min(natural, left)
+        guards, polynomials = self.guards(series, length)
+        if not guards:
+            return series, length, []
         tied = TIED * min(natural, self.t1) + 4 * EPS * self.t
-        now = [guard for guard in guards if guard.time <= guards[0].time + tied]
-        return series, (now[-1].time if now else length), now
+        time, now = first_roots(np.stack(polynomials, axis=1), length, tied)
+        return series, min(time, length), [guards[i] for i in now]
 
     def guards(self, series, length):
-        """The roots up to `length`."""
-        flow, roots = self.flow, []
+        """What must stay positive, without what obviously does: names and polynomials."""
+        flow, names, polynomials = self.flow, [], []
 
-        def add(polynomial, *guard):
-            time = first_root(polynomial, length)
-            if np.isfinite(time):
-                roots.append(Guard(time, *guard))
+        def add(polynomial, *name):
+            names.append(Guard(*name))
+            polynomials.append(polynomial)
 
         for j, k in self._near(series, length):
-            lead = flow.flat[j, k]
-            polynomial = np.zeros(ORDER + 1, REAL)
-            polynomial[: ORDER + 1 - lead] = flow.sign[j, k] * series.p[lead:, j, k]
+            polynomial, lead = flow.sign[j, k] * series.p[:, j, k], flow.flat[j, k]
+            if lead:
+                polynomial = np.append(polynomial[lead:], np.zeros(lead, REAL))
             add(polynomial, ARRIVES, j, k)
         for j in flow.sliders:
             sign = self.sign(j)
@@ -110,7 +111,7 @@ class _Integrator:
         for j in np.flatnonzero(flow.asleep):
             for i, edge in enumerate(self.edges):
                 add(-self.sign(j) * np.dot(series.residual, np.maximum(edge, 0)), RAY, j, i)
-        return roots
+        return names, polynomials
 
     def _near(self, series, length):
         """Moving units whose preactivation is not obviously of one sign."""
@@ -186,15 +187,12 @@ class _Integrator:
 
     def arrive_at_zero(self, j, velocity):
         flow = self.flow
-        slides = bool(np.any(flow.modes[j] == SLIDING))
-        velocity = np.where(flow.modes[j] < SLIDING, velocity, 0)
-        passage = pass_zero(flow, flow.residual, self.sign(j), velocity)
-        flow.p[j] = 0
+        moving = np.where(flow.modes[j] < SLIDING, velocity, 0)
+        passage = pass_zero(flow, flow.residual, flow.modes[j], self.sign(j), moving)
+        flow.p[j], flow.asleep[j] = 0, passage.outcome == RESTS
         self.zeros.append((float(self.t), int(j), passage.outcome))
-        rays = np.dot(np.maximum(self.edges, 0), flow.residual) * self.sign(j)
-        if passage.ambiguous or (slides and np.any(rays > 0) and passage.outcome != LEAVES):
-            self.ambiguous.append((float(self.t), int(j), f"w = 0: {passage.outcome}"))
-        flow.asleep[j] = passage.outcome not in (LEAVES, DEAD)
+        if passage.ambiguous:
+            self.ambiguous.append((float(self.t), int(j), "several ways lead out of w = 0"))
         for k, mode in enumerate(passage.modes):
             self.record(j, k, mode, 1)
 

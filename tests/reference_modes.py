@@ -24,7 +24,7 @@ def choose_modes(inputs, residual, modes, sign, boundary, arrived=None):
     attractive = np.all(sign * residual[boundary] < 0)
     certain, best = [], (-np.inf, None)
     for choice in _choices(before, crossing):
-        worst, velocity = _margin(inputs, residual, modes, sign, boundary, choice)
+        worst, velocity = margin(inputs, residual, modes, sign, boundary, choice)
         if worst > best[0]:
             best = worst, choice
         if worst > MARGIN:
@@ -65,7 +65,7 @@ def _choices(before, crossing):
                 yield choice
 
 
-def _margin(inputs, residual, modes, sign, boundary, choice):
+def margin(inputs, residual, modes, sign, boundary, choice):
     """The worst of the normalised inequalities of one choice of modes, negative if violated; and
     the velocity of the preactivations, normalised."""
     trial = modes.copy()
@@ -78,13 +78,13 @@ def _margin(inputs, residual, modes, sign, boundary, choice):
     near[boundary] = True
     effort = np.dot(np.abs(residual) * near, inputs.length)
     velocity = sign * np.dot(beta, inputs.gram) / (inputs.length * max(effort, np.finfo(REAL).tiny))
-    held, margin = (trial == ACTIVE) | (trial == SLIDING), [REAL(1)]
+    held, margins = (trial == ACTIVE) | (trial == SLIDING), [REAL(1)]
     for k, mode in zip(boundary, choice, strict=True):
         if mode == SLIDING:
             alpha = beta[k] / residual[k] if residual[k] != 0 else REAL(-1)
-            margin += [alpha, 1 - alpha]
+            margins += [alpha, 1 - alpha]
         elif mode == ACTIVE:
-            margin.append(velocity[k])
+            margins.append(velocity[k])
         elif np.any(inputs.coupled[k] & held):
-            margin.append(-velocity[k])
-    return min(margin), velocity
+            margins.append(-velocity[k])
+    return min(margins), velocity

@@ -7,9 +7,10 @@ two in one step.
 from math import comb
 
 import numpy as np
-from reference_smooth import ORDER, REAL
+from reference_smooth import EPS, ORDER, REAL
 
 _NARROW = 2.0**-24  # of the step: below it a root is polished, or there is none
+_POWERS = np.arange(ORDER + 1).astype(REAL)
 
 
 def _matrices():
@@ -24,22 +25,38 @@ def _matrices():
 _BERNSTEIN, _LEFT, _RIGHT = _matrices()
 
 
-def first_root(coefficients, length):
-    """The first time in [0, length] at which a polynomial, positive before, is not positive any
-    more: inf if there is none. coefficients: (ORDER + 1,)."""
-    scaled = coefficients * REAL(length) ** np.arange(ORDER + 1).astype(REAL)
-    if scaled[0] <= 0:
-        return REAL(0)
-    if scaled[0] > np.sum(np.abs(scaled[1:])):
-        return REAL(np.inf)
-    return REAL(length) * _first(scaled, np.dot(_BERNSTEIN, scaled), REAL(0), REAL(1))
+def first_roots(polynomials, length, tied):
+    """(time, columns): the first time in [0, length] at which one of the polynomials, positive
+    before, is not positive any more, or inf; and which are not positive `tied` after it.
+
+    Arguments:
+        polynomials: coefficients (ORDER + 1, columns).
+    """
+    scaled = polynomials * (REAL(length) ** _POWERS)[:, None]
+    late = np.flatnonzero(scaled[0] <= 0)
+    if len(late) == 0:
+        near = scaled[0] <= np.sum(np.abs(scaled[1:]), axis=0)
+        scaled[:, ~near] = 0
+        scaled[0, ~near] = 1
+        columns = np.flatnonzero(near)
+        root = _first(scaled[:, columns], np.dot(_BERNSTEIN, scaled[:, columns]), REAL(0), REAL(1))
+        if np.isinf(root):
+            return root, columns[:0]
+    else:
+        root = REAL(0)
+    after = np.dot(min(root + tied / length, REAL(1)) ** _POWERS, scaled)
+    at = np.dot(root**_POWERS, scaled)
+    columns = np.flatnonzero((after <= 0) | (at <= 0))
+    return root * length, columns if len(columns) else np.array([np.argmin(at)])
 
 
 def _first(scaled, b, left, width):
-    if np.all(b > 0):
+    near = np.any(b <= 0, axis=0)
+    if not np.any(near):
         return REAL(np.inf)
     if width < _NARROW:
-        return _polished(scaled, left, left + width)
+        return min(_polished(column, left, left + width) for column in scaled[:, near].T)
+    scaled, b = scaled[:, near], b[:, near]
     root = _first(scaled, np.dot(_LEFT, b), left, width / 2)
     if np.isfinite(root):
         return root
@@ -47,12 +64,22 @@ def _first(scaled, b, left, width):
 
 
 def _polished(scaled, left, right):
-    """Where the sign changes between two places on [0, 1], to the last bit; inf if it does not."""
-    value = lambda place: np.polynomial.polynomial.polyval(place, scaled)  # noqa: E731
-    if value(left) <= 0:
+    """Where the sign changes between two places on [0, 1]; inf if it does not."""
+
+    def look(place):
+        powers = place**_POWERS
+        return np.dot(scaled, powers), np.dot(scaled[1:] * _POWERS[1:], powers[:-1])
+
+    if look(left)[0] <= 0:
         return left
-    if value(right) > 0:
+    if look(right)[0] > 0:
         return REAL(np.inf)
-    while (middle := (left + right) / 2) not in (left, right):
-        left, right = (middle, right) if value(middle) > 0 else (left, middle)
+    place = (left + right) / 2
+    for _ in range(200):
+        value, rate = look(place)
+        left, right = (place, right) if value > 0 else (left, place)
+        step = -value / rate if rate < 0 else REAL(np.inf)
+        if abs(step) <= 2 * EPS * place or right - left <= 2 * EPS * right:
+            return place
+        place = place + step if left < place + step < right else (left + right) / 2
     return right

@@ -173,8 +173,9 @@ class Flow(Inputs):
         a, c = np.zeros((ORDER + 1, m), REAL), np.zeros((ORDER + 1, m, n), REAL)
         beta, p = np.zeros((ORDER + 1, m, n), REAL), np.zeros((ORDER + 1, m, n), REAL)
         both = np.zeros((ORDER + 1, m, 2 * n), REAL)  # beta_i beside p_(i+1)
+        seen = np.zeros((ORDER + 1, m, n), REAL)  # p of active units
         r, moving = np.zeros((ORDER + 1, n), REAL), self.moving.astype(REAL)
-        a[0], p[0], r[0] = self.a, self.p, self.residual
+        a[0], p[0], r[0], seen[0] = self.a, self.p, self.residual, self.active * self.p
         for i in range(ORDER + 1):
             beta[i] = self.active * r[i]
             for j in self.sliders:
@@ -185,9 +186,8 @@ class Flow(Inputs):
             product = np.einsum("ij,ijk->jk", a[i::-1], both[: i + 1])
             c[i + 1] = product[:, :n] / (n * (i + 1))
             p[i + 1] = np.dot(c[i + 1], self.gram) * moving
-            a[i + 1] = np.einsum("ijk,ijk->j", beta[i::-1], p[: i + 1] * self.active) / (
-                n * (i + 1)
-            )
+            a[i + 1] = np.einsum("ijk,ijk->j", beta[i::-1], seen[: i + 1]) / (n * (i + 1))
+            seen[i + 1] = self.active * p[i + 1]
             both[i, :, n:] = p[i + 1]
             growth = product[:, n:] + a[0][:, None] * p[i + 1] + a[i + 1][:, None] * p[0]
             r[i + 1] = -np.dot(size, growth * self.active)

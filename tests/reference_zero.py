@@ -1,56 +1,108 @@
 """What comes after w = 0 (in the span of the inputs), where all boundaries of a neuron meet.
 
 With the residuals frozen the field about 0, w' = a D(pattern of w), is constant on every cone of
-the arrangement. So the neuron goes on from the velocity v it arrives with: along w = v s, and
-then from cone to cone, crossing boundaries or sliding on them, until it leaves for good along a
-ray, a D(pattern of v) = c v with c > 0, or comes back to 0. All of this happens at once.
+the arrangement. There are two ways out: a ray, a D(pattern of v) = c v with c > 0, and the cone
+in which all units are off, where nothing moves a neuron any more. If there is none the neuron
+rests at 0; if there is one it takes it, wherever it comes from: gradient descent jumps about 0
+until it has found it. If there are several the neuron goes on from the velocity v it arrives with,
+along w = v s, and then from cone to cone, crossing boundaries or sliding on them, until it is on a
+way out or comes back to 0; but gradient descent may then take either, so this is ambiguous.
 
 A ray exists if and only if sign(a) E(u) > 0 for some u, E(u) = 1/n sum_k r_k relu(<u, x_k>), which
-is linear on each cone: so it is enough to ask the edges of the cones.
+is linear on each cone: so a neuron that rests at 0 asks the edges of the cones.
 """
 
-from itertools import combinations
+from itertools import combinations, product
 from typing import NamedTuple
 
 import numpy as np
-from reference_modes import choose_modes
+from reference_modes import MARGIN, choose_modes, margin
 from reference_smooth import ACTIVE, INACTIVE, REAL, RESTING, SLIDING, orthonormal
 
-LEAVES, RETURNS, DEAD = "leaves", "returns", "dead"
-PIECES = 200  # cones that a neuron may visit before it leaves or returns
+LEAVES, RESTS, DEAD = "leaves", "rests", "is off for good"
+PIECES = 200  # cones that a neuron may visit before it is on a way out
 
 
 class Passage(NamedTuple):
-    """outcome: `LEAVES` with the modes of the ray, `RETURNS` to 0, or `DEAD` where nothing moves
-    it; ambiguous: choices of modes that had several solutions."""
+    """What a neuron does that arrives at 0, its modes then, and whether it could do otherwise."""
 
     outcome: str
     modes: np.ndarray
-    ambiguous: int
+    ambiguous: bool
 
 
-def pass_zero(inputs, residual, sign, velocity) -> Passage:
-    """Where a neuron goes that arrives at w = 0 with these velocities of its preactivations."""
-    q, ambiguous, arrived = velocity.copy(), 0, None
-    modes = np.where(q > 0, ACTIVE, INACTIVE)
+def pass_zero(inputs, residual, modes, sign, velocity) -> Passage:
+    """For a neuron of these modes that arrives at w = 0 with these velocities of its
+    preactivations."""
+    free = _free(inputs, modes)
+    exits = rays(inputs, residual, sign, free)
+    if _all_off(inputs, free):
+        exits.append(Passage(DEAD, np.full(inputs.n, RESTING), False))
+    if not exits:
+        return Passage(RESTS, np.full(inputs.n, RESTING), False)
+    if len(exits) == 1:
+        return exits[0]
+    onwards = _from_cone_to_cone(inputs, residual, modes, sign, np.where(free, velocity, 0))
+    for found in exits:
+        if onwards is not None and np.all((onwards == found.modes)[free]):
+            return found._replace(ambiguous=True)
+    return exits[0]._replace(ambiguous=True)
+
+
+def _free(inputs, modes):
+    """Units that can move: not those at rest that no moving one pushes, whatever its mode."""
+    free = modes != RESTING
+    while np.any(more := ~free & np.any(inputs.coupled & free, axis=1)):
+        free |= more
+    return free
+
+
+def rays(inputs, residual, sign, free):
+    """All rays, the fastest first. A boundary that repels carries none."""
+    units, found = np.flatnonzero(free), []
+    for choice in product((INACTIVE, ACTIVE, SLIDING), repeat=len(units)):
+        choice = np.array(choice)
+        if np.any((choice == SLIDING) & (sign * residual[units] > 0)):
+            continue
+        modes = np.full(inputs.n, RESTING)
+        worst, velocity = margin(inputs, residual, modes, sign, units, choice)
+        if worst > MARGIN and np.any(velocity):
+            modes[units] = choice
+            beta = np.dot(inputs.response(modes), residual)
+            found.append((np.dot(beta, np.dot(inputs.gram, beta)), modes))
+    found.sort(key=lambda ray: -ray[0])
+    return [Passage(LEAVES, _at_rest(inputs, modes), False) for _, modes in found]
+
+
+def _at_rest(inputs, modes):
+    """These modes, with the units off at rest that nothing moves."""
+    held = (modes == ACTIVE) | (modes == SLIDING)
+    still = (modes == INACTIVE) & ~np.any(inputs.coupled & held, axis=1)
+    return np.where(still, RESTING, modes)
+
+
+def _all_off(inputs, free):
+    """Whether there is a cone in which all units are off."""
+    below = [edge for edge in edges(inputs) if np.all(edge <= 0)]
+    return len(below) > 0 and bool(np.all(np.sum(below, axis=0)[free] < 0))
+
+
+def _from_cone_to_cone(inputs, residual, modes, sign, velocity):
+    """The modes with which a neuron ends that goes on from w = v s; None where it returns to 0."""
+    q, arrived = velocity.copy(), None
+    modes = np.select([q > 0, q < 0], [ACTIVE, INACTIVE], modes)
     for _ in range(PIECES):
-        boundary = np.flatnonzero(q == 0)
+        boundary = np.flatnonzero((q == 0) & _free(inputs, modes))
         if len(boundary):
-            modes[boundary], several = choose_modes(
-                inputs, residual, modes, sign, boundary, arrived
-            )
-            ambiguous += several
+            modes[boundary] = choose_modes(inputs, residual, modes, sign, boundary, arrived)[0]
         beta = np.dot(inputs.response(modes), residual)
         rate = sign * np.dot(beta, inputs.gram) * (modes < SLIDING)
-        if not np.any(rate):
-            return Passage(DEAD, np.full(inputs.n, RESTING), ambiguous)
         with np.errstate(divide="ignore", invalid="ignore"):
             times = np.where(q * rate < 0, -q / rate, np.inf)
         if np.all(np.isinf(times)):
-            unmoved = (rate == 0) & (modes == INACTIVE)
-            return Passage(LEAVES, np.where(unmoved, RESTING, modes), ambiguous)
+            return _at_rest(inputs, modes) if np.any(rate) else np.full(inputs.n, RESTING)
         if inputs.span(np.flatnonzero(q == 0)) >= inputs.rank - 1:
-            return Passage(RETURNS, np.full(inputs.n, RESTING), ambiguous)
+            return None
         arrived = int(np.argmin(times))
         q = q + times[arrived] * rate
         q[arrived] = 0
