@@ -18,7 +18,6 @@ from reference_zero import RESTS, edges, leaves_along, pass_zero
 
 ARRIVES, LOW, HIGH, OUTPUT, RAY = "arrives", "alpha = 0", "alpha = 1", "a = 0", "a ray appears"
 TIED = 1e3 * EPS  # of a step: roots nearer to each other than this are one event
-AT_REST = 1e-19  # a neuron that will turn and grow by less than this in all is at rest
 
 
 class Reference(NamedTuple):
@@ -76,7 +75,7 @@ class _Integrator:
         the guards that end it."""
         flow, left = self.flow, self.t1 - self.t
         series = flow.series()
-        if flow.still_to_come(left) < AT_REST:
+        if flow.at_rest(left):
             return series, left, []  # the series does not hold, and nothing moves
         natural = flow.longest_step(series, self.rtol)
         length = min(natural, left)
@@ -135,7 +134,7 @@ class _Integrator:
         if now:
             orders = np.arange(1, ORDER + 1).astype(REAL)
             velocities = np.tensordot(orders * length ** (orders - 1), series.p[1:], 1)
-        if flow.still_to_come(self.t1 - self.t) >= AT_REST:
+        if not flow.at_rest(self.t1 - self.t):
             flow.accept(series, length)
         if length <= TIED * self.t1 and length <= 4 * EPS * self.t:
             flow.p[on] = 0

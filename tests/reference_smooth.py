@@ -21,6 +21,8 @@ REAL = np.longdouble  # 64 bits of mantissa on x86; where it is float64 all is l
 EPS = np.finfo(REAL).eps
 DOUBLE = np.finfo(np.float64).eps  # to which the data of a problem are known
 ORDER = 40  # a step of 5.6 / rate for a relative 1e-18; order 24 would give 1.75 / rate
+DECAYED = 9.0  # of a step, times the fastest decay: rounding in its series is 1e-19 exp(9)
+AT_REST, UNMOVED = 1e-19, 1e-13  # by which neurons may still move: by bound, and by estimate
 DEPENDENT = 1e-14  # of its length: what of an input may lie outside a span that it belongs to
 
 
@@ -194,22 +196,33 @@ class Flow(Inputs):
         return Series(a, c, p, beta, r)
 
     def seen(self):
-        """The residuals that move somebody, others zero."""
-        return self.residual * np.any((self.modes == ACTIVE) | (self.modes == SLIDING), axis=0)
+        """The residuals that move somebody, others zero. A sliding unit is moved by the others."""
+        return self.residual * np.any(self.modes == ACTIVE, axis=0)
 
     def longest_step(self, series, rtol):
-        """The time over which the last coefficients stay below rtol, of each neuron and of r."""
+        """The time over which the last coefficients stay below rtol, of each neuron and of r; and
+        not so long that what decays fastest, if it is gone already, comes back as rounding."""
         size = np.maximum(np.abs(self.a), np.sqrt(np.sum(self.w**2, axis=1)))
         size, now = np.where(size > 0, size, REAL(1)), np.max(np.abs(self.seen()))
-        step = REAL(np.inf)
+        step = DECAYED / np.max(np.abs(np.linalg.eigvals(self.kernel().astype(float))), initial=0.0)
         for i in (ORDER - 1, ORDER):
             change = np.maximum(np.abs(series.a[i]), np.abs(np.dot(series.c[i], self.x)).max(1))
             worst = np.max(change / size)
             if now > 0:
                 worst = max(worst, np.max(np.abs(series.residual[i])) / now)
             if worst > 0:
-                step = min(step, np.exp(np.log(rtol / worst) / i))
-        return 0.9 * step
+                step = min(step, 0.9 * np.exp(np.log(rtol / worst) / i))
+        return step
+
+    def kernel(self):
+        """K: r' = -K r."""
+        size = np.ldexp(REAL(1), 2 * self.exponent.astype(int))
+        on, matrix = self.active * self.p, np.zeros((self.n, self.n), REAL)
+        for j in range(self.m):
+            beta = self.maps[j] if j in self.maps else np.diag(self.active[j])
+            pulled = self.a[j] ** 2 * self.active[j][:, None] * np.dot(self.gram, beta)
+            matrix += size[j] * (pulled + np.outer(on[j], on[j])) / self.n
+        return matrix
 
     def at(self, series, time):
         """(a, w, p, residual) after `time`."""
@@ -221,12 +234,15 @@ class Flow(Inputs):
     def accept(self, series, time):
         """Make the state after `time` the start of the next step.
 
+        Residuals that have not decayed are taken from the weights, or the two would drift apart.
         Balanced neurons are put back on |a_j| = |w_j|, which the flow keeps: off it, errors of a
         neuron that shrinks by a factor q would grow by 1 / q^2, and change the sign of a_j.
         """
         self.a, self.w, self.p, self.residual = self.at(series, time)
         self.a = np.where(self.balanced, np.copysign(np.sqrt(np.sum(self.w**2, 1)), self.a), self.a)
         self.normalise()
+        now = self.y - self.predictions()
+        self.residual = np.where(np.abs(now) > 1e-2 * self.scale, now, self.residual)
 
     def normalise(self):
         """Neurons of size one again."""
@@ -239,7 +255,18 @@ class Flow(Inputs):
         log_scale = self.exponent.astype(float) * np.log(2)
         return Weights(a.astype(float), w.astype(float), log_scale)
 
-    def still_to_come(self, time):
-        """How far a neuron may still turn and grow in `time`, because |r| never grows where it is
-        seen."""
-        return np.sqrt(np.mean(self.seen() ** 2)) * np.max(self.length) * time
+    def at_rest(self, time):
+        """Whether no neuron will turn or grow in `time` by more than rounding.
+
+        |r| never grows where it is seen, which bounds D. Or D_j = 0 to rounding for all neurons, and
+        stays so: there the second derivative of the loss is that of a convex function.
+        """
+        pull = np.sqrt(np.mean(self.seen() ** 2)) * np.max(self.length)
+        if pull * time < AT_REST:
+            return True
+        effort = np.dot(self.active * np.abs(self.residual), self.length) / self.n
+        beta = self.active * self.residual
+        for j in self.sliders:
+            beta[j] = np.dot(self.maps[j], self.residual)
+        force = np.sqrt(np.sum(np.dot(beta, self.x) ** 2, axis=1)) / self.n
+        return bool(np.all(force <= 1e3 * EPS * effort) and np.max(force) * time < UNMOVED)
