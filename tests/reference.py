@@ -13,10 +13,22 @@ from typing import NamedTuple
 import numpy as np
 from reference_modes import choose_modes
 from reference_roots import first_roots
-from reference_smooth import ACTIVE, EPS, INACTIVE, ORDER, REAL, RESTING, SLIDING, Flow, Weights
+from reference_smooth import (
+    ACTIVE,
+    EPS,
+    INACTIVE,
+    LOW_ORDER,
+    ORDER,
+    REAL,
+    RESTING,
+    SLIDING,
+    Flow,
+    Weights,
+)
 from reference_zero import RESTS, edges, leaves_along, pass_zero
 
 ARRIVES, LOW, HIGH, OUTPUT, RAY = "arrives", "alpha = 0", "alpha = 1", "a = 0", "a ray appears"
+DENSE = 0.1  # of a step of full order: events nearer than this ask for less
 TIED = 1e3 * EPS  # of a step: roots nearer to each other than this are one event
 
 
@@ -58,7 +70,7 @@ class _Integrator:
     def __init__(self, flow, t1, rtol):
         self.flow, self.t, self.t1, self.rtol = flow, REAL(0), REAL(t1), rtol
         self.events, self.ambiguous, self.zeros, self.standing = [], [], [], 0
-        self._edges = None
+        self._edges, self.order = None, ORDER
         for j in np.flatnonzero(np.any(flow.p == 0, axis=1)):
             flow.modes[j, flow.p[j] == 0] = INACTIVE
             self.settle(j, np.flatnonzero(flow.p[j] == 0))
@@ -74,16 +86,21 @@ class _Integrator:
         """One step, to the next event or as far as the series holds: its series, its length, and
         the guards that end it."""
         flow, left = self.flow, self.t1 - self.t
-        series = flow.series()
+        series = flow.series(self.order)
         if flow.at_rest(left):
             return series, left, []  # the series does not hold, and nothing moves
-        natural = flow.longest_step(series, self.rtol)
+        natural = flow.longest_step(series, self.order, self.rtol)
         length = min(natural, left)
         guards, polynomials = self.guards(series, length)
-        if not guards:
+        now = []
+        if guards:
+            tied = TIED * min(natural, self.t1) + 4 * EPS * self.t
+            time, now = first_roots(np.stack(polynomials, axis=1), length, tied)
+        if len(now) == 0:
+            self.order = ORDER
             return series, length, []
-        tied = TIED * min(natural, self.t1) + 4 * EPS * self.t
-        time, now = first_roots(np.stack(polynomials, axis=1), length, tied)
+        if self.order == ORDER and time < DENSE * natural:
+            self.order = LOW_ORDER
         return series, min(time, length), [guards[i] for i in now]
 
     def guards(self, series, length):
@@ -224,10 +241,10 @@ def reference_flow(x, y, a, w, log_scale, t1, *, ts=(), rtol=1e-18, max_steps=10
         ts: increasing times in [0, t1] at which to save.
     """
     flow = Flow(x, y, a, w, log_scale)
-    run, ts, saved, standing = _Integrator(flow, t1, rtol), list(ts), [], 0
-    for steps in range(max_steps):
-        if run.t >= t1:
-            break
+    run, ts, saved, standing, steps = _Integrator(flow, t1, rtol), list(ts), [], 0, 0
+    while run.t < t1:
+        if steps == max_steps:
+            raise RuntimeError(f"t = {run.t} after {max_steps} steps")
         series, length, now = run.step()
         while len(saved) < len(ts) and ts[len(saved)] <= run.t + length:
             saved.append(_saved(flow, series, ts[len(saved)] - run.t))
@@ -237,8 +254,7 @@ def reference_flow(x, y, a, w, log_scale, t1, *, ts=(), rtol=1e-18, max_steps=10
         velocities = run.advance(series, length, now)
         if now:
             run.fire(now, velocities)
-    else:
-        raise RuntimeError(f"t = {run.t} after {max_steps} steps")
+        steps += 1
     columns = np.array(run.events, float).reshape(-1, 5).T
     final = flow.weights(flow.a, flow.w)
     drift = np.max(np.abs(flow.y - flow.predictions() - flow.residual)) / flow.scale

@@ -20,7 +20,8 @@ INACTIVE, ACTIVE, SLIDING, RESTING = range(4)
 REAL = np.longdouble  # 64 bits of mantissa on x86; where it is float64 all is less exact
 EPS = np.finfo(REAL).eps
 DOUBLE = np.finfo(np.float64).eps  # to which the data of a problem are known
-ORDER = 40  # a step of 5.6 / rate for a relative 1e-18; order 24 would give 1.75 / rate
+ORDER = 40  # a step of 5.6 / rate for a relative 1e-18
+LOW_ORDER = 16  # a step of 0.5 / rate, for a sixth of the work, where events are dense
 DECAYED = 9.0  # of a step, times the fastest decay: rounding in its series is 1e-19 exp(9)
 AT_REST, UNMOVED = 1e-19, 1e-13  # by which neurons may still move: by bound, and by estimate
 DEPENDENT = 1e-14  # of its length: what of an input may lie outside a span that it belongs to
@@ -169,8 +170,8 @@ class Flow(Inputs):
         self.sliders = np.flatnonzero(np.any(self.modes == SLIDING, axis=1))
         self.maps = {j: self.response(self.modes[j]) for j in self.sliders}
 
-    def series(self) -> Series:
-        """The expansion of the flow of these modes."""
+    def series(self, order) -> Series:
+        """The expansion of the flow of these modes up to `order`, and zeros up to `ORDER`."""
         m, n, size = self.m, self.n, np.ldexp(REAL(1), 2 * self.exponent.astype(int))
         a, c = np.zeros((ORDER + 1, m), REAL), np.zeros((ORDER + 1, m, n), REAL)
         beta, p = np.zeros((ORDER + 1, m, n), REAL), np.zeros((ORDER + 1, m, n), REAL)
@@ -178,11 +179,11 @@ class Flow(Inputs):
         seen = np.zeros((ORDER + 1, m, n), REAL)  # p of active units
         r, moving = np.zeros((ORDER + 1, n), REAL), self.moving.astype(REAL)
         a[0], p[0], r[0], seen[0] = self.a, self.p, self.residual, self.active * self.p
-        for i in range(ORDER + 1):
+        for i in range(order + 1):
             beta[i] = self.active * r[i]
             for j in self.sliders:
                 beta[i, j] = np.dot(self.maps[j], r[i])
-            if i == ORDER:
+            if i == order:
                 break
             both[i, :, :n] = beta[i]
             product = np.einsum("ij,ijk->jk", a[i::-1], both[: i + 1])
@@ -199,13 +200,13 @@ class Flow(Inputs):
         """The residuals that move somebody, others zero. A sliding unit is moved by the others."""
         return self.residual * np.any(self.modes == ACTIVE, axis=0)
 
-    def longest_step(self, series, rtol):
+    def longest_step(self, series, order, rtol):
         """The time over which the last coefficients stay below rtol, of each neuron and of r; and
         not so long that what decays fastest, if it is gone already, comes back as rounding."""
         size = np.maximum(np.abs(self.a), np.sqrt(np.sum(self.w**2, axis=1)))
         size, now = np.where(size > 0, size, REAL(1)), np.max(np.abs(self.seen()))
-        step = DECAYED / np.max(np.abs(np.linalg.eigvals(self.kernel().astype(float))), initial=0.0)
-        for i in (ORDER - 1, ORDER):
+        step = DECAYED / np.max(np.abs(np.linalg.eigvals(self.kernel())), initial=0.0)
+        for i in (order - 1, order):
             change = np.maximum(np.abs(series.a[i]), np.abs(np.dot(series.c[i], self.x)).max(1))
             worst = np.max(change / size)
             if now > 0:
@@ -215,14 +216,15 @@ class Flow(Inputs):
         return step
 
     def kernel(self):
-        """K: r' = -K r."""
-        size = np.ldexp(REAL(1), 2 * self.exponent.astype(int))
-        on, matrix = self.active * self.p, np.zeros((self.n, self.n), REAL)
-        for j in range(self.m):
-            beta = self.maps[j] if j in self.maps else np.diag(self.active[j])
-            pulled = self.a[j] ** 2 * self.active[j][:, None] * np.dot(self.gram, beta)
-            matrix += size[j] * (pulled + np.outer(on[j], on[j])) / self.n
-        return matrix
+        """K, r' = -K r, in float64."""
+        size = np.ldexp(1.0, 2 * self.exponent.astype(int))
+        on, active = (self.active * self.p).astype(float), self.active.astype(float)
+        weight, gram = size * self.a.astype(float) ** 2, self.gram.astype(float)
+        smooth = np.where(np.isin(np.arange(self.m), self.sliders), 0.0, weight)
+        matrix = (active * smooth[:, None]).T @ active * gram + (on * size[:, None]).T @ on
+        for j in self.sliders:
+            matrix += weight[j] * active[j][:, None] * (gram @ self.maps[j].astype(float))
+        return matrix / self.n
 
     def at(self, series, time):
         """(a, w, p, residual) after `time`."""
@@ -258,8 +260,8 @@ class Flow(Inputs):
     def at_rest(self, time):
         """Whether no neuron will turn or grow in `time` by more than rounding.
 
-        |r| never grows where it is seen, which bounds D. Or D_j = 0 to rounding for all neurons, and
-        stays so: there the second derivative of the loss is that of a convex function.
+        |r| never grows where it is seen, which bounds D. Or D_j = 0 to rounding for all neurons,
+        and stays so: there the second derivative of the loss is that of a convex function.
         """
         pull = np.sqrt(np.mean(self.seen() ** 2)) * np.max(self.length)
         if pull * time < AT_REST:

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from problems import event_list
 from search_problems import arrays
 from search_solutions import Solved, distance, label_size, load
 
@@ -36,23 +37,24 @@ def solutions() -> dict[tuple[str, int], Solved]:
 
 
 @functools.cache
-def _flow(integrator, rtol):
-    def one(net, data, t1):
+def _flow(integrator):
+    def one(rtol, net, data, t1):
         solver = INTEGRATORS[integrator]()
         options = {"rtol": rtol, "throw": False, "max_steps": MAX_STEPS}
         return rf.flow(net, data, t1, integrator=solver, **options)
 
-    return eqx.filter_jit(jax.vmap(one))
+    return eqx.filter_jit(jax.vmap(one, in_axes=(None, 0, 0, 0)))
 
 
 class Run(NamedTuple):
-    """The end of one problem's run by the library."""
+    """The end of one problem's run by the library, and its events (those of the last part)."""
 
     output: np.ndarray
     hidden: np.ndarray
     log_scale: np.ndarray
     result: str  # empty where it succeeded
     ambiguous: int
+    events: list  # (time, neuron, sample, before, after)
 
 
 def run(integrator, cases, rtol=RTOL, change=lambda case: case):
@@ -60,13 +62,13 @@ def run(integrator, cases, rtol=RTOL, change=lambda case: case):
 
     `change` makes another problem of each, for controls.
     """
-    found = []
+    flow, found = functools.partial(_flow(integrator), jnp.asarray(rtol)), []
     for start in range(0, len(cases), LANES):
         now = cases[start : start + LANES]
         batch = [change(arrays(*case)) for case in now]
         padded = batch + [batch[-1]] * (LANES - len(batch))
         split = np.array(["parts" in kind for kind, _ in now] + [False] * (LANES - len(now)))
-        found += _batch(_flow(integrator, rtol), padded, split)[: len(now)]
+        found += _batch(flow, padded, split)[: len(now)]
     return found
 
 
@@ -94,6 +96,7 @@ def _batch(flow, batch, split):
                 *(np.asarray(leaf[i]) for leaf in (final.output, final.hidden, final.log_scale)),
                 failed[0].split(".")[0] if failed else "",
                 sum(int(sol.stats["num_ambiguous"][i]) for sol in parts),
+                event_list(jax.tree.map(lambda leaf, i=i: leaf[i], last)),
             )
         )
     return runs
