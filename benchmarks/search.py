@@ -16,23 +16,22 @@ from collections import Counter
 import jax
 import numpy as np
 from _common import RESULTS, describe, environment, table  # which puts tests/ on the path
-from search_problems import KINDS
+from search_problems import KINDS, SEEDS
 from search_runs import ALLOWED, INTEGRATORS, RTOL, VERDICTS, search
-from search_solutions import SEEDS
 
 jax.config.update("jax_enable_x64", True)
 
 _PLACE = RESULTS / "search.json"
 
 
-def chunk(integrator, kind, seeds) -> dict:
+def chunk(integrator, kind, seeds: int) -> dict:
     """The outcomes of one kind, and how long they took, compilation included."""
     begin = time.perf_counter()
-    outcomes = search(integrator, [(kind, seed) for seed in range(seeds)])
+    outcomes = search(integrator, [(kind, seed) for seed in SEEDS[kind][:seeds]])
     others = [each._asdict() for each in outcomes if each.verdict != "right"]
     errors = [each.error for each in outcomes if each.verdict == "right"]
     return {
-        "problems": seeds,
+        "problems": len(outcomes),
         "verdicts": Counter(each.verdict for each in outcomes),
         "worst": float(np.max(errors, initial=0.0)),
         "others": sorted(others, key=lambda each: each["seed"]),
@@ -79,7 +78,7 @@ def _line(each):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=list(KINDS), metavar="KIND")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--seeds", type=int, default=max(map(len, SEEDS.values())))
     parser.add_argument("--fresh", action="store_true", help="forget what was run before")
     options = parser.parse_args()
     chunks = {name: {} for name in INTEGRATORS}
@@ -88,7 +87,8 @@ def main():
         chunks |= json.loads(_PLACE.read_text())["chunks"]
     for integrator in INTEGRATORS:
         for kind in options.only:
-            if chunks[integrator].get(kind, {}).get("problems", 0) >= options.seeds:
+            asked = len(SEEDS[kind][: options.seeds])
+            if chunks[integrator].get(kind, {}).get("problems", 0) >= asked:
                 continue
             part = chunks[integrator][kind] = chunk(integrator, kind, options.seeds)
             print(integrator, kind, dict(part["verdicts"]), f"{part['seconds']:.0f} s", flush=True)

@@ -28,6 +28,7 @@ from reference_smooth import (
 from reference_zero import RESTS, edges, leaves_along, pass_zero
 
 ARRIVES, LOW, HIGH, OUTPUT, RAY = "arrives", "alpha = 0", "alpha = 1", "a = 0", "a ray appears"
+SOON = 1e-6  # of a step: where the force on a neuron passes zero, its sign is asked after this
 DENSE = 0.1  # of a step of full order: events nearer than this ask for less
 TIED = 1e3 * EPS  # of a step: roots nearer to each other than this are one event
 
@@ -89,7 +90,7 @@ class _Integrator:
         series = flow.series(self.order)
         if flow.at_rest(left):
             return series, left, []  # the series does not hold, and nothing moves
-        natural = flow.longest_step(series, self.order, self.rtol)
+        natural = self.natural = flow.longest_step(series, self.order, self.rtol)
         length = min(natural, left)
         guards, polynomials = self.guards(series, length)
         now = []
@@ -120,8 +121,12 @@ class _Integrator:
             sign = self.sign(j)
             for k in np.flatnonzero(flow.modes[j] == SLIDING):
                 low = -sign * series.beta[:, j, k]
+                high = -sign * series.residual[:, k] - low
+                if flow.flat[j, k]:  # alpha starts at 0, or at 1
+                    edge = low if low[0] < high[0] else high
+                    edge[:] = np.append(edge[1:], REAL(0))
                 add(low, LOW, j, k)
-                add(-sign * series.residual[:, k] - low, HIGH, j, k)
+                add(high, HIGH, j, k)
             if flow.a[j] != 0:
                 add(sign * series.a[:, j], OUTPUT, j, -1)
         for j in np.flatnonzero(flow.asleep):
@@ -150,7 +155,9 @@ class _Integrator:
         velocities = None
         if now:
             orders = np.arange(1, ORDER + 1).astype(REAL)
-            velocities = np.tensordot(orders * length ** (orders - 1), series.p[1:], 1)
+            powers = orders * length ** (orders - 1)
+            velocities = np.tensordot(powers, series.p[1:], 1)
+            change = SOON * self.natural * np.tensordot(powers, series.residual[1:], 1)
         if not flow.at_rest(self.t1 - self.t):
             flow.accept(series, length)
         if length <= TIED * self.t1 and length <= 4 * EPS * self.t:
@@ -158,6 +165,8 @@ class _Integrator:
         else:
             flow.flat[on] = 0
         self.t = self.t1 if length >= self.t1 - self.t else self.t + length
+        if now:
+            self.soon = flow.residual + change
         return velocities
 
     def fire(self, now, velocities):
@@ -170,9 +179,11 @@ class _Integrator:
             if RAY in kinds:
                 self.wake(j, mine)
                 continue
-            for guard in mine:
-                if guard.kind in (LOW, HIGH):
-                    self.record(j, guard.unit, ACTIVE if guard.kind == HIGH else INACTIVE, 2)
+            exits = [guard for guard in mine if guard.kind in (LOW, HIGH)]
+            if len(exits) == 1:
+                self.record(j, exits[0].unit, ACTIVE if exits[0].kind == HIGH else INACTIVE, 2)
+            elif exits and not len(arrived):
+                self.turn(j)
             held = np.flatnonzero(flow.modes[j] >= SLIDING)
             if len(arrived) and flow.span(held) >= flow.rank - 1:
                 self.arrive_at_zero(j, velocities[j])
@@ -200,6 +211,18 @@ class _Integrator:
         for k, mode in zip(boundary, after, strict=True):
             self.record(j, k, mode, 1 if flow.a[j] != 0 else 2)
         flow.refresh()
+
+    def turn(self, j):
+        """New modes where the force on a sliding neuron passes zero, so that several of its units
+        stop sliding at once: those that hold a little later."""
+        flow = self.flow
+        units = np.flatnonzero(flow.modes[j] == SLIDING)
+        after, several = choose_modes(flow, self.soon, flow.modes[j], self.sign(j), units)
+        if several:
+            self.ambiguous.append((float(self.t), int(j), "a boundary that repels"))
+        for k, mode in zip(units, after, strict=True):
+            self.record(j, k, mode, 2)
+        flow.flat[j, units] = np.where(after == SLIDING, 1, flow.flat[j, units])
 
     def arrive_at_zero(self, j, velocity):
         flow = self.flow

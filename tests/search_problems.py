@@ -1,6 +1,6 @@
 """Random problems of many kinds for the search, each determined by its kind and a seed.
 
-    net, data, t1 = problem("balanced", 3)
+    net, data, t1 = problem("balanced", 3)  # the kinds are those of KINDS, the seeds of SEEDS
 
 `arrays` gives the same problem as NumPy arrays, `perturbed` the problem with all of its numbers
 moved a little. Nothing here knows how a flow is integrated.
@@ -123,8 +123,8 @@ def _neuron_norms(draw):
 
 
 def _input_norms(draw):
-    draw.x *= 10.0 ** draw.rng.uniform(-3.0, 3.0, (draw.n, 1))
-    draw.time *= 30.0
+    draw.x *= 10.0 ** draw.rng.uniform(-1.5, 1.5, (draw.n, 1))
+    draw.time *= 10.0
 
 
 def _orthogonal(draw):
@@ -160,7 +160,7 @@ def _long(draw):
 
 def _longer(draw):
     _long(draw)
-    draw.most = 10.0 ** draw.rng.uniform(4.5, 5.5)
+    draw.most = 10.0 ** draw.rng.uniform(4.3, 5.0)
 
 
 KINDS = {
@@ -173,7 +173,7 @@ KINDS = {
     "labels tied to 1e-9": _tied_labels,
     "inputs nearly parallel": _nearly_parallel,
     "neuron norms over six decades": _neuron_norms,
-    "input norms over six decades": _input_norms,
+    "input norms over three decades": _input_norms,
     "orthogonal": _orthogonal,
     "almost orthogonal": _almost_orthogonal,
     "one sample": _balanced,
@@ -183,6 +183,7 @@ KINDS = {
     "long": _long,
     "longer": _longer,
 }
+SEEDS = {kind: range(12 if kind == "longer" else 60) for kind in KINDS}
 ANGLES_KEPT = ("orthogonal", "almost orthogonal", "labels tied to 1e-9")
 
 

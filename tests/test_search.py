@@ -12,9 +12,9 @@ import reference_modes
 import reference_smooth
 import search_runs
 from reference import reference_flow
-from search_problems import FLAT, KINDS, MAIN, SHAPES, arrays
+from search_problems import FLAT, KINDS, MAIN, SEEDS, SHAPES, arrays
 from search_runs import INTEGRATORS, Run, judge, search, solutions
-from search_solutions import SEEDS, solve
+from search_solutions import solve
 
 FAST = [kind for kind in KINDS if kind not in SHAPES and kind != "longer"]
 SIXTY = [(kind, seed) for kind in FAST for seed in range(4)]
@@ -38,12 +38,12 @@ def test_sixty_problems(integrator):
 @pytest.mark.parametrize("integrator", INTEGRATORS)
 def test_all_problems_of_a_kind(integrator, kind):
     """Over a thousand problems in all; a kind is a chunk."""
-    outcomes = search(integrator, [(kind, seed) for seed in range(SEEDS)])
+    outcomes = search(integrator, [(kind, seed) for seed in SEEDS[kind]])
     assert not told(outcomes)
 
 
 def test_the_solutions_cover_all_problems():
-    expected = {(kind, seed) for kind in KINDS for seed in range(SEEDS)}
+    expected = {(kind, seed) for kind in KINDS for seed in SEEDS[kind]}
     assert set(solutions()) == expected and len(expected) >= 1000
     jumps = sum(bool(each.jumps) for each in solutions().values())
     assert jumps <= 0.02 * len(expected)
