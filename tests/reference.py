@@ -11,20 +11,10 @@ smooth flow is in `reference_smooth.py`.
 from typing import NamedTuple
 
 import numpy as np
+from reference_inputs import ACTIVE, EPS, INACTIVE, REAL, RESTING, SLIDING
 from reference_modes import choose_modes
 from reference_roots import first_roots
-from reference_smooth import (
-    ACTIVE,
-    EPS,
-    INACTIVE,
-    LOW_ORDER,
-    ORDER,
-    REAL,
-    RESTING,
-    SLIDING,
-    Flow,
-    Weights,
-)
+from reference_smooth import LOW_ORDER, ORDER, Flow, Weights
 from reference_zero import RESTS, edges, leaves_along, pass_zero
 
 ARRIVES, LOW, HIGH, OUTPUT, RAY = "arrives", "alpha = 0", "alpha = 1", "a = 0", "a ray appears"

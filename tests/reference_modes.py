@@ -3,7 +3,7 @@
 from itertools import combinations, product
 
 import numpy as np
-from reference_smooth import ACTIVE, EPS, INACTIVE, REAL, RESTING, SLIDING
+from reference_inputs import ACTIVE, EPS, INACTIVE, REAL, RESTING, SLIDING
 
 MARGIN = 1e4 * EPS  # by which a choice must satisfy its inequalities to count as certain
 ENUMERATED = 6  # units on a boundary of which all 3^6 choices are tried
@@ -73,11 +73,11 @@ def margin(inputs, residual, modes, sign, boundary, choice):
     response = inputs.response(trial)
     if response is None:
         return -np.inf, None
-    beta = np.dot(response, residual)
+    beta, pull = np.dot(response, residual), np.dot(residual, inputs.motion(trial)[0])
     near = modes == ACTIVE
     near[boundary] = True
     effort = np.dot(np.abs(residual) * near, inputs.length)
-    velocity = sign * np.dot(beta, inputs.gram) / (inputs.length * max(effort, np.finfo(REAL).tiny))
+    velocity = sign * pull / (inputs.length * max(effort, np.finfo(REAL).tiny))
     held, margins = (trial == ACTIVE) | (trial == SLIDING), [REAL(1)]
     for k, mode in zip(boundary, choice, strict=True):
         if mode == SLIDING:

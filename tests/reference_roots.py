@@ -7,7 +7,8 @@ two in one step.
 from math import comb
 
 import numpy as np
-from reference_smooth import EPS, ORDER, REAL
+from reference_inputs import EPS, REAL
+from reference_smooth import ORDER
 
 _NARROW = 2.0**-24  # of the step: below it a root is polished, or there is none
 _POWERS = np.arange(ORDER + 1).astype(REAL)

@@ -5,26 +5,21 @@ preactivations p_j, which are carried on their own so that they are exactly cons
 entries are zero. The residual r is carried too, r' = -K r, not computed as y - h: so it keeps
 its relative accuracy while it decays, and what decides between modes is never rounding.
 
-    n D_j = sum_k beta_jk x_k,   a_j' = <D_j, w_j>,   c_j' = a_j beta_j / n,   w_j' = c_j' X,
-    p_j' = c_j' Gram,   r' = -(sum_j active_jk a_j p_jk)',   beta_j = M_j r.
+    n D_j = sum_k beta_jk x_k,   a_j' = <D_j, w_j>,   w_j' = a_j D_j,   p_jk' = a_j <D_j, x_k>,
+    r' = -(sum_j active_jk a_j p_jk)',   beta_jk = r_k where active,
 
-M_j is diagonal (1 where active) but for the rows of sliding units: there beta makes D_j
-orthogonal to their inputs.
+and on the sliding units beta makes D_j orthogonal to their inputs: `reference_inputs.py`.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from reference_inputs import ACTIVE, DOUBLE, EPS, INACTIVE, REAL, SLIDING, Inputs
 
-INACTIVE, ACTIVE, SLIDING, RESTING = range(4)
-REAL = np.longdouble  # 64 bits of mantissa on x86; where it is float64 all is less exact
-EPS = np.finfo(REAL).eps
-DOUBLE = np.finfo(np.float64).eps  # to which the data of a problem are known
 ORDER = 40  # a step of 5.6 / rate for a relative 1e-18
 LOW_ORDER = 16  # a step of 0.5 / rate, for a sixth of the work, where events are dense
 DECAYED = 9.0  # of a step, times the fastest decay: rounding in its series is 1e-19 exp(9)
 AT_REST, UNMOVED = 1e-19, 1e-13  # by which neurons may still move: by bound, and by estimate
-DEPENDENT = 1e-14  # of its length: what of an input may lie outside a span that it belongs to
 
 
 class Weights(NamedTuple):
@@ -39,99 +34,10 @@ class Series(NamedTuple):
     """Taylor coefficients in the time since the start of the step, leading axis the order."""
 
     a: np.ndarray  # (order, m)
-    c: np.ndarray  # (order, m, n)
-    p: np.ndarray
+    w: np.ndarray  # (order, m, d)
+    p: np.ndarray  # (order, m, n)
     beta: np.ndarray
     residual: np.ndarray  # (order, n)
-
-
-def orthonormal(rows):
-    """(Q, R) with rows = R^T Q, Q of orthonormal rows, by Gram and Schmidt, each done twice; None
-    if the rows are dependent. Two rows at an angle of 1e-9 keep ten digits of their difference,
-    of which a Gram matrix keeps none."""
-    q, r = np.zeros_like(rows), np.zeros((len(rows), len(rows)), REAL)
-    for i, row in enumerate(rows):
-        rest = row.copy()
-        for _ in range(2):
-            parts = np.dot(q[:i], rest)
-            rest, r[:i, i] = rest - np.dot(parts, q[:i]), r[:i, i] + parts
-        r[i, i] = np.sqrt(np.dot(rest, rest))
-        if r[i, i] <= DEPENDENT * np.sqrt(np.dot(row, row)):
-            return None
-        q[i] = rest / r[i, i]
-    return q, r
-
-
-class Inputs:
-    """The inputs in extended precision, and their Gram matrix, exactly zero where it is zero to
-    the rounding of the data."""
-
-    def __init__(self, x):
-        self.x = np.array(x, REAL)
-        self.n = len(self.x)
-        gram = np.dot(self.x, self.x.T)
-        self.length = np.sqrt(np.diag(gram))
-        noise = 4 * self.x.shape[1] * DOUBLE * np.outer(self.length, self.length)
-        self.gram = np.where(np.abs(gram) > noise, gram, REAL(0))
-        self.coupled = (self.gram != 0) & ~np.eye(self.n, dtype=bool)
-        self.basis = self._basis()  # of the span of the inputs
-        self.rank = len(self.basis)
-
-    def _basis(self):
-        chosen = np.zeros((0, self.x.shape[1]), REAL)
-        for row in self.x:
-            found = orthonormal(np.vstack([chosen, row]))
-            chosen = chosen if found is None else found[0]
-        return chosen
-
-    def span(self, units):
-        """The dimension of the span of some inputs."""
-        chosen = np.zeros((0, self.x.shape[1]), REAL)
-        for unit in units:
-            found = orthonormal(np.vstack([chosen, self.x[unit]]))
-            chosen = chosen if found is None else found[0]
-        return len(chosen)
-
-    def held(self, sliding, on):
-        """beta = held @ r: the coefficients of the sliding inputs that make D orthogonal to all of
-        them, or None if these are dependent. (sliding, n), zero where nothing couples."""
-        matrix = np.zeros((len(sliding), self.n), REAL)
-        for group in self._groups(sliding):
-            factors = orthonormal(self.x[sliding[group]])
-            if factors is None:
-                return None
-            touched = on[np.any(self.coupled[np.ix_(sliding[group], on)], axis=0)]
-            rest = -np.dot(factors[0], self.x[touched].T)
-            for i in reversed(range(len(group))):  # R u = rest
-                rest[i] = (rest[i] - np.dot(factors[1][i, i + 1 :], rest[i + 1 :])) / factors[1][
-                    i, i
-                ]
-            matrix[np.ix_(group, touched)] = rest
-        return matrix
-
-    def _groups(self, units):
-        """Places in `units` that are coupled with each other, directly or through others."""
-        left, groups = set(range(len(units))), []
-        while left:
-            group, new = [], [left.pop()]
-            while new:
-                group.append(new.pop())
-                near = {i for i in left if self.coupled[units[group[-1]], units[i]]}
-                left -= near
-                new += near
-            groups.append(np.sort(group))
-        return groups
-
-    def response(self, modes):
-        """M: n beta = M r for a neuron of these modes, or None if its sliding inputs depend."""
-        matrix = np.diag(np.where(modes == ACTIVE, REAL(1), REAL(0)))
-        sliding = np.flatnonzero(modes == SLIDING)
-        if len(sliding):
-            held = self.held(sliding, np.flatnonzero(modes == ACTIVE))
-            if held is None:
-                return None
-            matrix[sliding] = held
-        return matrix
 
 
 class Flow(Inputs):
@@ -169,32 +75,35 @@ class Flow(Inputs):
         self.moving = self.modes < SLIDING
         self.sliders = np.flatnonzero(np.any(self.modes == SLIDING, axis=1))
         self.maps = {j: self.response(self.modes[j]) for j in self.sliders}
+        self.motions = {j: self.motion(self.modes[j]) for j in self.sliders}
 
     def series(self, order) -> Series:
         """The expansion of the flow of these modes up to `order`, and zeros up to `ORDER`."""
-        m, n, size = self.m, self.n, np.ldexp(REAL(1), 2 * self.exponent.astype(int))
-        a, c = np.zeros((ORDER + 1, m), REAL), np.zeros((ORDER + 1, m, n), REAL)
-        beta, p = np.zeros((ORDER + 1, m, n), REAL), np.zeros((ORDER + 1, m, n), REAL)
-        both = np.zeros((ORDER + 1, m, 2 * n), REAL)  # beta_i beside p_(i+1)
-        seen = np.zeros((ORDER + 1, m, n), REAL)  # p of active units
-        r, moving = np.zeros((ORDER + 1, n), REAL), self.moving.astype(REAL)
-        a[0], p[0], r[0], seen[0] = self.a, self.p, self.residual, self.active * self.p
+        m, (n, d), size = self.m, self.x.shape, np.ldexp(REAL(1), 2 * self.exponent.astype(int))
+        a, r = np.zeros((ORDER + 1, m), REAL), np.zeros((ORDER + 1, n), REAL)
+        w = np.zeros((ORDER + 1, m, d), REAL)
+        beta, p, seen = (np.zeros((ORDER + 1, m, n), REAL) for _ in range(3))  # seen: of active p
+        factors = np.zeros((ORDER + 1, m, n + d + n), REAL)  # n p' / a and n w' / a, next p
+        a[0], w[0], p[0], r[0] = self.a, self.w, self.p, self.residual
+        seen[0], moving = self.active * self.p, self.moving.astype(REAL)
         for i in range(order + 1):
             beta[i] = self.active * r[i]
+            factors[i, :, :n] = np.dot(beta[i], self.gram) * moving
+            factors[i, :, n : n + d] = np.dot(beta[i], self.x)
             for j in self.sliders:
+                pull, force = self.motions[j]
                 beta[i, j] = np.dot(self.maps[j], r[i])
+                factors[i, j, : n + d] = np.append(np.dot(r[i], pull) * moving[j], r[i] @ force)
             if i == order:
                 break
-            both[i, :, :n] = beta[i]
-            product = np.einsum("ij,ijk->jk", a[i::-1], both[: i + 1])
-            c[i + 1] = product[:, :n] / (n * (i + 1))
-            p[i + 1] = np.dot(c[i + 1], self.gram) * moving
+            product = np.einsum("ij,ijk->jk", a[i::-1], factors[: i + 1])
+            p[i + 1] = product[:, :n] / (n * (i + 1))
+            w[i + 1] = product[:, n : n + d] / (n * (i + 1))
             a[i + 1] = np.einsum("ijk,ijk->j", beta[i::-1], seen[: i + 1]) / (n * (i + 1))
-            seen[i + 1] = self.active * p[i + 1]
-            both[i, :, n:] = p[i + 1]
-            growth = product[:, n:] + a[0][:, None] * p[i + 1] + a[i + 1][:, None] * p[0]
+            factors[i, :, n + d :], seen[i + 1] = p[i + 1], self.active * p[i + 1]
+            growth = product[:, n + d :] + a[0][:, None] * p[i + 1] + a[i + 1][:, None] * p[0]
             r[i + 1] = -np.dot(size, growth * self.active)
-        return Series(a, c, p, beta, r)
+        return Series(a, w, p, beta, r)
 
     def seen(self):
         """The residuals that move somebody, others zero. A sliding unit is moved by the others."""
@@ -207,7 +116,7 @@ class Flow(Inputs):
         size, now = np.where(size > 0, size, REAL(1)), np.max(np.abs(self.seen()))
         step = DECAYED / np.max(np.abs(np.linalg.eigvals(self.kernel())), initial=0.0)
         for i in (order - 1, order):
-            change = np.maximum(np.abs(series.a[i]), np.abs(np.dot(series.c[i], self.x)).max(1))
+            change = np.maximum(np.abs(series.a[i]), np.max(np.abs(series.w[i]), axis=1))
             worst = np.max(change / size)
             if now > 0:
                 worst = max(worst, np.max(np.abs(series.residual[i])) / now)
@@ -223,15 +132,14 @@ class Flow(Inputs):
         smooth = np.where(np.isin(np.arange(self.m), self.sliders), 0.0, weight)
         matrix = (active * smooth[:, None]).T @ active * gram + (on * size[:, None]).T @ on
         for j in self.sliders:
-            matrix += weight[j] * active[j][:, None] * (gram @ self.maps[j].astype(float))
+            matrix += weight[j] * active[j][:, None] * self.motions[j][0].T.astype(float)
         return matrix / self.n
 
     def at(self, series, time):
         """(a, w, p, residual) after `time`."""
         powers = time ** np.arange(ORDER + 1).astype(REAL)
         total = lambda part: np.tensordot(powers, part, 1)  # noqa: E731
-        w = self.w + np.dot(total(series.c), self.x)
-        return total(series.a), w, total(series.p), total(series.residual)
+        return total(series.a), total(series.w), total(series.p), total(series.residual)
 
     def accept(self, series, time):
         """Make the state after `time` the start of the next step.
@@ -267,8 +175,8 @@ class Flow(Inputs):
         if pull * time < AT_REST:
             return True
         effort = np.dot(self.active * np.abs(self.residual), self.length) / self.n
-        beta = self.active * self.residual
+        forces = np.dot(self.active * self.residual, self.x)
         for j in self.sliders:
-            beta[j] = np.dot(self.maps[j], self.residual)
-        force = np.sqrt(np.sum(np.dot(beta, self.x) ** 2, axis=1)) / self.n
+            forces[j] = np.dot(self.residual, self.motions[j][1])
+        force = np.sqrt(np.sum(forces**2, axis=1)) / self.n
         return bool(np.all(force <= 1e3 * EPS * effort) and np.max(force) * time < UNMOVED)

@@ -16,8 +16,8 @@ from itertools import combinations, product
 from typing import NamedTuple
 
 import numpy as np
+from reference_inputs import ACTIVE, INACTIVE, REAL, RESTING, SLIDING, orthonormal
 from reference_modes import MARGIN, choose_modes, margin
-from reference_smooth import ACTIVE, INACTIVE, REAL, RESTING, SLIDING, orthonormal
 
 LEAVES, RESTS, DEAD = "leaves", "rests", "is off for good"
 PIECES = 200  # cones that a neuron may visit before it is on a way out
@@ -68,8 +68,8 @@ def rays(inputs, residual, sign, free):
         worst, velocity = margin(inputs, residual, modes, sign, units, choice)
         if worst > MARGIN and np.any(velocity):
             modes[units] = choice
-            beta = np.dot(inputs.response(modes), residual)
-            found.append((np.dot(beta, np.dot(inputs.gram, beta)), modes))
+            force = np.dot(residual, inputs.motion(modes)[1])
+            found.append((np.dot(force, force), modes))
     found.sort(key=lambda ray: -ray[0])
     return [Passage(LEAVES, _at_rest(inputs, modes), False) for _, modes in found]
 
@@ -95,8 +95,7 @@ def _from_cone_to_cone(inputs, residual, modes, sign, velocity):
         boundary = np.flatnonzero((q == 0) & _free(inputs, modes))
         if len(boundary):
             modes[boundary] = choose_modes(inputs, residual, modes, sign, boundary, arrived)[0]
-        beta = np.dot(inputs.response(modes), residual)
-        rate = sign * np.dot(beta, inputs.gram) * (modes < SLIDING)
+        rate = sign * np.dot(residual, inputs.motion(modes)[0]) * (modes < SLIDING)
         with np.errstate(divide="ignore", invalid="ignore"):
             times = np.where(q * rate < 0, -q / rate, np.inf)
         if np.all(np.isinf(times)):

@@ -8,6 +8,7 @@ them, `search_runs.py` runs the library and judges. The table over all of them i
 import numpy as np
 import pytest
 import reference
+import reference_inputs
 import reference_modes
 import reference_smooth
 import search_runs
@@ -153,7 +154,7 @@ def test_control_sliding_off(monkeypatch):
 
     def without(*arguments):
         modes, several = reference_modes.choose_modes(*arguments)
-        return np.where(modes == reference_smooth.SLIDING, reference_smooth.RESTING, modes), several
+        return np.where(modes == reference_inputs.SLIDING, reference_inputs.RESTING, modes), several
 
     monkeypatch.setattr(reference, "choose_modes", without)
     assert all(each.verdict == "wrong" for each in judged_with_a_fault(cases))
@@ -167,7 +168,7 @@ def test_control_another_slope_at_zero(monkeypatch, slope):
 
     def other(flow):
         refresh(flow)
-        flow.active = np.where(flow.modes == reference_smooth.RESTING, slope, flow.active)
+        flow.active = np.where(flow.modes == reference_inputs.RESTING, slope, flow.active)
 
     monkeypatch.setattr(reference_smooth.Flow, "refresh", other)
     outcomes = judged_with_a_fault(cases)
