@@ -65,7 +65,7 @@ def _first(scaled, b, left, width):
 
 
 def _polished(scaled, left, right):
-    """Where the sign changes between two places on [0, 1]; inf if it does not."""
+    """The first place in a narrow part of [0, 1] at which a polynomial is not positive, or inf."""
 
     def look(place):
         powers = place**_POWERS
@@ -73,8 +73,13 @@ def _polished(scaled, left, right):
 
     if look(left)[0] <= 0:
         return left
-    if look(right)[0] > 0:
-        return REAL(np.inf)
+    if look(right)[0] > 0:  # it may still dip below zero between
+        low, high = left, right
+        while (middle := (low + high) / 2) not in (low, high):
+            low, high = (middle, high) if look(middle)[1] < 0 else (low, middle)
+        if look(low)[0] > 0:
+            return REAL(np.inf)
+        right = low
     place = (left + right) / 2
     for _ in range(200):
         value, rate = look(place)
