@@ -76,6 +76,19 @@ class Flow(Inputs):
         self.sliders = np.flatnonzero(np.any(self.modes == SLIDING, axis=1))
         self.maps = {j: self.response(self.modes[j]) for j in self.sliders}
         self.motions = {j: self.motion(self.modes[j]) for j in self.sliders}
+        self.linear = self._linear()
+
+    def _linear(self):
+        """(n, m (n + d + n)): r @ it is n p' / a, n w' / a and beta of all neurons."""
+        (n, d), on = self.x.shape, self.active[..., None]
+        linear = np.zeros((self.m, n, n + d + n), REAL)
+        linear[..., :n] = on * self.gram * self.moving[:, None, :]
+        linear[..., n : n + d] = on * self.x
+        linear[..., n + d :] = on * np.eye(n, dtype=REAL)
+        for j in self.sliders:
+            pull, force = self.motions[j]
+            linear[j] = np.concatenate([pull * self.moving[j], force, self.maps[j].T], axis=1)
+        return linear.transpose(1, 0, 2).reshape(n, -1)
 
     def series(self, order) -> Series:
         """The expansion of the flow of these modes up to `order`, and zeros up to `ORDER`."""
@@ -84,25 +97,26 @@ class Flow(Inputs):
         w = np.zeros((ORDER + 1, m, d), REAL)
         beta, p, seen = (np.zeros((ORDER + 1, m, n), REAL) for _ in range(3))  # seen: of active p
         factors = np.zeros((ORDER + 1, m, n + d + n), REAL)  # n p' / a and n w' / a, next p
-        a[0], w[0], p[0], r[0] = self.a, self.w, self.p, self.residual
-        seen[0], moving = self.active * self.p, self.moving.astype(REAL)
+        a[0], w[0], p[0], r[0], seen[0] = (
+            self.a,
+            self.w,
+            self.p,
+            self.residual,
+            self.active * self.p,
+        )
+        active_size = self.active * size[:, None]
         for i in range(order + 1):
-            beta[i] = self.active * r[i]
-            factors[i, :, :n] = np.dot(beta[i], self.gram) * moving
-            factors[i, :, n : n + d] = np.dot(beta[i], self.x)
-            for j in self.sliders:
-                pull, force = self.motions[j]
-                beta[i, j] = np.dot(self.maps[j], r[i])
-                factors[i, j, : n + d] = np.append(np.dot(r[i], pull) * moving[j], r[i] @ force)
+            terms = np.dot(r[i], self.linear).reshape(m, n + d + n)
+            factors[i, :, : n + d], beta[i] = terms[:, : n + d], terms[:, n + d :]
             if i == order:
                 break
             product = np.einsum("ij,ijk->jk", a[i::-1], factors[: i + 1])
-            p[i + 1] = product[:, :n] / (n * (i + 1))
-            w[i + 1] = product[:, n : n + d] / (n * (i + 1))
+            step = product[:, : n + d] / (n * (i + 1))
+            p[i + 1], w[i + 1] = step[:, :n], step[:, n:]
             a[i + 1] = np.einsum("ijk,ijk->j", beta[i::-1], seen[: i + 1]) / (n * (i + 1))
-            factors[i, :, n + d :], seen[i + 1] = p[i + 1], self.active * p[i + 1]
+            factors[i, :, n + d :], seen[i + 1] = step[:, :n], self.active * step[:, :n]
             growth = product[:, n + d :] + a[0][:, None] * p[i + 1] + a[i + 1][:, None] * p[0]
-            r[i + 1] = -np.dot(size, growth * self.active)
+            r[i + 1] = -np.sum(active_size * growth, axis=0)
         return Series(a, w, p, beta, r)
 
     def seen(self):

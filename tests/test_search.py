@@ -21,16 +21,25 @@ FAST = [kind for kind in KINDS if kind not in SHAPES and kind != "longer"]
 SIXTY = [(kind, seed) for kind in FAST for seed in range(4)]
 
 
-def told(outcomes):
-    """Those that are neither right nor ambiguous where the reference is too."""
-    return [each for each in outcomes if each.verdict not in ("right", "ambiguous")]
+# Failures that the library reports, at most one in 200, each with its reason.
+EXPLAINED: dict[tuple[str, str, int], str] = {}  # (integrator, kind, seed)
+
+
+def told(integrator, outcomes):
+    """Those that are neither right, nor ambiguous where the reference is too, nor explained."""
+    left = [each for each in outcomes if each.verdict not in ("right", "ambiguous")]
+    return [each for each in left if not _explained(integrator, each)]
+
+
+def _explained(integrator, outcome):
+    return outcome.verdict == "reported" and (integrator, *outcome[:2]) in EXPLAINED
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
 def test_sixty_problems(integrator):
     assert len(SIXTY) == 60
     outcomes = search(integrator, SIXTY)
-    assert not told(outcomes)
+    assert not told(integrator, outcomes)
     assert sum(each.verdict == "ambiguous" for each in outcomes) <= 3
 
 
@@ -40,7 +49,7 @@ def test_sixty_problems(integrator):
 def test_all_problems_of_a_kind(integrator, kind):
     """Over a thousand problems in all; a kind is a chunk."""
     outcomes = search(integrator, [(kind, seed) for seed in SEEDS[kind]])
-    assert not told(outcomes)
+    assert not told(integrator, outcomes)
 
 
 def test_the_solutions_cover_all_problems():
@@ -50,6 +59,7 @@ def test_the_solutions_cover_all_problems():
     assert jumps <= 0.02 * len(expected)
     events = np.array([each.events for each in solutions().values()])
     assert np.median(events) >= 5.0
+    assert len(EXPLAINED) <= len(INTEGRATORS) * len(expected) / 200
     assert {arrays(*case).x.shape for case in SIXTY} == {MAIN[:2], FLAT[:2]}
 
 
