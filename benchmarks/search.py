@@ -68,7 +68,7 @@ def report(found: dict) -> str:
 
 def _row(kind, part):
     counts = [str(part["verdicts"].get(verdict, 0)) for verdict in VERDICTS]
-    return [kind, str(part["problems"]), *counts, f"{part['worst']:.1g}"]
+    return [kind.replace("|", "\\|"), str(part["problems"]), *counts, f"{part['worst']:.1g}"]
 
 
 def _line(each):
