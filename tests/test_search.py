@@ -58,7 +58,7 @@ def test_the_solutions_cover_all_problems():
     jumps = sum(bool(each.jumps) for each in solutions().values())
     assert jumps <= 0.02 * len(expected)
     events = np.array([each.events for each in solutions().values()])
-    assert np.median(events) >= 5.0
+    assert np.median(events) >= 4.0
     assert len(EXPLAINED) <= len(INTEGRATORS) * len(expected) / 200
     assert {arrays(*case).x.shape for case in SIXTY} == {MAIN[:2], FLAT[:2]}
 
@@ -137,9 +137,9 @@ def judged_with_a_fault(cases):
     outcomes = []
     for case in cases:
         try:
-            found = reference_flow(*arrays(*case)[:6])
+            found = reference_flow(*arrays(*case)[:6], max_steps=300)
         except RuntimeError:
-            continue  # it does not get there
+            continue  # it does not get there, and says so
         run = Run(found.final.a, found.final.w, found.final.log_scale, "", 0, [])
         outcomes.append(judge(*case, run, solutions()[case]))
     return outcomes
@@ -174,12 +174,14 @@ def test_control_sliding_off(monkeypatch):
 def test_control_another_slope_at_zero(monkeypatch, slope):
     """sigma'(0) = -1, or 1, where a unit rests on its boundary."""
     cases = with_events_to(3)
-    refresh = reference_smooth.Flow.refresh
+    linear = reference_smooth.Flow._linear
 
     def other(flow):
-        refresh(flow)
-        flow.active = np.where(flow.modes == reference_inputs.RESTING, slope, flow.active)
+        active = flow.active
+        flow.active = np.where(flow.modes == reference_inputs.RESTING, slope, active)
+        found, flow.active = linear(flow), active
+        return found
 
-    monkeypatch.setattr(reference_smooth.Flow, "refresh", other)
+    monkeypatch.setattr(reference_smooth.Flow, "_linear", other)
     outcomes = judged_with_a_fault(cases)
     assert outcomes and all(each.verdict == "wrong" for each in outcomes)
