@@ -60,7 +60,7 @@ class _Integrator:
 
     def __init__(self, flow, t1, rtol):
         self.flow, self.t, self.t1, self.rtol = flow, REAL(0), REAL(t1), rtol
-        self.events, self.ambiguous, self.zeros, self.standing = [], [], [], 0
+        self.events, self.ambiguous, self.zeros = [], [], []
         self._edges, self.order = None, ORDER
         for j in np.flatnonzero(np.any(flow.p == 0, axis=1)):
             flow.modes[j, flow.p[j] == 0] = INACTIVE
