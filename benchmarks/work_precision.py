@@ -7,8 +7,9 @@
     diffrax           diffrax.diffeqsolve that ignores the kinks
     diffrax + Event   diffrax.diffeqsolve restarted at every event, without sliding
 
-The error is measured against an independent integrator (`tests/reference.py`: NumPy, and scipy's
-DOP853 at 1e-13), in the middle of the first drop of the loss and at the end. See README.md.
+The error is measured against an independent integrator (`tests/reference.py`: Taylor
+series in extended precision), in the middle of the first drop of the loss and at the end. See
+README.md.
 """
 
 import argparse

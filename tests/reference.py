@@ -1,39 +1,26 @@
-"""An independent oracle of the flow: NumPy and scipy's DOP853, nothing of `reluflow`.
+"""An independent oracle of the flow: Taylor series in NumPy's longdouble, nothing of `reluflow`.
 
-Between events the flow is smooth. One DOP853 step is taken at a time; along its dense output
-every guard (what must stay positive for the modes to hold) is a polynomial, so a test of signs
-of Bernstein coefficients misses no crossing, not even two in one step. The earliest root only
-says where to look: the flow is integrated anew to it and polished by Newton, because a dense
-output is of lower order than its step. Then the modes of that neuron are chosen by trying them
-all, and the next step starts.
-
-The smooth flow is in `reference_smooth.py`, the choice of modes in `reference_modes.py`.
+Between events the flow is smooth: a step is a Taylor series of order 40, in 80 bits where the
+machine has them. Whatever must stay positive for the modes to hold (a guard) is a polynomial in
+the time since the start of the step, so its first root is found exactly: `reference_roots.py`.
+There the modes of that neuron are chosen by trying them all (`reference_modes.py`), or, where it
+arrives at w = 0, by following it through the cones that meet there (`reference_zero.py`). The
+smooth flow is in `reference_smooth.py`.
 """
 
-from math import comb
 from typing import NamedTuple
 
 import numpy as np
+from reference_inputs import ACTIVE, EPS, INACTIVE, REAL, RESTING, SLIDING
 from reference_modes import choose_modes
-from reference_smooth import ACTIVE, INACTIVE, RESTING, SLIDING, Flow, Weights
-from scipy.integrate import DOP853
-from scipy.optimize import brentq
+from reference_roots import first_roots
+from reference_smooth import LOW_ORDER, ORDER, Flow, Weights
+from reference_zero import RESTS, edges, leaves_along, pass_zero
 
-DEGREE = 14  # of the residual along a dense output: 7 from a_j times 7 from p_jk
-NODES = (1 - np.cos(np.pi * np.arange(DEGREE + 1) / DEGREE)) / 2
-ROUNDING = 1e-14  # of a preactivation: Newton cannot place its zero more closely
-
-
-def _bernstein():
-    """Matrices on [0, 1]: from values at NODES to Bernstein coefficients, and from these to the
-    coefficients on either half of the interval (de Casteljau)."""
-    i, t = np.arange(DEGREE + 1), NODES[:, None]
-    half = np.array([[comb(row, k) / 2.0**row for k in i] for row in i])
-    values = [comb(DEGREE, k) for k in i] * t**i * (1 - t) ** (DEGREE - i)
-    return np.linalg.inv(values), half, half[::-1, ::-1]
-
-
-BERNSTEIN, LEFT, RIGHT = _bernstein()
+ARRIVES, LOW, HIGH, OUTPUT, RAY = "arrives", "alpha = 0", "alpha = 1", "a = 0", "a ray appears"
+SOON = 1e-6  # of a step: where the force on a neuron passes zero, its sign is asked after this
+DENSE = 0.1  # of a step of full order: events nearer than this ask for less
+TIED = 1e3 * EPS  # of a step: roots nearer to each other than this are one event
 
 
 class Reference(NamedTuple):
@@ -53,137 +40,212 @@ class Reference(NamedTuple):
     final: Weights
     final_loss: float
     modes: np.ndarray  # at the end, (m, n)
-    initial_loss: float
-    dissipated: float  # integral of |grad L|^2, equals initial_loss - final_loss
-    ambiguous: int  # choices of modes that had several solutions (a repulsive boundary)
+    predictions: np.ndarray  # at the end, (n,)
+    drift: float  # of the residual that is carried from that of the weights, over max|y|
+    ambiguous: list  # (time, neuron, what): where several motions begin
+    zeros: list  # (time, neuron, outcome): arrivals at w = 0, and departures
     steps: int
 
 
-def _first_root(b, left=0.0, width=1.0):
-    """(place on [0, 1], column): where the first of the polynomials with Bernstein coefficients
-    b[:, column] is not positive any more; None if all stay positive."""
-    columns = np.flatnonzero(np.any(b <= 0, axis=0))
-    if len(columns) == 0:
-        return None
-    b = b[:, columns]
-    if width < 1e-10 or np.any(b[0] <= 0):
-        return left, columns[np.argmin(b[0])]
-    root = _first_root(LEFT @ b, left, width / 2)
-    root = root or _first_root(RIGHT @ b, left + width / 2, width / 2)
-    return root and (root[0], columns[root[1]])
+class Guard(NamedTuple):
+    """The name of what must stay positive."""
+
+    kind: str
+    neuron: int
+    unit: int  # a sample, or an edge
 
 
 class _Integrator:
-    """DOP853 step by step, and the location and the handling of events."""
+    """The flow step by step, and what happens at events."""
 
-    def __init__(self, flow, rtol):
-        self.flow, self.t, self.events, self.ambiguous = flow, 0.0, [], 0
-        tol = max(rtol / np.sqrt(flow.m * (flow.n + 1)), 3e-14)  # scipy's norm is a mean square
-        self.tolerances = {"rtol": tol, "atol": tol}
+    def __init__(self, flow, t1, rtol):
+        self.flow, self.t, self.t1, self.rtol = flow, REAL(0), REAL(t1), rtol
+        self.events, self.ambiguous, self.zeros = [], [], []
+        self._edges, self.order = None, ORDER
         for j in np.flatnonzero(np.any(flow.p == 0, axis=1)):
             flow.modes[j, flow.p[j] == 0] = INACTIVE
-            self.switch(j, np.flatnonzero(flow.p[j] == 0), None)
+            self.settle(j, np.flatnonzero(flow.p[j] == 0))
         self.events.clear()  # the modes of a start on the boundary are no events
 
-    def solver(self, t_bound, first_step):
-        return DOP853(
-            self.flow.field,
-            self.t,
-            self.flow.start(),
-            t_bound,
-            first_step=first_step,
-            **self.tolerances,
-        )
+    @property
+    def edges(self):
+        if self._edges is None:
+            self._edges = edges(self.flow)
+        return self._edges
 
-    def reach(self, t):
-        """The state at t, a little later than the start of the step, by a step of its own."""
-        if t <= self.t:
-            return self.flow.start()
-        solver = self.solver(t, t - self.t)
-        while solver.status == "running":
-            solver.step()
-        return solver.y
+    def step(self):
+        """One step, to the next event or as far as the series holds: its series, its length, and
+        the guards that end it."""
+        flow, left = self.flow, self.t1 - self.t
+        series = flow.series(self.order)
+        if flow.at_rest(left):
+            return series, left, []  # the series does not hold, and nothing moves
+        natural = self.natural = flow.longest_step(series, self.order, self.rtol)
+        length = min(natural, left)
+        guards, polynomials = self.guards(series, length)
+        now = []
+        if guards:
+            tied = TIED * min(natural, self.t1) + 4 * EPS * self.t
+            time, now = first_roots(np.stack(polynomials, axis=1), length, tied)
+        if len(now) == 0:
+            self.order = ORDER
+            return series, length, []
+        if self.order == ORDER and time < DENSE * natural:
+            self.order = LOW_ORDER
+        return series, min(time, length), [guards[i] for i in now]
 
-    def candidates(self, solver):
-        """(time, guard) of the earliest root along the dense output; if that is asked for more,
-        of the earliest of the other guards, and so on."""
-        states = solver.dense_output()(self.t + NODES * (solver.t - self.t)).T
-        values = self.flow.guards(states)
-        b = BERNSTEIN @ values
-        b[0], b[-1] = values[0], values[-1]
-        while (root := _first_root(b)) is not None:
-            yield self.t + root[0] * (solver.t - self.t), root[1]
-            b[:, root[1]] = 1.0
+    def guards(self, series, length):
+        """What must stay positive, without what obviously does: names and polynomials."""
+        flow, names, polynomials = self.flow, [], []
 
-    def polish(self, t, index, end):
-        """The root of a guard near t on the flow itself: (t, state), or None if there is none."""
-        for _ in range(8):
-            state = self.reach(t)
-            value, rate = self.flow.guards(state)[index], self.flow.guard_rates(state)[index]
-            if t <= self.t and value <= 0:
-                return t, state
-            if rate >= 0:
-                break
-            move = -value / rate
-            if abs(move) <= 2 * np.spacing(t) + ROUNDING / -rate:
-                return t, state
-            t = min(max(t + move, self.t), end)
-        if self.flow.guards(self.reach(end))[index] > 0:
-            return None
-        t = brentq(lambda t: self.flow.guards(self.reach(t))[index], self.t, end, xtol=1e-15)
-        return t, self.reach(t)
+        def add(polynomial, *name):
+            names.append(Guard(*name))
+            polynomials.append(polynomial)
 
-    def locate(self, solver):
-        """The earliest event of a step as (t, state, guard), or None."""
-        for t, index in self.candidates(solver):
-            found = self.polish(t, index, solver.t)
-            while found is not None:
-                t, state = found
-                late = self.flow.guards(state)
-                late[index] = 1.0
-                rates = self.flow.guard_rates(state)
-                with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                    ago = np.where((late < 0) & (rates < 0), late / rates, 0.0)
-                other = int(np.argmax(ago))
-                if t <= self.t or ago[other] <= 4 * np.spacing(t):
-                    return t, state, index
-                earlier = self.polish(max(t - ago[other], self.t), other, t)
-                if earlier is None or earlier[0] >= t:
-                    return t, state, index
-                index, found = other, earlier
-        return None
+        for j, k in self._near(series, length):
+            polynomial, lead = flow.sign[j, k] * series.p[:, j, k], flow.flat[j, k]
+            if lead:
+                polynomial = np.append(polynomial[lead:], np.zeros(lead, REAL))
+            add(polynomial, ARRIVES, j, k)
+        for j in flow.sliders:
+            sign = self.sign(j)
+            for k in np.flatnonzero(flow.modes[j] == SLIDING):
+                low = -sign * series.beta[:, j, k]
+                high = -sign * series.residual[:, k] - low
+                if flow.flat[j, k]:  # alpha starts at 0, or at 1
+                    edge = low if low[0] < high[0] else high
+                    edge[:] = np.append(edge[1:], REAL(0))
+                add(low, LOW, j, k)
+                add(high, HIGH, j, k)
+            if flow.a[j] != 0:
+                add(sign * series.a[:, j], OUTPUT, j, -1)
+        for j in np.flatnonzero(flow.asleep):
+            for i, edge in enumerate(self.edges):
+                add(-self.sign(j) * np.dot(series.residual, np.maximum(edge, 0)), RAY, j, i)
+        return names, polynomials
 
-    def switch(self, j, boundary, arrived):
-        """Put new modes on the units `boundary` of neuron j and write the changes down."""
+    def _near(self, series, length):
+        """Moving units whose preactivation is not obviously of one sign."""
         flow = self.flow
-        flow.p[j, boundary] = 0.0
-        after, ambiguous = choose_modes(flow, j, boundary, arrived)
-        self.ambiguous += ambiguous
-        for k, mode in zip(boundary, after, strict=True):
-            self.record(j, k, mode)
+        powers = length ** np.arange(1, ORDER + 1).astype(REAL)
+        reach = np.tensordot(powers, np.abs(series.p[1:]), 1)
+        near = flow.moving & ((np.abs(flow.p) <= reach) | (flow.flat > 0))
+        return np.argwhere(near & np.any(series.p[1:] != 0, axis=0))
+
+    def sign(self, j):
+        """Of a_j; where a_j = 0 that of a_j'."""
+        flow = self.flow
+        pull = np.dot(flow.residual * flow.active[j], flow.p[j])
+        return np.sign(flow.a[j]) if flow.a[j] != 0 else np.sign(pull)
+
+    def advance(self, series, length, now):
+        """To the end of the step. Units that stood on a boundary and have not left it stay there,
+        with what is known about how they leave."""
+        flow, on = self.flow, self.flow.flat > 0
+        velocities = None
+        if now:
+            orders = np.arange(1, ORDER + 1).astype(REAL)
+            powers = orders * length ** (orders - 1)
+            velocities = np.tensordot(powers, series.p[1:], 1)
+            change = SOON * self.natural * np.tensordot(powers, series.residual[1:], 1)
+        if not flow.at_rest(self.t1 - self.t):
+            flow.accept(series, length)
+        if length <= TIED * self.t1 and length <= 4 * EPS * self.t:
+            flow.p[on] = 0
+        else:
+            flow.flat[on] = 0
+        self.t = self.t1 if length >= self.t1 - self.t else self.t + length
+        if now:
+            self.soon = flow.residual + change
+        return velocities
+
+    def fire(self, now, velocities):
+        """Change modes at these guards, with the flow already standing there."""
+        flow = self.flow
+        for j in sorted({guard.neuron for guard in now}):
+            mine = [guard for guard in now if guard.neuron == j]
+            kinds = {guard.kind for guard in mine}
+            arrived = np.array([g.unit for g in mine if g.kind == ARRIVES], int)
+            if RAY in kinds:
+                self.wake(j, mine)
+                continue
+            exits = [guard for guard in mine if guard.kind in (LOW, HIGH)]
+            if len(exits) == 1:
+                self.record(j, exits[0].unit, ACTIVE if exits[0].kind == HIGH else INACTIVE, 2)
+            elif exits and not len(arrived):
+                self.turn(j)
+            held = np.flatnonzero(flow.modes[j] >= SLIDING)
+            if len(arrived) and flow.span(held) >= flow.rank - 1:
+                self.arrive_at_zero(j, velocities[j])
+            elif len(arrived) or OUTPUT in kinds:
+                if OUTPUT in kinds:
+                    flow.a[j] = 0
+                    self.ambiguous.append((float(self.t), int(j), "a = 0 on a boundary"))
+                self.settle(j, arrived)
         flow.refresh()
 
-    def record(self, j, k, mode):
-        before = self.flow.modes[j, k]
+    def settle(self, j, arrived):
+        """New modes for neuron j where `arrived` have come to their boundaries."""
+        flow = self.flow
+        flow.p[j, arrived] = 0
+        pushed = np.any(flow.coupled & (flow.modes[j] != INACTIVE), axis=1)
+        held = (flow.modes[j] == SLIDING) | ((flow.modes[j] == RESTING) & pushed)
+        held |= (flow.flat[j] > 0) & (flow.p[j] == 0)
+        boundary = np.union1d(np.flatnonzero(held), arrived).astype(int)
+        one = arrived[0] if len(arrived) == 1 else None
+        after, several = choose_modes(
+            flow, flow.residual, flow.modes[j], self.sign(j), boundary, one
+        )
+        if several:
+            self.ambiguous.append((float(self.t), int(j), "a boundary that repels"))
+        for k, mode in zip(boundary, after, strict=True):
+            self.record(j, k, mode, 1 if flow.a[j] != 0 else 2)
+        flow.refresh()
+
+    def turn(self, j):
+        """New modes where the force on a sliding neuron passes zero, so that several of its units
+        stop sliding at once: those that hold a little later."""
+        flow = self.flow
+        units = np.flatnonzero(flow.modes[j] == SLIDING)
+        after, several = choose_modes(flow, self.soon, flow.modes[j], self.sign(j), units)
+        if several:
+            self.ambiguous.append((float(self.t), int(j), "a boundary that repels"))
+        for k, mode in zip(units, after, strict=True):
+            self.record(j, k, mode, 2)
+        flow.flat[j, units] = np.where(after == SLIDING, 1, flow.flat[j, units])
+
+    def arrive_at_zero(self, j, velocity):
+        flow = self.flow
+        moving = np.where(flow.modes[j] < SLIDING, velocity, 0)
+        passage = pass_zero(flow, flow.residual, flow.modes[j], self.sign(j), moving)
+        flow.p[j], flow.asleep[j] = 0, passage.outcome == RESTS
+        self.zeros.append((float(self.t), int(j), passage.outcome))
+        if passage.ambiguous:
+            self.ambiguous.append((float(self.t), int(j), "several ways lead out of w = 0"))
+        for k, mode in enumerate(passage.modes):
+            self.record(j, k, mode, 1)
+
+    def wake(self, j, guards):
+        """A ray has appeared for a neuron that rests at w = 0."""
+        flow, edge = self.flow, self.edges[guards[0].unit]
+        if len(guards) > 1:
+            self.ambiguous.append((float(self.t), int(j), "several rays appear at once"))
+        self.zeros.append((float(self.t), int(j), "wakes"))
+        flow.asleep[j] = False
+        for k, mode in enumerate(leaves_along(flow, flow.residual, self.sign(j), edge)):
+            self.record(j, k, mode, 2)
+
+    def record(self, j, k, mode, lead):
+        """The new mode of a unit on its boundary, which it leaves like the power `lead` of time."""
+        flow = self.flow
+        before = flow.modes[j, k]
         if mode != before:
-            self.events.append((self.t, j, k, before, mode))
-        self.flow.modes[j, k], self.flow.unarmed[j, k] = mode, True
-
-    def fire(self, index):
-        """Change modes at the guard `index`, with the flow already standing there."""
-        flow, units = self.flow, self.flow.m * self.flow.n
-        if index < units:
-            j, k = divmod(index, flow.n)
-            pushed = np.any(flow.coupled & (flow.modes[j] != INACTIVE), axis=1)
-            held = (flow.modes[j] == SLIDING) | ((flow.modes[j] == RESTING) & pushed)
-            self.switch(j, np.union1d(np.flatnonzero(held), k), k)
-        else:
-            high, unit = divmod(index - units, len(flow.slide_j))
-            self.record(flow.slide_j[unit], flow.slide_k[unit], ACTIVE if high else INACTIVE)
-            flow.refresh()
+            self.events.append((float(self.t), int(j), int(k), int(before), int(mode)))
+        flow.modes[j, k] = mode
+        flow.flat[j, k] = lead if mode < SLIDING else 0
 
 
-def reference_flow(x, y, a, w, log_scale, t1, *, ts=(), rtol=1e-12, max_steps=200_000):
+def reference_flow(x, y, a, w, log_scale, t1, *, ts=(), rtol=1e-18, max_steps=100_000):
     """The flow from t = 0 to t1 of the network exp(log_scale) (a, w) on the data (x, y).
 
     Arguments:
@@ -192,40 +254,39 @@ def reference_flow(x, y, a, w, log_scale, t1, *, ts=(), rtol=1e-12, max_steps=20
         ts: increasing times in [0, t1] at which to save.
     """
     flow = Flow(x, y, a, w, log_scale)
-    run, ts, saved = _Integrator(flow, rtol), list(ts), []
-    first, step = flow.loss(flow.start()), None
-    for steps in range(max_steps):  # noqa: B007
-        while len(saved) < len(ts) and ts[len(saved)] <= run.t:
-            saved.append((flow.weights(flow.start()), flow.loss(flow.start())))
-        if run.t >= t1:
-            break
-        solver = run.solver(t1, step)
-        if solver.step():
-            raise RuntimeError(f"DOP853 failed at t = {run.t}")
-        found = run.locate(solver)
-        end, state = (solver.t, solver.y) if found is None else found[:2]
-        while len(saved) < len(ts) and ts[len(saved)] < end:
-            at = run.reach(ts[len(saved)])
-            saved.append((flow.weights(at), flow.loss(at)))
-        flow.accept(state)
-        run.t = end
-        if found is not None:
-            run.fire(found[2])
-        step = min(solver.h_abs, t1 - run.t) or None
-    else:
-        raise RuntimeError(f"t = {run.t} after {max_steps} steps")
-    columns = np.array(run.events).reshape(-1, 5).T
-    stacked = [np.array([w[i] for w, _ in saved]) for i in range(3)]
+    run, ts, saved, standing, steps = _Integrator(flow, t1, rtol), list(ts), [], 0, 0
+    while run.t < t1:
+        if steps == max_steps:
+            raise RuntimeError(f"t = {run.t} after {max_steps} steps")
+        series, length, now = run.step()
+        while len(saved) < len(ts) and ts[len(saved)] <= run.t + length:
+            saved.append(_saved(flow, series, ts[len(saved)] - run.t))
+        standing = standing + 1 if length == 0 else 0
+        if standing > 50:
+            raise RuntimeError(f"time stands still at t = {run.t}: {now}")
+        velocities = run.advance(series, length, now)
+        if now:
+            run.fire(now, velocities)
+        steps += 1
+    columns = np.array(run.events, float).reshape(-1, 5).T
+    final = flow.weights(flow.a, flow.w)
+    drift = np.max(np.abs(flow.y - flow.predictions() - flow.residual)) / flow.scale
     return Reference(
         columns[0],
         *columns[1:].astype(int),
-        Weights(*stacked),
+        Weights(*(np.array([w[i] for w, _ in saved]) for i in range(3))),
         np.array([loss for _, loss in saved]),
-        flow.weights(flow.start()),
-        flow.loss(flow.start()),
+        final,
+        float(np.mean(flow.residual**2) / 2),
         flow.modes.copy(),
-        first,
-        flow.dissipated,
-        int(run.ambiguous),
+        (flow.y - flow.residual).astype(float),
+        float(drift),
+        run.ambiguous,
+        run.zeros,
         steps,
     )
+
+
+def _saved(flow, series, time):
+    a, w, _, residual = flow.at(series, REAL(time))
+    return flow.weights(a, w), float(np.mean(residual**2) / 2)

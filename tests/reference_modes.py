@@ -1,85 +1,90 @@
 """How the oracle chooses the modes of a neuron's units that stand on a boundary."""
 
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
-from reference_smooth import ACTIVE, INACTIVE, RESTING, SLIDING
-from scipy.optimize import lsq_linear
+from reference_inputs import ACTIVE, EPS, INACTIVE, REAL, RESTING, SLIDING
 
-MARGIN = 1e-12  # by which a choice of modes must satisfy its inequalities to count as certain
+MARGIN = 1e4 * EPS  # by which a choice must satisfy its inequalities to count as certain
+ENUMERATED = 6  # units on a boundary of which all 3^6 choices are tried
 
 
-def choose_modes(flow, j, boundary, arrived):
-    """Modes of the units `boundary` of neuron j, all at p = 0, and whether it was ambiguous.
+def choose_modes(inputs, residual, modes, sign, boundary, arrived=None):
+    """Modes of the units `boundary` of a neuron, all at p = 0, and whether it was ambiguous.
 
     The complementarity problem of Filippov: off where the velocity z < 0, on where z > 0,
-    sliding where z = 0 with alpha in (0, 1). All 3^B choices are tried (more than four units:
-    `_minimal_norm`). Of several solutions, the one in which `arrived` goes on to the other side,
-    or with no unit arrived (a start on the boundary) the one with the least that is on.
+    sliding where z = 0 with alpha in (0, 1). All choices are tried, the nearest to what is first.
+    Where all boundaries attract there is one solution at most. Of several, the one in which
+    `arrived` goes on to the other side, or with no unit arrived the one with the least that is on.
+
+    Arguments:
+        modes: of all units of the neuron. sign: of a_j, or of a_j' where a_j = 0.
     """
-    residual, before = flow.look(flow.start())[2], flow.modes[j, boundary]
-    on = flow.modes[j] == ACTIVE
-    on[boundary] = False
+    before, crossing = modes[boundary], boundary == arrived
+    attractive = np.all(sign * residual[boundary] < 0)
+    certain, best = [], (-np.inf, None)
+    for choice in _choices(before, crossing):
+        worst, velocity = margin(inputs, residual, modes, sign, boundary, choice)
+        if worst > best[0]:
+            best = worst, choice
+        if worst > MARGIN:
+            certain.append((choice, velocity))
+            if attractive:
+                break
+    if not certain:
+        if best[0] < -1e-9:
+            raise RuntimeError(f"no choice of modes for the units {boundary}, margin {best[0]}")
+        certain = [(best[1], None)]
 
-    def margin(choice):
-        return _margin(flow, flow.a[j], boundary, choice, on, residual)
+    def rank(found):
+        choice, repelled = found[0], sign * residual[boundary] > 0
+        onwards = np.any((choice == 1 - before)[crossing])
+        unstable = np.sum(repelled & (choice == SLIDING))
+        return onwards, -unstable, arrived is not None or -np.sum(choice)
 
-    def rank(choice):
-        worst = margin(choice)
-        prefer = -sum(choice) if arrived is None else np.any((choice == 1 - before)[crossing])
-        return worst > MARGIN, prefer, worst
-
-    crossing = boundary == arrived
-    if len(boundary) > 4:
-        choice, certain = _minimal_norm(flow, j, boundary, on, residual), 1
-        if margin(choice) < -1e-8:
-            raise RuntimeError("more than four units on a boundary, not all of them attractive")
-    else:
-        options = [np.array(c) for c in product((INACTIVE, ACTIVE, SLIDING), repeat=len(boundary))]
-        ranks = [rank(choice) for choice in options]
-        choice, certain = options[ranks.index(max(ranks))], sum(r[0] for r in ranks)
-    on[boundary[choice != INACTIVE]] = True
-    alone = ~np.any(flow.coupled[boundary] & on, axis=1)
-    return np.where((choice == INACTIVE) & alone, RESTING, choice), certain > 1
-
-
-def _minimal_norm(flow, j, boundary, on, residual):
-    """min |D_j| over alpha in [0, 1]^B, by bounded least squares with active sets.
-
-    It decides for attractive units; others are put on the side that they did not come from.
-    """
-    modes = 1 - np.minimum(flow.modes[j, boundary], 1)
-    attractive = flow.a[j] * residual[boundary] < 0
-    on = on.copy()
-    on[boundary[~attractive & (modes == ACTIVE)]] = True
-    units, size = boundary[attractive], np.sum(np.abs(residual) * flow.length)
-    columns, fixed = (residual[units, None] * flow.x[units]).T, (residual * on) @ flow.x
-    fit = lsq_linear(columns / size, -fixed / size, (0, 1), method="bvls", tol=1e-15)
-    low, high = fit.x < 1e-10, fit.x > 1 - 1e-10
-    modes[attractive] = np.select([low, high], [INACTIVE, ACTIVE], SLIDING)
-    return modes
+    choice, velocity = max(certain, key=rank)
+    others = [v for _, v in certain if v is not velocity]
+    several = any(np.any(np.abs(v - velocity) > 1e-10) for v in others)
+    on = modes == ACTIVE
+    on[boundary] = choice != INACTIVE
+    alone = ~np.any(inputs.coupled[boundary] & on, axis=1)
+    return np.where((choice == INACTIVE) & alone, RESTING, choice), several
 
 
-def _margin(flow, a, boundary, choice, on, residual):
-    """The worst of the normalised inequalities of one choice of modes; negative if violated."""
-    n, gram, s = flow.n, flow.gram, boundary[choice == SLIDING]
-    held = on.copy()
-    held[boundary[choice == ACTIVE]] = True
-    beta = np.where(held, residual / n, 0.0)
-    margin = [1.0]
-    if len(s):
-        block = gram[np.ix_(s, s)] / np.outer(flow.length[s], flow.length[s])
-        if np.linalg.cond(block) > 1e12:
-            return -np.inf
-        push = gram[s] @ beta
-        beta[s] = -np.linalg.solve(block, push / flow.length[s]) / flow.length[s]
-        alpha = n * beta[s] / np.where(residual[s] == 0, np.finfo(float).tiny, residual[s])
-        margin += [np.min(alpha), np.min(1 - alpha)]
-        held[s] = True
-    velocity = a * (gram @ beta) / (flow.length * np.sum(np.abs(residual) * flow.length) / n)
+def _choices(before, crossing):
+    """All choices of modes, by the number of units that differ from the most likely one: the unit
+    that arrived goes on to the other side, the others stay as they are."""
+    likely = np.where(before == RESTING, INACTIVE, before)
+    likely[crossing] = 1 - likely[crossing]
+    size = len(likely)
+    for changes in range(size + 1 if size <= ENUMERATED else 3):
+        for places in combinations(range(size), changes):
+            for steps in product((1, 2), repeat=changes):
+                choice = likely.copy()
+                choice[list(places)] = (choice[list(places)] + steps) % 3
+                yield choice
+
+
+def margin(inputs, residual, modes, sign, boundary, choice):
+    """The worst of the normalised inequalities of one choice of modes, negative if violated; and
+    the velocity of the preactivations, normalised."""
+    trial = modes.copy()
+    trial[boundary] = choice
+    response = inputs.response(trial)
+    if response is None:
+        return -np.inf, None
+    beta, pull = np.dot(response, residual), np.dot(residual, inputs.motion(trial)[0])
+    near = modes == ACTIVE
+    near[boundary] = True
+    effort = np.dot(np.abs(residual) * near, inputs.length)
+    velocity = sign * pull / (inputs.length * max(effort, np.finfo(REAL).tiny))
+    held, margins = (trial == ACTIVE) | (trial == SLIDING), [REAL(1)]
     for k, mode in zip(boundary, choice, strict=True):
-        if mode == INACTIVE:
-            margin.append(-velocity[k] if np.any(flow.coupled[k] & held) else 1.0)
+        if mode == SLIDING:
+            alpha = beta[k] / residual[k] if residual[k] != 0 else REAL(-1)
+            margins += [alpha, 1 - alpha]
         elif mode == ACTIVE:
-            margin.append(velocity[k])
-    return min(margin)
+            margins.append(velocity[k])
+        elif np.any(inputs.coupled[k] & held):
+            margins.append(-velocity[k])
+    return min(margins), velocity

@@ -1,16 +1,25 @@
-"""The smooth flow of the oracle: residuals, guards and derivatives while no mode changes.
+"""The smooth flow of the oracle: Taylor series in extended precision while no mode changes.
 
-The coordinates of neuron j, all over exp(log_scale_j), a power of two at O(1) sizes: a_j and
-c_j with w_j = w_j(start of the step) + sum_k c_jk x_k. Preactivations are carried on their own,
-p_j = p_j(start) + c_j Gram, so that they are exactly constant where Gram entries are zero.
+The unknowns of neuron j, all over 2^exponent_j, a power of two at O(1) sizes: a_j, w_j, and its
+preactivations p_j, which are carried on their own so that they are exactly constant where Gram
+entries are zero. The residual r is carried too, r' = -K r, not computed as y - h: so it keeps
+its relative accuracy while it decays, and what decides between modes is never rounding.
+
+    n D_j = sum_k beta_jk x_k,   a_j' = <D_j, w_j>,   w_j' = a_j D_j,   p_jk' = a_j <D_j, x_k>,
+    r' = -(sum_j active_jk a_j p_jk)',   beta_jk = r_k where active,
+
+and on the sliding units beta makes D_j orthogonal to their inputs: `reference_inputs.py`.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from reference_inputs import ACTIVE, DOUBLE, EPS, INACTIVE, REAL, SLIDING, Inputs
 
-INACTIVE, ACTIVE, SLIDING, RESTING = range(4)
-SHIFT = 1e-11  # a guard that was just switched fires at -SHIFT until it is clearly off zero
+ORDER = 40  # a step of 5.6 / rate for a relative 1e-18
+LOW_ORDER = 16  # a step of 0.5 / rate, for a sixth of the work, where events are dense
+DECAYED = 9.0  # of a step, times the fastest decay: rounding in its series is 1e-19 exp(9)
+AT_REST, UNMOVED = 1e-19, 1e-13  # by which neurons may still move: by bound, and by estimate
 
 
 class Weights(NamedTuple):
@@ -21,116 +30,167 @@ class Weights(NamedTuple):
     log_scale: np.ndarray
 
 
-class Flow:
-    """The smooth flow of fixed modes, from the start of the current step."""
+class Series(NamedTuple):
+    """Taylor coefficients in the time since the start of the step, leading axis the order."""
+
+    a: np.ndarray  # (order, m)
+    w: np.ndarray  # (order, m, d)
+    p: np.ndarray  # (order, m, n)
+    beta: np.ndarray
+    residual: np.ndarray  # (order, n)
+
+
+class Flow(Inputs):
+    """The state at the start of the current step, its modes, and the series from there."""
 
     def __init__(self, x, y, a, w, log_scale):
-        self.x, self.y = np.array(x, float), np.array(y, float)
-        self.a, self.w = np.array(a, float), np.array(w, float)
-        self.log_scale = np.array(log_scale, float)
-        self.n, self.m = len(self.y), len(self.a)
-        gram = self.x @ self.x.T
-        self.length = np.sqrt(np.diag(gram))
-        noise = 4 * self.x.shape[1] * np.finfo(float).eps * np.outer(self.length, self.length)
-        self.gram = np.where(np.abs(gram) > noise, gram, 0.0)
-        self.p = self.w @ self.x.T
-        self.coupled = (self.gram != 0) & ~np.eye(self.n, dtype=bool)
+        super().__init__(x)
+        self.y, self.m = np.array(y, REAL), len(a)
+        self.exponent = np.round(np.array(log_scale, REAL) / np.log(REAL(2)))
+        rest = np.exp(np.array(log_scale, REAL) - self.exponent * np.log(REAL(2)))
+        self.a, self.w = rest * np.array(a, REAL), rest[:, None] * np.array(w, REAL)
+        self.p = np.dot(self.w, self.x.T)
         square = np.sum(self.w**2, axis=1)
-        self.balanced = np.abs(self.a**2 - square) < 1e-13 * square
+        # Within rounding of a boundary is on it, within rounding of |a| = |w| is balanced.
+        noise = 4 * self.x.shape[1] * DOUBLE
+        self.p[np.abs(self.p) <= noise * np.sqrt(square)[:, None] * self.length] = 0
+        self.balanced = np.abs(self.a**2 - square) <= noise * (self.a**2 + square)
         self.modes = np.where(self.p > 0, ACTIVE, INACTIVE)
-        self.unarmed, self.shift = np.zeros((self.m, self.n), bool), SHIFT * self.length
-        self.dissipated = 0.0
+        self.flat = np.zeros((self.m, self.n), int)  # leading powers of time that p_jk lacks
+        self.asleep = np.zeros(self.m, bool)  # at w = 0, until some direction leads out of there
+        self.normalise()
+        self.residual = self.y - self.predictions()
+        self.scale = max(np.max(np.abs(self.y)), np.max(np.abs(self.residual)))
         self.refresh()
 
+    def predictions(self):
+        """h, from the weights."""
+        size = np.ldexp(REAL(1), 2 * self.exponent.astype(int))
+        return np.dot(size * self.a, np.maximum(self.p, 0))
+
     def refresh(self):
-        """Factorise what depends on the modes alone: for each sliding neuron, n beta = M r.
+        """What depends on the modes alone."""
+        self.active = (self.modes == ACTIVE).astype(REAL)
+        self.sign = np.where(self.modes == ACTIVE, REAL(1), REAL(-1))
+        self.moving = self.modes < SLIDING
+        self.sliders = np.flatnonzero(np.any(self.modes == SLIDING, axis=1))
+        self.maps = {j: self.response(self.modes[j]) for j in self.sliders}
+        self.motions = {j: self.motion(self.modes[j]) for j in self.sliders}
+        self.linear = self._linear()
 
-        D_j = sum_k beta_jk x_k with beta_jk = r_k / n where active, and beta on the sliding
-        units such that their preactivations stand still.
-        """
-        self.active = (self.modes == ACTIVE).astype(float)
-        self.sign = np.where(self.modes == ACTIVE, 1.0, -1.0)
-        self.still = self.modes >= SLIDING
-        self.slide_j, self.slide_k = np.nonzero(self.modes == SLIDING)
-        self.sliders, self.slide_row = np.unique(self.slide_j, return_inverse=True)
-        self.maps = np.zeros((len(self.sliders), self.n, self.n))
-        for row, j in zip(self.maps, self.sliders, strict=True):
-            on, s = self.modes[j] == ACTIVE, self.modes[j] == SLIDING
-            row[on, on] = 1.0
-            row[np.ix_(s, on)] = -np.linalg.solve(self.gram[np.ix_(s, s)], self.gram[s][:, on])
+    def _linear(self):
+        """(n, m (n + d + n)): r @ it is n p' / a, n w' / a and beta of all neurons."""
+        (n, d), on = self.x.shape, self.active[..., None]
+        linear = np.zeros((self.m, n, n + d + n), REAL)
+        linear[..., :n] = on * self.gram * self.moving[:, None, :]
+        linear[..., n : n + d] = on * self.x
+        linear[..., n + d :] = on * np.eye(n, dtype=REAL)
+        for j in self.sliders:
+            pull, force = self.motions[j]
+            linear[j] = np.concatenate([pull * self.moving[j], force, self.maps[j].T], axis=1)
+        return linear.transpose(1, 0, 2).reshape(n, -1)
 
-    def start(self):
-        """The state vector (a, c, dissipated) at the start of a step; c = 0 there."""
-        return np.concatenate([self.a, np.zeros(self.m * self.n), [self.dissipated]])
+    def series(self, order) -> Series:
+        """The expansion of the flow of these modes up to `order`, and zeros up to `ORDER`."""
+        m, (n, d), size = self.m, self.x.shape, np.ldexp(REAL(1), 2 * self.exponent.astype(int))
+        a, r = np.zeros((ORDER + 1, m), REAL), np.zeros((ORDER + 1, n), REAL)
+        w = np.zeros((ORDER + 1, m, d), REAL)
+        beta, p, seen = (np.zeros((ORDER + 1, m, n), REAL) for _ in range(3))  # seen: of active p
+        factors = np.zeros((ORDER + 1, m, n + d + n), REAL)  # n p' / a and n w' / a, next p
+        a[0], w[0], p[0], r[0], seen[0] = (
+            self.a,
+            self.w,
+            self.p,
+            self.residual,
+            self.active * self.p,
+        )
+        active_size = self.active * size[:, None]
+        for i in range(order + 1):
+            terms = np.dot(r[i], self.linear).reshape(m, n + d + n)
+            factors[i, :, : n + d], beta[i] = terms[:, : n + d], terms[:, n + d :]
+            if i == order:
+                break
+            product = np.einsum("ij,ijk->jk", a[i::-1], factors[: i + 1])
+            step = product[:, : n + d] / (n * (i + 1))
+            p[i + 1], w[i + 1] = step[:, :n], step[:, n:]
+            a[i + 1] = np.einsum("ijk,ijk->j", beta[i::-1], seen[: i + 1]) / (n * (i + 1))
+            factors[i, :, n + d :], seen[i + 1] = step[:, :n], self.active * step[:, :n]
+            growth = product[:, n + d :] + a[0][:, None] * p[i + 1] + a[i + 1][:, None] * p[0]
+            r[i + 1] = -np.sum(active_size * growth, axis=0)
+        return Series(a, w, p, beta, r)
 
-    def look(self, state):
-        """a, p, residual, n beta; `state` may carry leading axes."""
-        a, c = state[..., : self.m], state[..., self.m : -1]
-        p = self.p + c.reshape(*c.shape[:-1], self.m, self.n) @ self.gram
-        scaled = np.exp(2 * self.log_scale) * a
-        residual = self.y - np.einsum("...j,...jk->...k", scaled, p * self.active)
-        beta = self.active * residual[..., None, :]
-        if len(self.sliders):
-            beta[..., self.sliders, :] = np.einsum("jkl,...l->...jk", self.maps, residual)
-        return a, p, residual, beta
+    def seen(self):
+        """The residuals that move somebody, others zero. A sliding unit is moved by the others."""
+        return self.residual * np.any(self.modes == ACTIVE, axis=0)
 
-    def rates(self, state):
-        """a', c', p' and |grad L|^2."""
-        a, p, _, beta = self.look(state)
-        da = np.sum(beta * p * self.active, axis=1) / self.n
-        dc = a[:, None] * beta / self.n
-        dp = dc @ self.gram
-        square = np.exp(2 * self.log_scale) @ (da**2 + np.sum(dc * dp, axis=1))
-        return da, dc, dp, square
+    def longest_step(self, series, order, rtol):
+        """The time over which the last coefficients stay below rtol, of each neuron and of r; and
+        not so long that what decays fastest, if it is gone already, comes back as rounding."""
+        size = np.maximum(np.abs(self.a), np.sqrt(np.sum(self.w**2, axis=1)))
+        size, now = np.where(size > 0, size, REAL(1)), np.max(np.abs(self.seen()))
+        step = DECAYED / np.max(np.abs(np.linalg.eigvals(self.kernel())), initial=0.0)
+        for i in (order - 1, order):
+            change = np.maximum(np.abs(series.a[i]), np.max(np.abs(series.w[i]), axis=1))
+            worst = np.max(change / size)
+            if now > 0:
+                worst = max(worst, np.max(np.abs(series.residual[i])) / now)
+            if worst > 0:
+                step = min(step, 0.9 * np.exp(np.log(rtol / worst) / i))
+        return step
 
-    def field(self, _, state):
-        da, dc, _, square = self.rates(state)
-        return np.concatenate([da, dc.ravel(), [square]])
+    def kernel(self):
+        """K, r' = -K r, in float64."""
+        size = np.ldexp(1.0, 2 * self.exponent.astype(int))
+        on, active = (self.active * self.p).astype(float), self.active.astype(float)
+        weight, gram = size * self.a.astype(float) ** 2, self.gram.astype(float)
+        smooth = np.where(np.isin(np.arange(self.m), self.sliders), 0.0, weight)
+        matrix = (active * smooth[:, None]).T @ active * gram + (on * size[:, None]).T @ on
+        for j in self.sliders:
+            matrix += weight[j] * active[j][:, None] * self.motions[j][0].T.astype(float)
+        return matrix / self.n
 
-    def guards(self, state):
-        """What must stay positive: p of a moving unit with its sign, then alpha r and
-        (1 - alpha) r of a sliding one with the sign of r, which is that of -a."""
-        _, p, residual, beta = self.look(state)
-        moving = np.where(self.still, 1.0, self.sign * p + self.shift * self.unarmed)
-        sign = -np.sign(self.a[self.slide_j])
-        low = sign * beta[..., self.slide_j, self.slide_k]
-        high = sign * residual[..., self.slide_k] - low
-        return np.concatenate([moving.reshape(*p.shape[:-2], -1), low, high], axis=-1)
+    def at(self, series, time):
+        """(a, w, p, residual) after `time`."""
+        powers = time ** np.arange(ORDER + 1).astype(REAL)
+        total = lambda part: np.tensordot(powers, part, 1)  # noqa: E731
+        return total(series.a), total(series.w), total(series.p), total(series.residual)
 
-    def guard_rates(self, state):
-        """The time derivatives of `guards`."""
-        a, p, _, _ = self.look(state)
-        da, _, dp, _ = self.rates(state)
-        change = (da[:, None] * p + a[:, None] * dp) * self.active
-        dr = -np.exp(2 * self.log_scale) @ change
-        moving = np.where(self.still, 0.0, self.sign * dp)
-        sign = -np.sign(self.a[self.slide_j])
-        low = sign * np.einsum("ul,l->u", self.maps[self.slide_row, self.slide_k], dr)
-        return np.concatenate([moving.ravel(), low, sign * dr[self.slide_k] - low])
+    def accept(self, series, time):
+        """Make the state after `time` the start of the next step.
 
-    def weights(self, state):
-        a, c = state[: self.m], state[self.m : -1].reshape(self.m, self.n)
-        return Weights(a.copy(), self.w + c @ self.x, self.log_scale.copy())
-
-    def loss(self, state):
-        return np.mean(self.look(state)[2] ** 2) / 2
-
-    def accept(self, state):
-        """Make `state` the start of the next step: c = 0 again, neurons of size one again.
-
+        Residuals that have not decayed are taken from the weights, or the two would drift apart.
         Balanced neurons are put back on |a_j| = |w_j|, which the flow keeps: off it, errors of a
         neuron that shrinks by a factor q would grow by 1 / q^2, and change the sign of a_j.
         """
-        moving = self.guards(state)[: self.m * self.n].reshape(self.m, self.n)
-        self.unarmed &= moving < 10 * self.shift
-        _, p, _, _ = self.look(state)
-        a, w, _ = self.weights(state)
-        if np.any(np.sign(a[self.sliders]) != np.sign(self.a[self.sliders])):
-            raise RuntimeError("a_j changed its sign while neuron j slides: no unique flow")
-        a = np.where(self.balanced, np.copysign(np.linalg.norm(w, axis=1), a), a)
-        size = np.maximum(np.abs(a), np.linalg.norm(w, axis=1))
-        power = np.round(np.log2(np.where(size > 0, size, 1.0)))
-        self.a, self.w = a * 2.0**-power, w * 2.0 ** -power[:, None]
-        self.p = np.where(self.still, 0.0, p * 2.0 ** -power[:, None])
-        self.log_scale = self.log_scale + power * np.log(2)
-        self.dissipated = state[-1]
+        self.a, self.w, self.p, self.residual = self.at(series, time)
+        self.a = np.where(self.balanced, np.copysign(np.sqrt(np.sum(self.w**2, 1)), self.a), self.a)
+        self.normalise()
+        now = self.y - self.predictions()
+        self.residual = np.where(np.abs(now) > 1e-2 * self.scale, now, self.residual)
+
+    def normalise(self):
+        """Neurons of size one again."""
+        size = np.maximum(np.abs(self.a), np.sqrt(np.sum(self.w**2, axis=1)))
+        power = np.round(np.log2(np.where(size > 0, size, REAL(1)))).astype(int)
+        self.a, self.exponent = np.ldexp(self.a, -power), self.exponent + power
+        self.w, self.p = np.ldexp(self.w, -power[:, None]), np.ldexp(self.p, -power[:, None])
+
+    def weights(self, a, w):
+        log_scale = self.exponent.astype(float) * np.log(2)
+        return Weights(a.astype(float), w.astype(float), log_scale)
+
+    def at_rest(self, time):
+        """Whether no neuron will turn or grow in `time` by more than rounding.
+
+        |r| never grows where it is seen, which bounds D. Or D_j = 0 to rounding for all neurons,
+        and stays so: there the second derivative of the loss is that of a convex function.
+        """
+        pull = np.sqrt(np.mean(self.seen() ** 2)) * np.max(self.length)
+        if pull * time < AT_REST:
+            return True
+        effort = np.dot(self.active * np.abs(self.residual), self.length) / self.n
+        forces = np.dot(self.active * self.residual, self.x)
+        for j in self.sliders:
+            forces[j] = np.dot(self.residual, self.motions[j][1])
+        force = np.sqrt(np.sum(forces**2, axis=1)) / self.n
+        return bool(np.all(force <= 1e3 * EPS * effort) and np.max(force) * time < UNMOVED)
