@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("typer")
 
+from tolerance import assert_close
 from typer.testing import CliRunner
 
 from reluflow.__main__ import app
@@ -174,7 +175,7 @@ def test_a_claim_from_the_command_line_to_its_files(tmp_path):
     assert all(control["fails_as_it_must"] for control in one["controls"].values())
     convex = one["findings"][0]
     assert abs(convex["measured"]) < 1e-6
-    assert convex["margin"] == pytest.approx(1e-6 - abs(convex["measured"]))
+    assert_close(convex["margin"], 1e-6 - abs(convex["measured"]), rtol=1e-12)
     text = (tmp_path / "out" / "claims.md").read_text()
     assert "## 2022-prop-1: holds" in text
     assert text.count("does not hold, as it must") == len(one["controls"])

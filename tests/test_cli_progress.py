@@ -5,13 +5,13 @@ import itertools
 
 import diffrax
 import jax
-import numpy as np
 import pytest
 
 pytest.importorskip("typer")
 
 from problems import small
 from rich.console import Console
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow.cli import _progress
@@ -113,6 +113,6 @@ def test_a_flow_shows_time_loss_and_steps(integrator, monkeypatch):
     count = int(sol.stats["num_accepted_steps"])
     assert [one.steps for one in seen] == list(range(1, count + 1))
     assert [one.saved for one in seen] == [one.steps for one in seen]
-    np.testing.assert_allclose([one.time for one in seen], sol.ts[:count], rtol=1e-15)
-    np.testing.assert_allclose([one.loss for one in seen], sol.losses[:count], rtol=1e-12)
+    assert_close([one.time for one in seen], sol.ts[:count], rtol=1e-15)
+    assert_close([one.loss for one in seen], sol.losses[:count], rtol=1e-12)
     assert seen[-1].time == 20.0

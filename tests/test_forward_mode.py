@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from problems import gaussian_data
+from tolerance import assert_close
 
 import reluflow as rf
 from reluflow import _descent, _flow
@@ -121,7 +122,7 @@ def test_a_loss_alone_is_differentiated_in_any_mode():
     net, data = start(-1.0)
     a, w = net.weights()
     by_jax = jax.grad(lambda w: rf.loss(rf.Network(jnp.zeros(6), a, w), data))(w)
-    np.testing.assert_allclose(by_jax, _descent.gradient(a, w, data)[1], rtol=1e-12)
+    assert_close(by_jax, _descent.gradient(a, w, data)[1], rtol=1e-12)
 
 
 def stored(integrator):
@@ -164,7 +165,7 @@ def test_dense_output_of_runge_kutta_is_differentiated_in_both_modes():
     t, h = 2.0, 1e-4
     quotient = (size_at(t + h) - size_at(t - h)) / (2.0 * h)
     for differentiate in (jax.grad, lambda f: jax.jit(jax.jacfwd(f))):
-        np.testing.assert_allclose(differentiate(size_at)(t), quotient, rtol=1e-7)
+        assert_close(differentiate(size_at)(t), quotient, rtol=1e-7)
 
 
 @pytest.mark.parametrize("around", [jax.jit, lambda f: f])
@@ -173,12 +174,12 @@ def test_the_marker_itself(around):
     f = around(lambda x: jnp.sin(forward_mode_only(x, "of this")))
     x = jnp.array([0.3, 0.5])
     np.testing.assert_array_equal(f(x), jax.jit(jnp.sin)(x))
-    np.testing.assert_allclose(jax.jacfwd(f)(x), np.diag(np.cos(x)), rtol=1e-15)
-    np.testing.assert_allclose(jax.vmap(jax.jacfwd(f))(x), np.cos(x), rtol=1e-15)
+    assert_close(jax.jacfwd(f)(x), np.diag(np.cos(x)), rtol=1e-15)
+    assert_close(jax.vmap(jax.jacfwd(f))(x), np.cos(x), rtol=1e-15)
     second = jax.jacfwd(jax.jacfwd(f))(x[0])
-    np.testing.assert_allclose(second, -np.sin(x[0]), rtol=1e-15)
+    assert_close(second, -np.sin(x[0]), rtol=1e-15)
     looped = around(lambda x: jax.lax.fori_loop(0, 3, lambda _, y: f(y), x))
-    np.testing.assert_allclose(
+    assert_close(
         jax.jacfwd(looped)(0.3),
         np.prod([np.cos(0.3), np.cos(np.sin(0.3)), np.cos(np.sin(np.sin(0.3)))]),
         rtol=1e-14,

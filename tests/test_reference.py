@@ -34,7 +34,7 @@ def test_a_logistic_and_an_exit_from_sliding():
     assert list(zip(found.neurons, found.samples, found.before, found.after, strict=True)) == [
         (0, 0, 2, 1)
     ]
-    np.testing.assert_allclose(found.times, 1.7484207809160088, rtol=1e-14, atol=0.0)
+    assert_close(found.times, 1.7484207809160088, rtol=1e-14, atol=0.0)
 
 
 def test_the_energy():
@@ -46,7 +46,7 @@ def test_the_energy():
     w = np.reshape(scale[..., None] * found.saved.w, (len(ts), -1))
     theta = np.concatenate([scale * found.saved.a, w], axis=1)
     speed = np.sum(np.diff(theta, axis=0) ** 2, axis=1) / np.diff(ts)
-    np.testing.assert_allclose(np.sum(speed), found.losses[0] - found.losses[-1], rtol=2e-5)
+    assert_close(np.sum(speed), found.losses[0] - found.losses[-1], rtol=2e-5)
 
 
 STARTS = [9, 31, 42, 78, 118, 119, 139, 156, 174, 180, 234, 238]  # all pass w = 0 in one way only
@@ -130,7 +130,7 @@ def test_residuals_decay_without_noise():
     assert len({len(end.times) for end in ends}) == 1
     assert ends[-1].steps < 1000
     for end in ends:
-        np.testing.assert_allclose(plain(end.final), plain(ends[0].final), rtol=0.0, atol=1e-15)
+        assert_close(plain(end.final), plain(ends[0].final), rtol=0.0, atol=1e-15)
 
 
 def test_nearly_parallel_inputs_are_two_boundaries():
@@ -143,7 +143,7 @@ def test_nearly_parallel_inputs_are_two_boundaries():
     w = 1e-3 * rng.normal(size=(6, 3))
     y, signs = rng.normal(size=3), rng.choice([-1.0, 1.0], 6)
     found = flow(x, y, signs * np.linalg.norm(w, axis=1), w, 60.0)
-    np.testing.assert_allclose(found.final_loss, 3.6810177079925486e-05, rtol=1e-14, atol=0.0)
+    assert_close(found.final_loss, 3.6810177079925486e-05, rtol=1e-14, atol=0.0)
     force = Inputs(x).motion(np.array([2, 1, 2]))[1][1]
     assert np.max(np.abs(np.dot(x.astype(REAL), force)[[0, 2]])) < 1e-18
 
@@ -158,6 +158,6 @@ def test_first_roots(seed):
     polynomial[:7, 0] = np.polynomial.polynomial.polyfromroots(roots.astype(REAL))
     polynomial[0, 1] = 1.0
     time, columns = first_roots(polynomial, REAL(1), REAL(0))
-    np.testing.assert_allclose(float(time), roots[0], rtol=0.0, atol=1e-9)
+    assert_close(float(time), roots[0], rtol=0.0, atol=1e-9)
     assert list(columns) == [0]
     assert np.isinf(first_roots(polynomial, REAL(0.9 * roots[0]), REAL(0))[0])

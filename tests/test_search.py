@@ -68,9 +68,9 @@ def test_the_solutions_are_those_of_the_reference(kind):
     for seed in (1, 2):
         for stored, found in zip(solutions()[kind, seed], solve(kind, seed), strict=True):
             # Conditions are differences over 1e-12 of numbers stored to 1e-16.
-            np.testing.assert_allclose(stored, found, rtol=1e-3, atol=1e-12)
+            assert_close(stored, found, rtol=1e-3, atol=1e-12)
         stored, found = solutions()[kind, seed], solve(kind, seed)
-        np.testing.assert_allclose(stored.hidden, found.hidden, rtol=0.0, atol=1e-14)
+        assert_close(stored.hidden, found.hidden, rtol=0.0, atol=1e-14)
 
 
 # The same program, at a tighter tolerance. What only this compares: the events, one by one.
