@@ -113,10 +113,12 @@ class Pattern(eqx.Module):
         each = "jk" if residual.ndim == 2 else "k"
         return -jnp.einsum(f"jsk,{each}->js", self.response, residual)
 
-    def amplification(self) -> jax.Array:
-        """By how much an error of the residual may be larger in alpha r or (1 - alpha) r of each
-        slot, (neurons, max_sliding)."""
-        return 1.0 + jnp.sum(jnp.abs(self.response), axis=2)
+    def amplification(self) -> tuple[jax.Array, jax.Array]:
+        """By how much an error of the residual shows in alpha r and in (1 - alpha) r of each slot,
+        both (neurons, max_sliding). Inputs that are nearly orthogonal hold their units by a tiny
+        part of the residual, which is known as much better."""
+        low = jnp.sum(jnp.abs(self.response), axis=2)
+        return low, 1.0 + low
 
 
 def predictions(neurons: Neurons, pattern: Pattern, weight: PerNeuron) -> PerSample:

@@ -43,12 +43,12 @@ class Guards(eqx.Module):
         """The guards in one state on this pattern."""
         mode, slots = self.pattern.mode, self.pattern.slots
         # Below the rounding of a residual, alpha means nothing: a slot fires beyond it.
-        noise = self.residual_noise * self.pattern.amplification()
-        slot = jnp.where(slots >= mode.shape[1], 1.0, noise).ravel()
+        noise = [self.residual_noise * part for part in self.pattern.amplification()]
+        low, high = (jnp.where(slots >= mode.shape[1], 1.0, part).ravel() for part in noise)
         constant = [
             jnp.where(mode == _modes.SLIDING, 1.0, self.slack).ravel(),
-            slot,
-            slot,
+            low,
+            high,
             1.0 - self._slides(),
             jnp.where(self._watches(), self.residual_noise, 1.0).ravel(),
             jnp.zeros((1,)),

@@ -165,7 +165,9 @@ def _margin(problem: Problem, here: Standing, residual) -> PerNeuron:
     low = toward * pattern.sliding_coefficients(residual)
     whole = toward * residual.at[pattern.slots].get(mode="fill", fill_value=0.0)
     empty = pattern.slots >= residual.shape[0]
-    guards = jnp.minimum(low, whole - low) / pattern.amplification()
+    of_low, of_high = pattern.amplification()
+    least = jnp.finfo(jnp.float64).tiny
+    guards = jnp.minimum(low / jnp.maximum(of_low, least), (whole - low) / of_high)
     guards = jnp.min(jnp.where(empty, jnp.inf, guards), axis=1, initial=jnp.inf)
     rises = toward * problem.arrangement.rises(residual)
     appear = jnp.min(jnp.where(pattern.watched, rises, jnp.inf), axis=1, initial=jnp.inf)

@@ -22,6 +22,7 @@ _TAYLOR = 1e-3
 # A residual is taken to be known to this part of the tolerance of predictions: within it, alpha
 # means nothing. A larger part would show in the times of exits from slides.
 _UNCERTAIN = 0.1
+_BELOW = 5e-7  # of a loss to stop at
 # A guard within this much of it is worth aiming the next step at.
 _AIM = 1e-1
 
@@ -166,7 +167,9 @@ def _guards(state: RungeKuttaState, problem: Problem, weight: PerNeuron) -> Guar
     noise = residual_rounding(problem, starting_point(state), state.pattern, weight)
     noise = noise + _UNCERTAIN * state.rtol * state.height
     sign, slack = jnp.sign(state.output), state.slack(problem)
-    return Guards(problem, state.pattern, weight, sign, slack, noise, state.stop_loss)
+    # Aimed a little below: the loss is never above.
+    stop = state.stop_loss * (1.0 - _BELOW)
+    return Guards(problem, state.pattern, weight, sign, slack, noise, stop)
 
 
 class _AtEnd(eqx.Module):

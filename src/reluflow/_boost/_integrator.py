@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Int
 
 from .._branch import run_if
 from .._dataset import Dataset
-from .._field import Neurons, Problem, square_loss
+from .._field import Neurons, Problem
 from .._flow_state import FlowState
 from .._integrator import AbstractDenseIntegrator, Report
 from .._network import Network
@@ -24,7 +24,7 @@ from ._path import size_of
 from ._progress import Progress
 from ._question import Question, Unknowns, placed
 from ._record import DOUBTS, StepEvents
-from ._step_size import Missed, found_within, next_size, until_arrival, until_loss
+from ._step_size import Missed, Stop, next_size, until_arrival
 from ._walk import Uncertainty
 
 _NEAR = 1e-8  # of a neuron's own time
@@ -158,9 +158,9 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         asked, tolerance = question.guess.length, question.tolerance
         keep = trial.converged & (trial.error <= tolerance) & finite & room & ends
         wish = next_size(trial, asked, tolerance, keep, state.missed)
-        found = found_within(problem, state.stop_loss, tolerance)
-        beyond, shorter = until_loss(trial, state.stop_loss, found)
-        keep, wish = keep & ~beyond, jnp.where(keep & beyond, shorter, wish)
+        stop = Stop.of(trial, state.residual, state.stop_loss, state.height)
+        wish = jnp.where(keep & stop.beyond, stop.length, wish)
+        keep = keep & ~stop.beyond
         reaches = (asked == limit - state.time) & (trial.unknowns.length == asked)
         stalled = state.stalled + jnp.where(ends, 1, 0)
         outcomes = [
@@ -177,9 +177,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         progress = trial.progress.ended(trial.finished)
         moved = eqx.tree_at(lambda s: (s.wish, s.missed, s.progress), moved, (*control, progress))
         switches = _switches(events, state.time, trial.unknowns.length, keep)
-        reached = state.stop_loss * (1.0 + found)
-        stopped = keep & (square_loss(moved.residual) <= reached) & (state.stop_loss >= 0.0)
-        result = RESULTS.where(stopped, RESULTS.loss_reached, RESULTS.successful)
+        result = RESULTS.where(keep & stop.reached, RESULTS.loss_reached, RESULTS.successful)
         # A neuron that cannot go on, with the flow as good as there.
         near = asked * state.bound * jnp.linalg.norm(state.residual) < _NEAR
         lost = walked != RESULTS.successful

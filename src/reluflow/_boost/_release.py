@@ -48,10 +48,10 @@ def guards(
 def leave(course, walk, values, noise) -> Bool[Array, "... neurons guards"]:
     """Which guards have fired, from their values at some time; noise: of the residual, (..., 1)."""
     pattern = walk.pattern
-    empty, amplified = pattern.slots >= course.samples, pattern.amplification()
+    empty = pattern.slots >= course.samples
     idle = jnp.concatenate([empty, empty, ~pattern.watched], axis=1)
     even = jnp.ones(pattern.watched.shape)
-    noise = noise * jnp.concatenate([amplified, amplified, even], axis=1)
+    noise = noise * jnp.concatenate([*pattern.amplification(), even], axis=1)
     return (-_sign(course, walk)[:, None] * values < -noise) & ~idle
 
 

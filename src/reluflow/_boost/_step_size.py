@@ -11,13 +11,14 @@ from .._field import Problem, coefficients, square_loss
 from .._rest import held_on_line
 from .._shapes import PerNeuron, PerSample, Scalar, Units
 from ._closure import Attempt
-from ._collocation import NUM_NODES, RESOLVED
+from ._collocation import NUM_NODES, POINTS, RESOLVED
 from ._interpolation import lagrange_of_points
 from ._neurons import Start
 from ._path import size_of
 from ._small import total
 
-_LOSS_FOUND = 1e-10  # the loss is at `stop_loss` within this much of it, at best
+_LOSS_FOUND = 1e-6  # the loss is at `stop_loss` within this much of it, at best
+_ROUNDINGS = 8.0 * float(np.finfo(np.float64).eps)
 _ORDER = 8  # of the error in the step size, at least, where r is smooth
 _ROUNDS = 4  # of Newton's method: to 1e-6
 _SHORTEST = 1e-2  # times of a neuron's growth
@@ -120,27 +121,39 @@ def _pull(problem: Problem, start: Start, residual: PerSample) -> tuple[Units, P
     return beta, jnp.sqrt(jnp.maximum(jnp.sum(beta * (beta @ problem.gram), axis=1), 0.0))
 
 
-def until_loss(trial: Attempt, stop_loss, found) -> tuple[Bool[Array, ""], Scalar]:
-    """Whether the loss falls below `stop_loss` within the step, and when."""
-    ends = square_loss(trial.swept.residual[-1])
-    beyond = ends < stop_loss * (1.0 - found)
+class Stop(eqx.Module):
+    """reached: the step ends at `stop_loss`, to within a part of it and never above; beyond: below
+    that, and then `length` is where it is to end."""
 
-    def halve(_, ends):
-        low, high = ends
-        middle = (low + high) / 2.0
-        residual = total(lagrange_of_points(middle)[:, None] * trial.unknowns.fine, 0)
-        above = square_loss(residual) > stop_loss
-        return jnp.where(above, middle, low), jnp.where(above, high, middle)
+    reached: Bool[Array, ""]
+    beyond: Bool[Array, ""]
+    length: Scalar
 
-    found = run_if(
-        beyond, lambda ends: jax.lax.fori_loop(0, 52, halve, ends), (jnp.zeros(()), jnp.ones(()))
-    )
-    return beyond, trial.unknowns.length * (found[0] + found[1]) / 2.0
+    @classmethod
+    def of(cls, trial: Attempt, residual: PerSample, stop_loss: Scalar, height: Scalar) -> "Stop":
+        """residual: at the beginning of the step. A stop_loss below 0 asks for none."""
+        at_points = jnp.concatenate([residual[None], trial.swept.residual])
+        losses = jax.vmap(square_loss)(at_points)
+        # Rounding of the residual, of which the loss is the square.
+        size = jnp.sqrt(2.0 * residual.shape[0] * jnp.maximum(stop_loss, 1e-300))
+        part = jnp.clip(_ROUNDINGS * height / size, _LOSS_FOUND, 0.5)
+        aim, ends = stop_loss * (1.0 - part / 2.0), losses[-1]
+        wanted = stop_loss >= 0.0
+        beyond = wanted & (ends < stop_loss * (1.0 - part))
 
+        def find(_):
+            first = jnp.maximum(jnp.argmax(losses <= aim), 1)
+            points = jnp.asarray(POINTS)
 
-def found_within(problem: Problem, stop_loss, tolerance) -> Scalar:
-    """How near to `stop_loss`, relative to it, the loss is as good as there."""
-    samples = problem.labels.shape[0]
-    residual = jnp.sqrt(2.0 * samples * jnp.maximum(stop_loss, 1e-300))
-    known = 4.0 * tolerance * jnp.linalg.norm(problem.labels) / residual
-    return jnp.clip(known, _LOSS_FOUND, 0.1)
+            def halve(_, ends):
+                low, high = ends
+                middle = (low + high) / 2.0
+                residual = total(lagrange_of_points(middle)[:, None] * at_points, 0)
+                above = square_loss(residual) > aim
+                return jnp.where(above, middle, low), jnp.where(above, high, middle)
+
+            low, high = jax.lax.fori_loop(0, 52, halve, (points[first - 1], points[first]))
+            return (low + high) / 2.0
+
+        share = run_if(beyond, find, jnp.ones(()))
+        return cls(wanted & ~beyond & (ends <= stop_loss), beyond, trial.unknowns.length * share)

@@ -82,7 +82,7 @@ def _fired(walk: Walk, released: Release, leaves, vanishes, meets) -> Fired:
     slots = walk.pattern.slots
     width, rows = slots.shape[1], jnp.arange(leaves.shape[0])
     slot, ray = released.index % max(width, 1), released.index - 2 * width
-    unit = slots[rows, slot] if width else jnp.zeros_like(slot)
+    unit = (slots[rows, slot] if width else slot).astype(walk.search.sample.dtype)
     appears = leaves & (ray >= 0)
     low = leaves & (released.index < width)
     boundary = jnp.where(leaves, unit, walk.search.sample)

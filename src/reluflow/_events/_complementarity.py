@@ -158,12 +158,14 @@ def _look(local: _Local, status, count) -> tuple[_Found, Array]:
     # An alpha of a unit that slid before is known to the uncertainty of the residual; but where
     # nothing pulls at its neuron any more, it is 0.
     slid = (local.boundary.before == _FREE) & (noise > 0.0)
-    amplified = 1.0 + jnp.sum(jnp.abs(response), axis=1)
-    slack = jnp.where(slid, local.uncertainty * amplified, 0.0)
+    of_low = jnp.sum(jnp.abs(response), axis=1)
+    unsure = jnp.where(slid, local.uncertainty, 0.0)
     low = u * jnp.sign(local.residual)
-    to_off = ((status == _FREE) & (low <= -slack)) | ((status == _ON) & falls & ~attractive)
+    to_off = ((status == _FREE) & (low <= -unsure * of_low)) | (
+        (status == _ON) & falls & ~attractive
+    )
     high = jnp.abs(local.residual) - low
-    to_on = ((status == _FREE) & (high <= -slack) & ~to_off) | (
+    to_on = ((status == _FREE) & (high <= -unsure * (1.0 + of_low)) & ~to_off) | (
         (status == _OFF) & rises & ~attractive
     )
     to_free = attractive & (((status == _OFF) & rises) | ((status == _ON) & falls))

@@ -286,8 +286,10 @@ def _onward(
 
 def _straight(arrangement: Arrangement, residual, standing, way: _Way, found: Settled):
     """In a straight line to the next boundaries: where that is, and whether the way ends before."""
-    pattern = Pattern(found.mode, found.slots, found.response, standing.watched)
-    beta = coefficients(residual, jax.tree.map(lambda leaf: leaf[None], pattern))[0]
+    pattern = Pattern(
+        found.mode[None], found.slots[None], found.response[None], standing.watched[None]
+    )
+    beta = coefficients(residual, pattern)[0]
     force, effort = arrangement.gram @ beta, jnp.abs(arrangement.gram) @ jnp.abs(beta)
     moving = (jnp.abs(force) > ROUNDING * effort) & (found.mode != _modes.SLIDING)
     z = jnp.where(moving, standing.sign * force, 0.0)
