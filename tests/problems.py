@@ -8,11 +8,16 @@ which moves that residual alone, in closed form too.
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from reference import reference_flow
 
 import reluflow as rf
 
 TINY = -300.0  # its square is far below rounding: the residuals stay at what the others leave
+
+
+NAMES = ["runge-kutta", "boost"]  # of the integrators, wherever a test runs with both
+BOTH = pytest.mark.parametrize("integrator", [rf.RungeKutta(), rf.Boost()], ids=NAMES)
 
 
 TWO_POINTS, FIVE_POINTS = np.log(1e-6 / np.sqrt(120.0)), np.log(1e-4 / np.sqrt(120.0))  # lambda
@@ -136,3 +141,14 @@ def small(seed=0, log_lambda=-3.0, unbalanced=False):
 def lane(tree, index):
     """One lane, or one saved time, of a tree of arrays."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], tree)
+
+
+def given(x, y, a, w, log_scale=0.0):
+    """(net, data) of plain numbers, kept exactly as they are."""
+    log_scale = np.full(np.shape(a), log_scale)
+    return rf.Network(log_scale, np.asarray(a, float), np.asarray(w, float)), rf.Dataset(x, y)
+
+
+def units(sol, neuron):
+    """[(time, boundary, before, after)] of one neuron."""
+    return [(time, *rest) for time, j, *rest in event_list(sol) if j == neuron]

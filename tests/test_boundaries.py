@@ -7,6 +7,7 @@ which moves at most one residual (see `problems`). One shape, one compilation.
 import numpy as np
 import pytest
 from problems import (
+    NAMES,
     TINY,
     boost,
     boost_root,
@@ -27,8 +28,12 @@ SPARE = [3.0 * UNIT[3]]  # a sample orthogonal to all others
 RTOL = 1e-12
 
 
-def run(net, data, t1, rtol=RTOL, **options):
-    return rf.flow(net, data, t1, rtol=rtol, integrator=rf.RungeKutta(max_sliding=3), **options)
+@pytest.fixture(params=[rf.RungeKutta(max_sliding=3), rf.Boost(max_sliding=3)], ids=NAMES)
+def run(request):
+    def run(net, data, t1, rtol=RTOL, **options):
+        return rf.flow(net, data, t1, rtol=rtol, integrator=request.param, **options)
+
+    return run
 
 
 def check(sol, events, a, w):
@@ -59,7 +64,7 @@ def arrival():
     return time, *boost(A, W, force, time)
 
 
-def test_crosses():
+def test_crosses(run):
     time, a, w = arrival()
     force = (UNIT[0] + 0.5 * SECOND) / 4.0
     check(
@@ -69,7 +74,7 @@ def test_crosses():
     )
 
 
-def test_crosses_off():
+def test_crosses_off(run):
     """y_1 < 0 pushes out of x_1 a neuron that starts inside, and x_0 pushes it too."""
     second, w = np.array([-0.6, 1.1, 0.0, 0.0]), np.array([0.9, 1.5, 0.2, -0.1])
     force = (UNIT[0] - 0.5 * second) / 4.0
@@ -82,7 +87,7 @@ def test_crosses_off():
     )
 
 
-def test_slides():
+def test_slides(run):
     """r_1 < 0 pushes back what r_0 pushes on: D loses its part along x_1."""
     time, a, w = arrival()
     along = SECOND / np.linalg.norm(SECOND)
@@ -93,7 +98,7 @@ def test_slides():
     assert abs(pre) < 1e-13
 
 
-def test_slides_against_two_at_once():
+def test_slides_against_two_at_once(run):
     """x_1 and x_2 are reached one after the other, and D is orthogonal to both."""
     third = np.array([0.5, 0.1, 1.2, 0.0])
     x = np.array([UNIT[0], SECOND, third, SPARE[0]])
@@ -128,7 +133,7 @@ MIRROR = np.array([0.6, 0.0, 1.1, 0.0])  # of SECOND: a neuron on the mirror rea
         (-0.2, -0.2, (ACTIVE, ACTIVE)),
     ],
 )
-def test_two_boundaries_at_one_instant(y_1, y_2, modes):
+def test_two_boundaries_at_one_instant(run, y_1, y_2, modes):
     x = np.array([UNIT[0], SECOND, MIRROR, SPARE[0]])
     data, start = rf.Dataset(x, np.array([1.0, y_1, y_2, 0.0])), np.array([0.9, -1.5, -1.5, -0.1])
     time = boost_root(A, start, UNIT[0] / 4.0, SECOND)
@@ -152,7 +157,7 @@ def test_two_boundaries_at_one_instant(y_1, y_2, modes):
     assert_close(got_w, w, atol=1e-10)
 
 
-def test_stops():
+def test_stops(run):
     """Orthogonal inputs: r_1 < 0 pushes the neuron off x_1; at the boundary nothing is left."""
     data, start = pair(UNIT[1], 1.0, -2.0), (A, np.array([0.9, 0.4, 0.2, -0.1]))
     force = (UNIT[0] - 2.0 * UNIT[1]) / 4.0
@@ -162,7 +167,7 @@ def test_stops():
     check(sol, [(time, 1, ACTIVE, RESTING)], *boost(a, w, UNIT[0] / 4.0, 5.0 - time))
 
 
-def test_leaves_inwards():
+def test_leaves_inwards(run):
     """alpha_1 = -r_0 c / (r_1 |x_1|^2) grows to 1 as a large neuron takes r_1 towards 0."""
     data = pair(SECOND, 1.0, -2.0)
     length = np.linalg.norm(SECOND)
@@ -186,7 +191,7 @@ def test_leaves_inwards():
     assert_close(sol.final(data.x)[1], prediction, rtol=1e-10)
 
 
-def test_leaves_outwards():
+def test_leaves_outwards(run):
     """alpha_1 falls to 0: r_2 pushes out of x_1, and r_0, which pushes on, dies away."""
     third = np.array([0.0, -0.3, 1.0, 0.0])
     x = np.array([UNIT[0], SECOND, third, SPARE[0]])
@@ -209,7 +214,7 @@ ON = (A, np.array([0.9, 0.0, 0.0, 0.0]))
 ACROSS = np.array([0.0, 1.0, 0.0, 0.0])
 
 
-def start_on(pull, y_1):
+def start_on(run, pull, y_1):
     """p_1 = 0 exactly, v- = pull and v+ = pull + y_1, both times a / 4.
 
     The pull on x_1 = e_1 comes from x_2 = pull e_1 + e_2 + e_0, on which the neuron is active.
@@ -228,8 +233,8 @@ def start_on(pull, y_1):
         (-0.5, 1.0, 0.0),  # repulsive: either side, so alpha = 0, and it is said so
     ],
 )
-def test_start_on_a_boundary(pull, y_1, alpha):
-    sol, x = start_on(pull, y_1)
+def test_start_on_a_boundary(run, pull, y_1, alpha):
+    sol, x = start_on(run, pull, y_1)
     force = (x[2] + alpha * y_1 * x[1]) / 4.0
     a, w = boost(*ON, force, 1.0)
     got_a, got_w = (leaf[0] for leaf in scaled_weights(sol.final, np.array([TINY, 0.0])))
@@ -240,7 +245,7 @@ def test_start_on_a_boundary(pull, y_1, alpha):
     assert ("not unique" in str(sol)) == (pull < 0.0 < y_1)
 
 
-def test_start_at_rest_on_a_boundary():
+def test_start_at_rest_on_a_boundary(run):
     """Orthogonal inputs, p_1 = 0: sigma'(0) = 0, so it stays, whatever the label."""
     for label in (2.0, -2.0):
         data = pair(UNIT[1], 1.0, label)
@@ -251,7 +256,7 @@ def test_start_at_rest_on_a_boundary():
 
 
 @pytest.mark.parametrize("rtol", [1e-3, 1e-6, 1e-9])
-def test_a_double_crossing_inside_a_step_is_not_missed(rtol):
+def test_a_double_crossing_inside_a_step_is_not_missed(run, rtol):
     """p_1 dips below zero for a time of 0.25 in the middle of a step of several units.
 
     r_1 = 0, so x_1 moves nothing: p_1 follows the boost along x_0, where <u, w> turns round.
@@ -271,7 +276,7 @@ def test_a_double_crossing_inside_a_step_is_not_missed(rtol):
     assert_close(times, [first, back], rtol=max(30.0 * rtol, 1e-9))
 
 
-def test_control_a_flow_without_events_is_wrong():
+def test_control_a_flow_without_events_is_wrong(run):
     """What the sliding test would see if the boundary were ignored."""
     time, a, w = arrival()
     data = pair(SECOND, 1.0, -2.0)
@@ -281,7 +286,7 @@ def test_control_a_flow_without_events_is_wrong():
         assert np.linalg.norm(boost(a, w, force, 5.0 - time)[1] - got[0]) > 0.1
 
 
-def test_several_neurons_at_one_instant():
+def test_several_neurons_at_one_instant(run):
     """Two equal tiny neurons arrive together: each gets its event, at the same time."""
     net = rf.Network([TINY, TINY], [A, A], [W, W])
     time, _, _ = arrival()

@@ -91,33 +91,35 @@ def ended_well(result: RESULTS) -> Bool[Array, "*#batch"]:
 class Switches(eqx.Module):
     """The units whose mode changed in one step: up to `places`, those that did marked."""
 
-    time: Float[Array, " places"]
-    neuron: Int[Array, " places"]
-    boundary: Int[Array, " places"]
-    before: Int[Array, " places"]
-    after: Int[Array, " places"]
-    changed: Bool[Array, " places"]
+    time: Float[Array, "*#batch places"]
+    neuron: Int[Array, "*#batch places"]
+    boundary: Int[Array, "*#batch places"]
+    before: Int[Array, "*#batch places"]
+    after: Int[Array, "*#batch places"]
+    changed: Bool[Array, "*#batch places"]
 
     @classmethod
     def none(cls, places: int) -> "Switches":
         unit, mode = jnp.full((places,), -1, jnp.int32), jnp.full((places,), -1, jnp.int8)
-        return cls(jnp.full((places,), jnp.inf), unit, unit, mode, mode, jnp.zeros((places,), bool))
+        time = jnp.full((places,), jnp.inf, jnp.float64)
+        return cls(time, unit, unit, mode, mode, jnp.zeros((places,), bool))
 
 
 class AmbiguousNeurons(eqx.Module):
     """Neurons for which the flow was not determined in one step: up to `places`, those marked."""
 
-    time: Float[Array, " places"]
-    neuron: Int[Array, " places"]
-    kind: Int[Array, " places"]
-    at: Bool[Array, "places boundaries"]
-    count: Int[Array, ""]  # may be more than there are places
+    time: Float[Array, "*#batch places"]
+    neuron: Int[Array, "*#batch places"]
+    kind: Int[Array, "*#batch places"]
+    at: Bool[Array, "*#batch places boundaries"]
+    count: Int[Array, "*#batch"]  # may be more than there are places
 
     @classmethod
     def none(cls, places: int, boundaries: int) -> "AmbiguousNeurons":
         unit, kind = jnp.full((places,), -1, jnp.int32), jnp.full((places,), -1, jnp.int8)
         at = jnp.zeros((places, boundaries), bool)
-        return cls(jnp.full((places,), jnp.inf), unit, kind, at, jnp.array(0, jnp.int32))
+        time = jnp.full((places,), jnp.inf, jnp.float64)
+        return cls(time, unit, kind, at, jnp.array(0, jnp.int32))
 
     @classmethod
     def of(cls, ambiguity: Ambiguity, time, neuron) -> "AmbiguousNeurons":

@@ -38,14 +38,14 @@ class Fired(eqx.Module):
     boundary: of the unit that did; ray: which appeared.
     """
 
-    boundary: Int[Array, ""]
-    ray: Int[Array, ""]
-    arrives: Bool[Array, ""]
-    leaves_low: Bool[Array, ""]
-    leaves_high: Bool[Array, ""]
-    vanishes: Bool[Array, ""]
-    starts: Bool[Array, ""]
-    appears: Bool[Array, ""]
+    boundary: Int[Array, "*#neurons"]
+    ray: Int[Array, "*#neurons"]
+    arrives: Bool[Array, "*#neurons"]
+    leaves_low: Bool[Array, "*#neurons"]
+    leaves_high: Bool[Array, "*#neurons"]
+    vanishes: Bool[Array, "*#neurons"]
+    starts: Bool[Array, "*#neurons"]
+    appears: Bool[Array, "*#neurons"]
 
 
 class Standing(eqx.Module):
@@ -55,13 +55,13 @@ class Standing(eqx.Module):
     clear of theirs since they last stood on it; watched: the rays whose appearance lets it go.
     """
 
-    mode: Int[Array, " boundaries"]
-    preactivation: Float[Array, " boundaries"]
-    velocity: Float[Array, " boundaries"]  # of the preactivations
-    near: Float[Array, " boundaries"]
-    armed: Bool[Array, " boundaries"]
-    watched: Bool[Array, " rays"]
-    sign: Scalar  # of a_j; where that is zero, of where it goes
+    mode: Int[Array, "*#neurons boundaries"]
+    preactivation: Float[Array, "*#neurons boundaries"]
+    velocity: Float[Array, "*#neurons boundaries"]  # of the preactivations
+    near: Float[Array, "*#neurons boundaries"]
+    armed: Bool[Array, "*#neurons boundaries"]
+    watched: Bool[Array, "*#neurons rays"]
+    sign: Float[Array, "*#neurons"]  # of a_j; where that is zero, of where it goes
 
 
 class Transition(eqx.Module):
@@ -71,14 +71,14 @@ class Transition(eqx.Module):
     boundaries are one, on which the units would switch together.
     """
 
-    mode: Int[Array, " boundaries"]
-    slots: Int[Array, " max_sliding"]
-    response: Float[Array, "max_sliding samples"]
-    watched: Bool[Array, " rays"]
-    stands: Bool[Array, " boundaries"]  # the boundaries it stands on: their p are 0
-    found: Bool[Array, ""]
-    fits: Bool[Array, ""]
-    distinct: Bool[Array, ""]
+    mode: Int[Array, "*#neurons boundaries"]
+    slots: Int[Array, "*#neurons max_sliding"]
+    response: Float[Array, "*#neurons max_sliding samples"]
+    watched: Bool[Array, "*#neurons rays"]
+    stands: Bool[Array, "*#neurons boundaries"]  # the boundaries it stands on: their p are 0
+    found: Bool[Array, "*#neurons"]
+    fits: Bool[Array, "*#neurons"]
+    distinct: Bool[Array, "*#neurons"]
     ambiguity: Ambiguity
 
 
