@@ -57,19 +57,28 @@ class Move(eqx.Module):
 
 def legendre(s: jax.Array, modes: int = NUM_NODES) -> jax.Array:
     """The first Legendre polynomials of [0, 1] at s, shape (modes, *s.shape)."""
-    return jnp.stack(_recurrence(2.0 * s - 1.0, modes))
+    return _leading(modes, s.ndim) * jnp.stack(_monic(2.0 * s - 1.0, modes))
 
 
 def series(s: jax.Array, coefficients: jax.Array) -> jax.Array:
     """sum_m P_m(s) coefficients[m], of shape coefficients.shape[1:], to which s is broadcast."""
-    terms = zip(_recurrence(2.0 * s - 1.0, coefficients.shape[0]), coefficients, strict=True)
+    modes = coefficients.shape[0]
+    scaled = _leading(modes, coefficients.ndim - 1) * coefficients
+    terms = zip(_monic(2.0 * s - 1.0, modes), scaled, strict=True)
     return functools.reduce(operator.add, (value * c for value, c in terms))
 
 
-def _recurrence(x: jax.Array, modes: int) -> list[jax.Array]:
+def _leading(modes: int, axes: int) -> jax.Array:
+    """The leading coefficients of the Legendre polynomials of [-1, 1], before `axes` axes."""
+    factors = [(2 * m - 1) / m for m in range(1, modes)]
+    return jnp.asarray(np.cumprod([1.0, *factors]).reshape(-1, *(1,) * axes))
+
+
+def _monic(x: jax.Array, modes: int) -> list[jax.Array]:
+    """The Legendre polynomials with leading coefficient 1: their recurrence is the shortest."""
     values = [jnp.ones_like(x), x]
-    for m in range(2, modes):
-        values.append(((2 * m - 1) / m) * x * values[-1] - ((m - 1) / m) * values[-2])
+    for m in range(1, modes - 1):
+        values.append(x * values[-1] - (m * m / (4 * m * m - 1)) * values[-2])
     return values[:modes]
 
 

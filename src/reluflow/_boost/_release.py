@@ -18,6 +18,7 @@ class Release(eqx.Module):
     time: PerNeuron  # where the hop ends, at the latest
     fires: Bool[Array, " neurons"]
     index: Int[Array, " neurons"]  # of the guard that does
+    slope: PerNeuron  # d/ds of that guard, there; 0 where none does
 
 
 def guards(
@@ -58,9 +59,10 @@ def leave(course, walk, values, noise) -> Bool[Array, "... neurons guards"]:
 def release(course, walk, noise: PerNeuron) -> Release:
     """The first guard of each neuron that fires before the target."""
     neurons, width = walk.pattern.slots.shape
-    no, index = jnp.zeros((neurons,), bool), jnp.zeros((neurons,), jnp.int32)
+    rows, index = jnp.arange(neurons), jnp.zeros((neurons,), jnp.int32)
+    none = Release(walk.target, jnp.zeros((neurons,), bool), index, jnp.zeros((neurons,)))
     if width + walk.pattern.watched.shape[1] == 0:
-        return Release(walk.target, no, index)
+        return none
 
     def at(s):
         return series(s[:, None], walk.guards)
@@ -74,32 +76,23 @@ def release(course, walk, noise: PerNeuron) -> Release:
     def earlier(carry):
         # Of several that have fired by then it is not certain which is the first: one is taken,
         # and looked back from.
-        time, fires, index, fired_now, count = carry
+        found, fired_now, count = carry
         some = jnp.any(fired_now, axis=1)
-        depth = toward[:, None] * at(time)
+        depth = toward[:, None] * at(found.time)
         fraction = begin / jnp.where(fired_now, begin - depth, 1.0)
         first = jnp.argmin(jnp.where(fired_now, fraction, jnp.inf), axis=1).astype(jnp.int32)
-        guard = toward * walk.guards[:, jnp.arange(neurons), first]
-        time = jnp.where(some, _root(guard, walk.time, time, some), time)
-        return time, fires | some, jnp.where(some, first, index), fired(time), count + 1
+        guard = toward * walk.guards[:, rows, first]
+        ends = (walk.time, begin[rows, first]), (found.time, depth[rows, first])
+        time, slope = _root(guard, *ends, some)
+        here = Release(time, some, first, toward * slope)
+        found = jax.tree.map(lambda new, old: jnp.where(some, new, old), here, found)
+        return found, fired(found.time), count + 1
 
     def running(carry):
-        *_, fired_now, count = carry
+        _, fired_now, count = carry
         return jnp.any(fired_now) & (count <= walk.guards.shape[2])
 
-    carry = (walk.target, no, index, fired(walk.target), 0)
-    time, fires, index, *_ = jax.lax.while_loop(running, earlier, carry)
-    return Release(time, fires, index)
-
-
-def slope_of_guard(walk, released: Release) -> PerNeuron:
-    """d/ds of the guard that fires, where it does."""
-    if walk.guards.shape[2] == 0:
-        return jnp.zeros_like(released.time)
-    guard = walk.guards[:, jnp.arange(len(released.index)), released.index]
-    ones = jnp.ones_like(released.time)
-    slope = jax.jvp(lambda s: series(s, guard), (released.time,), (ones,))[1]
-    return jnp.where(released.fires, slope, 0.0)
+    return jax.lax.while_loop(running, earlier, (none, fired(walk.target), 0))[0]
 
 
 def _sign(course, walk) -> PerNeuron:
@@ -109,10 +102,11 @@ def _sign(course, walk) -> PerNeuron:
     return jnp.sign(jnp.where(output == 0.0, slope, output))
 
 
-def _root(coefficients, low, high, wanted) -> PerNeuron:
-    """Where a Legendre series falls through zero in [low, high].
+def _root(coefficients, begin, end, wanted) -> tuple[PerNeuron, PerNeuron]:
+    """Where a Legendre series falls through zero, and its slope there.
 
-    By regula falsi, in which the value at an end that stays is halved (Illinois).
+    begin, end: (s, the series), which has fallen below zero at the end. By regula falsi, in which
+    the value at an end that stays is halved (Illinois).
     """
 
     def at(s):
@@ -138,13 +132,14 @@ def _root(coefficients, low, high, wanted) -> PerNeuron:
         *_, count, going = carry
         return going & (count < 60)
 
-    begin = (low, high, jnp.maximum(at(low), 0.0), at(high), jnp.zeros(low.shape, int), low, 0)
-    low, high, *_ = jax.lax.while_loop(running, step, (*begin, jnp.any(wanted)))
+    (low, above), (high, below) = begin, end
+    carry = (low, high, above, below, jnp.zeros(low.shape, int), low, 0, jnp.any(wanted))
+    root = jax.lax.while_loop(running, step, carry)[5]  # the last middle
     # For the derivative, a Newton step: of a root, it has the right one; and of the time at which
     # something is found to have happened that did so a little earlier, that of the root.
-    root = jax.lax.stop_gradient(jnp.where(at(low) < -at(high), low, high))
+    root = jax.lax.stop_gradient(root)
     value, slope = jax.jvp(at, (root,), (jnp.ones_like(root),))
     slope = jax.lax.stop_gradient(slope)
     step_back = value / jnp.where(slope < 0.0, slope, -jnp.inf)
     near = jnp.abs(step_back) < 1e-9
-    return root - jnp.where(near, step_back, step_back - jax.lax.stop_gradient(step_back))
+    return root - jnp.where(near, step_back, step_back - jax.lax.stop_gradient(step_back)), slope

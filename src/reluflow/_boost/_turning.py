@@ -17,7 +17,7 @@ from .._shapes import PerNeuron, UnitFlags, Units
 from ._frame import mode_frame, overlaps
 from ._path import legendre, series
 from ._record import Record, Worth, kink_of
-from ._release import Release, guards, slope_of_guard
+from ._release import Release, guards
 from ._walk import Course, Walk
 
 # How many neurons are settled at once, where room for their units is small; else one by one.
@@ -66,7 +66,7 @@ def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles
         sign=sign,
         velocity=jnp.abs(end.output)[:, None] * speed,
         residual=_judged_by(course, tried.end, slides),
-        slope=slope_of_guard(walk, released),
+        slope=released.slope,
     )
 
 
