@@ -11,7 +11,7 @@ from reluflow.claims import _problems, relaxations
 
 
 def lazy(alpha):
-    """Pairs of neurons that cancel at the start, scaled by alpha, the lazy regime of Chizat, Oyallon and Bach."""
+    """The lazy regime: pairs of neurons that cancel at the start, scaled by alpha."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(6, 3)), rng.normal(size=6)
     w = alpha**0.5 * rng.normal(size=(20, 3))
