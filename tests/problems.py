@@ -18,6 +18,12 @@ TINY = -300.0  # its square is far below rounding: the residuals stay at what th
 
 NAMES = ["runge-kutta", "boost"]  # of the integrators, wherever a test runs with both
 BOTH = pytest.mark.parametrize("integrator", [rf.RungeKutta(), rf.Boost()], ids=NAMES)
+# The same, where rf.Boost has to be compiled for this test alone.
+BOTH_IN_TIME = pytest.mark.parametrize(
+    "integrator",
+    [rf.RungeKutta(), pytest.param(rf.Boost(), marks=pytest.mark.slow)],
+    ids=NAMES,
+)
 
 
 TWO_POINTS, FIVE_POINTS = np.log(1e-6 / np.sqrt(120.0)), np.log(1e-4 / np.sqrt(120.0))  # lambda
@@ -94,9 +100,10 @@ def balance(net, end):
 
 def curve(ts, losses):
     """A solution of which the times and losses alone are known."""
-    net = rf.Network([0.0], [0.0], [[0.0]])
+    net, data = rf.Network([0.0], [0.0], [[0.0]]), rf.Dataset([[1.0]], [1.0])
     known = jnp.asarray(ts), jnp.asarray(losses)
-    return rf.Solution(*known, None, net, rf.Events.empty(1), rf.RESULTS.successful, {})
+    happened = rf.Events.empty(1), rf.Ambiguities.empty(1)
+    return rf.Solution(*known, None, net, *happened, rf.RESULTS.successful, {}, None, data)
 
 
 def event_list(sol):

@@ -3,6 +3,7 @@
 import functools
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,8 @@ from problems import five_points, two_points
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow import _modes, _turning
+from reluflow import _modes
+from reluflow._events import _transition, settle
 
 ETA = 1e-3
 TIMES = {  # before, during and after the loss drops
@@ -74,38 +76,27 @@ def test_control_another_flow_is_not_the_limit():
     assert np.all(np.abs(coarse / fine - 4.0) > 1.0)
 
 
-def without_sliding(gram, residual, sign, mode, boundary, max_sliding):
+def without_sliding(*args):
     """`settle`, but a unit that should slide rests with alpha = 0."""
-    settled = _SETTLE(gram, residual, sign, mode, boundary, max_sliding)
-    rest = lambda m: jnp.where(m == _modes.SLIDING, _modes.RESTING, m).astype(m.dtype)  # noqa: E731
-    return settled.__class__(
-        **{
-            **vars(settled),
-            "modes": rest(settled.modes),
-            "mode": rest(settled.mode),
-            "slots": jnp.full_like(settled.slots, gram.shape[0]),
-            "response": jnp.zeros_like(settled.response),
-        }
+    settled = settle(*args)
+    mode = jnp.where(settled.mode == _modes.SLIDING, _modes.RESTING, settled.mode)
+    none = jnp.full_like(settled.slots, settled.mode.shape[0]), jnp.zeros_like(settled.response)
+    return eqx.tree_at(
+        lambda s: (s.mode, s.slots, s.response), settled, (mode.astype(settled.mode.dtype), *none)
     )
-
-
-_SETTLE = _turning.settle
 
 
 def test_control_without_sliding_it_fails(monkeypatch):
     """A flow that cannot slide is not the limit of the descent, or does not get there.
 
-    Last but for the slow one: it forgets all that was compiled.
+    With a width that no other test has: the program is compiled with the fault.
     """
     make, ts = TIMES["five points"]
-    net, data = make()
-    monkeypatch.setattr(_turning, "settle", without_sliding)
-    jax.clear_caches()
+    net, data = make(neurons=23)
+    monkeypatch.setattr(_transition, "settle", without_sliding)
     wrong = rf.flow(
         net, data, ts[-1], rtol=1e-8, integrator=rf.RungeKutta(), throw=False, max_steps=20000
     )
-    monkeypatch.undo()
-    jax.clear_caches()
     # Pushed back onto its boundary from either side, it gets nowhere, and says so.
     assert bool(wrong.result == rf.RESULTS.chattering)
     assert float(wrong.stats["t_final"]) < 1.0

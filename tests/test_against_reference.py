@@ -75,7 +75,7 @@ def reference_events(ref):
 
 
 # Where a compilation of rf.Boost is long and another case tests the same.
-_LONG = [("orthonormal", "boost"), ("unbalanced", "boost")]
+_LONG = [(name, "boost") for name in ("orthonormal", "gaussian", "unbalanced")]
 CASES = [
     pytest.param(*case, marks=pytest.mark.slow if case in _LONG else ())
     for case in itertools.product(PROBLEMS, INTEGRATORS)

@@ -1,14 +1,12 @@
 """What a decay, or a run that ends too early, must not be taken for."""
 
-from types import SimpleNamespace
-
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import five_points
+from problems import curve, five_points
 from tolerance import assert_close
 from trajectories import RATE_MINUS, RATE_PLUS, on_five_points, on_two_points
 
@@ -16,10 +14,6 @@ import reluflow as rf
 from reluflow.analysis import phases, plateaus, saddles
 
 INTEGRATORS = {"boost": rf.Boost(), "runge-kutta": rf.RungeKutta()}
-
-
-def curve(ts, losses):
-    return SimpleNamespace(ts=ts, losses=losses)
 
 
 def until(sol, end):

@@ -5,34 +5,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import event_list, five_points, gaussian_data
+from problems import BOTH, event_list, five_points, gaussian_data
 from tolerance import assert_close
 
 import reluflow as rf
 
-INTEGRATOR = rf.RungeKutta(max_sliding=3)
 
-
-def run(net=None, data=None, t1=10.0, **options):
+def run(integrator, net=None, data=None, t1=10.0, **options):
     net = rf.balanced(jax.random.key(0), 6, 3, -3.0) if net is None else net
     data = gaussian_data(100, 4, 3) if data is None else data
-    options = {"integrator": INTEGRATOR, "throw": False, **options}
-    return rf.flow(net, data, t1, **options)
+    return rf.flow(net, data, t1, **{"integrator": integrator, "throw": False, **options})
 
 
 def finite(sol):
     return bool(np.all(np.isfinite(sol.final.hidden)) and np.isfinite(sol.stats["loss_final"]))
 
 
-def test_event_buffer_full():
+@BOTH
+def test_event_buffer_full(integrator):
     """One place too few; with exactly as many as there are events it is no failure."""
-    everything = event_list(run())
+    everything = event_list(run(integrator))
     count = len(everything)
     before_last = 0.5 * (everything[-2][0] + everything[-1][0])
     assert count >= 6 and everything[-2][0] < before_last < everything[-1][0]
-    enough = run(max_events=count - 1, t1=before_last)
+    enough = run(integrator, max_events=count - 1, t1=before_last)
     assert bool(enough.result == rf.RESULTS.successful) and int(enough.events.count) == count - 1
-    sol = run(max_events=count - 1)
+    sol = run(integrator, max_events=count - 1)
     assert bool(sol.result == rf.RESULTS.event_buffer_full) and finite(sol)
     assert int(sol.events.count) > count - 1
     kept = [np.asarray(column) for column in (sol.events.time, sol.events.neuron)]
@@ -41,30 +39,34 @@ def test_event_buffer_full():
     assert float(sol.stats["t_final"]) < 10.0
 
 
-def test_max_steps():
-    sol = run(max_steps=7)
+@BOTH
+def test_max_steps(integrator):
+    sol = run(integrator, max_steps=7)
     assert bool(sol.result == rf.RESULTS.max_steps_reached) and finite(sol)
     assert int(sol.stats["num_steps"]) == 7 and 0.0 < float(sol.stats["t_final"]) < 10.0
-    exactly = int(run().stats["num_steps"])
-    assert bool(run(max_steps=exactly).result == rf.RESULTS.successful)
+    exactly = int(run(integrator).stats["num_steps"])
+    assert bool(run(integrator, max_steps=exactly).result == rf.RESULTS.successful)
 
 
 def test_sliding_buffer():
+    """With rf.Boost: test_every_result.py."""
     net, data = five_points()
     sol = rf.flow(net, data, 120.0, integrator=rf.RungeKutta(max_sliding=0), throw=False)
     assert bool(sol.result == rf.RESULTS.sliding_buffer_full) and finite(sol)
     assert 0.0 < float(sol.stats["t_final"]) < 120.0
 
 
+@BOTH
 @pytest.mark.parametrize("size", [1e155, 1e200, 1e300])
-def test_not_finite(size):
+def test_not_finite(integrator, size):
     """Weights whose predictions overflow."""
     net = rf.Network.from_weights(np.full(6, size), np.full((6, 3), size))
-    sol = run(net, max_steps=1000)
+    sol = run(integrator, net, max_steps=1000)
     assert bool(sol.result == rf.RESULTS.not_finite)
     assert float(sol.stats["t_final"]) == 0.0 and np.all(np.isfinite(sol.final.hidden))
 
 
+@BOTH
 @pytest.mark.parametrize(
     ("factor", "result"),
     [
@@ -73,14 +75,17 @@ def test_not_finite(size):
         (1e100, rf.RESULTS.not_finite),  # a fourth derivative overflows
     ],
 )
-def test_labels_of_extreme_size(factor, result):
+def test_labels_of_extreme_size(integrator, factor, result):
     data = gaussian_data(100, 4, 3)
-    sol = run(data=rf.Dataset(data.x, factor * data.y), t1=10.0 / factor, max_steps=500)
+    sol = run(integrator, data=rf.Dataset(data.x, factor * data.y), t1=10.0 / factor, max_steps=500)
     assert bool(sol.result == result) and finite(sol)
 
 
 def test_parallel_inputs_that_cannot_be_seen_before():
-    """Under jit the data are traced: the run ends at the common boundary, with its own code."""
+    """Under jit the data are traced: the run ends at the common boundary, with its own code.
+
+    With rf.Boost: test_every_result.py.
+    """
     x = np.array([[1.0, 0.2], [-2.0, -0.4], [0.3, 1.0]])
     net = rf.balanced(jax.random.key(0), 20, 2, -2.0)
     solve = jax.jit(
@@ -109,7 +114,7 @@ def test_step_collapse():
     assert bool(sol.result == rf.RESULTS.step_collapsed)
     assert float(sol.stats["t_final"]) == 0.0 and finite(sol)
     tsit5 = rf.RungeKutta(diffrax.Tsit5(), max_sliding=3)
-    assert bool(run(integrator=tsit5).result == rf.RESULTS.successful)
+    assert bool(run(tsit5).result == rf.RESULTS.successful)
 
 
 def test_a_root_finder_that_fails_is_no_overflow():
@@ -121,14 +126,15 @@ def test_a_root_finder_that_fails_is_no_overflow():
     assert bool(sol.result == rf.RESULTS.step_collapsed) and finite(sol)
 
 
-def test_a_dead_network_is_no_failure():
+@BOTH
+def test_a_dead_network_is_no_failure(integrator):
     """Nothing is active, or nothing is there: the flow stands still."""
     data = gaussian_data(100, 4, 3)
     for net in (
         rf.Network.from_weights(np.zeros(6), np.zeros((6, 3))),
         rf.Network([-300.0] * 6, np.zeros(6), -np.tile(np.asarray(data.x[0]), (6, 1))),
     ):
-        sol = run(net, data, 1.0)
+        sol = run(integrator, net, data, 1.0)
         assert bool(sol.result == rf.RESULTS.successful) and finite(sol)
         assert float(sol.stats["t_final"]) == 1.0
 
@@ -146,10 +152,11 @@ def test_every_code_says_what_to_try():
         assert any(word in message for word in ("Increase", "Loosen", "Perturb", "Look for"))
 
 
-def test_a_failing_run_keeps_the_final_state_consistent():
+@BOTH
+def test_a_failing_run_keeps_the_final_state_consistent(integrator):
     """`t_final` and `final` belong together: resuming from them gives the same end."""
-    sol = run(max_steps=15, rtol=1e-11)
+    sol = run(integrator, max_steps=15, rtol=1e-11)
     time = float(sol.stats["t_final"])
-    until = run(t1=time, rtol=1e-11)
+    until = run(integrator, t1=time, rtol=1e-11)
     assert_close(until.final.weights()[1], sol.final.weights()[1], atol=1e-9)
     assert jnp.all(jnp.isfinite(sol.final.log_scale))

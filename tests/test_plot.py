@@ -48,7 +48,7 @@ def stepped(levels, ends):
     losses = np.asarray([*levels, levels[-1] * 1e-4])[np.searchsorted(ends, ts, side="right")]
     starts = [0.0, *ends[:-1]]
     found = [Plateau(*one, end) for *one, end in zip(levels, starts, ends, ends, strict=True)]
-    return SimpleNamespace(ts=ts, losses=losses), found
+    return curve(ts, losses), found
 
 
 def outside(figure, frame=None):
@@ -99,13 +99,14 @@ def test_a_label_does_not_lie_on_the_curve():
     """Where its first place is taken by another, the curve rules out a second."""
     sol, found = stepped([0.087, 0.06, 0.0318], [417.0, 459.0, 1000.0])
     ax = loss_curve(sol, plateaus=found)
-    curve = ax.transData.transform(np.stack([sol.ts, sol.losses], axis=1))
+    line = ax.transData.transform(np.stack([sol.ts, sol.losses], axis=1))
     assert outside(ax.figure, ax) == []
     for text in ax.texts:
         box = text.get_window_extent()
-        assert not any(box.contains(*point) for point in curve)
+        assert not any(box.contains(*point) for point in line)
 
 
+@pytest.mark.usefixtures("without_type_checks")  # the saddles have only what is drawn
 def test_the_labels_of_saddles_are_inside():
     sol, _ = stepped([0.5, 0.25], [900.0, 980.0])
     kwargs = {"escape_rate": 0.0123456, "reached": False, "stationary": False}

@@ -17,5 +17,6 @@ from ._loss import loss as loss
 from ._network import Network as Network
 from ._runge_kutta import RungeKutta as RungeKutta
 from ._solution import RESULTS as RESULTS
+from ._solution import Ambiguities as Ambiguities
 from ._solution import Events as Events
 from ._solution import Solution as Solution

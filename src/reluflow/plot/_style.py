@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import Bbox, BboxBase
 
 from .._checks import shortened
 
@@ -113,7 +113,7 @@ def _put(note: Annotation, right: int, above: int) -> Bbox:
     return note.get_window_extent()
 
 
-def _outside(box: Bbox, frame: Bbox) -> float:
+def _outside(box: BboxBase, frame: BboxBase) -> float:
     """How many pixels of a text are beyond the frame."""
     return max(0.0, frame.x0 - box.x0, box.x1 - frame.x1, frame.y0 - box.y0, box.y1 - frame.y1)
 
