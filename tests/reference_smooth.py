@@ -128,7 +128,8 @@ class Flow(Inputs):
         not so long that what decays fastest, if it is gone already, comes back as rounding."""
         size = np.maximum(np.abs(self.a), np.sqrt(np.sum(self.w**2, axis=1)))
         size, now = np.where(size > 0, size, REAL(1)), np.max(np.abs(self.seen()))
-        step = DECAYED / np.max(np.abs(np.linalg.eigvals(self.kernel())), initial=0.0)
+        fastest = np.max(np.abs(np.linalg.eigvals(self.kernel())), initial=0.0)
+        step = DECAYED / fastest if fastest > 1e-300 else np.inf
         for i in (order - 1, order):
             change = np.maximum(np.abs(series.a[i]), np.max(np.abs(series.w[i]), axis=1))
             worst = np.max(change / size)

@@ -15,6 +15,8 @@ from problems import gaussian_data
 import reluflow as rf
 from reluflow import _flow
 
+pytestmark = pytest.mark.usefixtures("without_type_checks")
+
 KEY = jax.random.key(0)
 # What newcomers pass for a key: a seed, or the array of one of another type.
 NO_KEYS = [0, -1, 1.5, "0", None, jnp.zeros(3), np.array([1, 2]), [0, 1]]
@@ -22,7 +24,6 @@ X, Y = np.array([[1.0, 0.0], [0.5, 1.0], [-1.0, 0.3]]), np.array([1.0, 2.0, 3.0]
 NET = rf.Network.from_weights(Y, X)
 
 
-@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -82,7 +83,6 @@ def test_values_are_refused(make, words):
         assert word in str(error.value)
 
 
-@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
     ("make", "word"),
     [
@@ -148,7 +148,6 @@ FLOWS = [
 ]
 
 
-@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(("options", "words"), FLOWS)
 def test_flow_refuses_before_it_compiles(options, words):
     net, data = NET, rf.Dataset(X, Y)
@@ -176,7 +175,7 @@ def saving(fn):
         ({"progress_meter": "yes"}, "`progress_meter` must be of type"),
         ({"progress_meter": True}, "`progress_meter`"),
         ({"t1": "1"}, "`t1`"),
-        ({"t0": None}, "`t0`"),
+        ({"t0": "0"}, "`t0`"),
         ({"rtol": "small"}, "`rtol`"),
         ({"stop_loss": "low"}, "`stop_loss`"),
         (saving(3), "`saveat.fn` must be a function"),

@@ -14,6 +14,8 @@ from problems import small
 import reluflow as rf
 from reluflow import analysis, plot, theory
 
+pytestmark = pytest.mark.usefixtures("without_type_checks")
+
 KEY = jax.random.key(0)
 NET, DATA = small()
 MANY = jax.tree.map(lambda leaf: leaf[None], NET)

@@ -119,7 +119,7 @@ def test_units_that_cease_to_slide_are_not_driven_back():
     net = rf.balanced(jax.random.key(202), 30, 30, -15.0)
     sol = flow(net, data, 400.0, rtol=1e-4)
     assert sol.events.tally()["leave"] > 50
-    assert int(sol.stats["num_rejected_steps"]) <= 5
+    assert int(sol.stats["num_rejected_steps"]) <= 10
 
 
 @pytest.mark.parametrize("seed", [0, 1, 4])

@@ -33,8 +33,9 @@ from reluflow._boost._question import Unknowns
 from reluflow._boost._record import Worth, _rank
 from reluflow._boost._step_size import Missed, next_size
 from reluflow._boost._sweep import sweep
-from reluflow._boost._walk import Course
+from reluflow._boost._walk import Course, Uncertainty
 from reluflow._field import Problem
+from reluflow._flow_state import FlowState
 
 
 def end_of_stiff_step(integration, stiffness):
@@ -116,12 +117,14 @@ def test_kernels_of_a_sweep():
     problem = Problem.of(data)
     integrator = rf.Boost().integrator().prepare(data)
     never = jnp.array(-1.0)
-    state = eqx.filter_jit(integrator.init)(problem, net, jnp.zeros(()), (never, never), never)
+    begin = FlowState.of(problem, net, jnp.zeros(()), 0)
+    state = eqx.filter_jit(integrator.init)(problem, begin, (never, never), never)
     guess = jnp.broadcast_to(state.residual, (len(NODES), data.samples))
     fine = jnp.broadcast_to(state.residual, (len(POINTS), data.samples))
     course = Course.of_step(problem, state.start.log_scale, guess, fine, jnp.array(4.0))
+    uncertainty = Uncertainty(state.noise, state.noise)
     swept = eqx.filter_jit(sweep)(
-        problem, course, state.start, state.noise, 1000, jnp.array(True), Worth.always()
+        problem, course, state.start, uncertainty, 1000, jnp.array(True), Worth.always()
     )
     events = swept.record.events
     switched = np.unique(events.neuron[: int(events.count)])
@@ -150,7 +153,7 @@ def test_first_guess_of_a_step():
 
     def guess(last, length, kernel=kernel, apart=0.0):
         unknowns = Unknowns.of_nodes(jnp.array(residual(last * NODES)), residual(0.0), last)
-        passed = Passed(0.0, None, None, unknowns, 0.0, Decay.by(jnp.asarray(kernel)))
+        passed = Passed(0.0, None, None, unknowns, None, None, Decay.by(jnp.asarray(kernel)))
         return passed.guess(jnp.asarray(length), jnp.asarray(residual(last) + apart))
 
     for last, length in ((0.1, 100.0), (20.0, 20.0)):

@@ -22,6 +22,7 @@ from tolerance import assert_close
 
 import reluflow as rf
 from reluflow._field import Problem
+from reluflow._flow_state import FlowState
 from reluflow._modes import ACTIVE, INACTIVE, RESTING
 
 LOG_LAMBDAS = [np.log(1e-20), np.log(1e-300), -1000.0, -10000.0]
@@ -136,7 +137,8 @@ def test_inactive_preactivations_are_constant_to_the_bit(log_lambda):
     init, step = prepared()
     problem = Problem.of(data)
     tolerances = (jnp.asarray(1e-6), jnp.asarray(0.0))
-    state = init(problem, net, jnp.asarray(0.0), tolerances, jnp.asarray(-1.0))
+    start = FlowState.of(problem, net, jnp.asarray(0.0), 0)
+    state = init(problem, start, tolerances, jnp.asarray(-1.0))
     start = np.ldexp(np.asarray(state.preactivation), np.asarray(state.exponent)[:, None])
     for _ in range(400):
         state, _ = step(problem, state, jnp.asarray(-6.0 * log_lambda))

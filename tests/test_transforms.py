@@ -189,14 +189,14 @@ def test_t0_only_moves_the_clock(integrator):
 
 @BOTH
 def test_stops_at_a_loss(integrator):
-    """At the first time of that loss, in the middle of the way, located like an event."""
+    """At the first time of that loss, in the middle of the way: never above it."""
     middle = 0.5 * (float(rf.loss(net(), DATA())) + float(alone(integrator).stats["loss_final"]))
     sol = alone(integrator, stop_loss=middle)
     assert bool(sol.result == rf.RESULTS.loss_reached)
-    assert_close(sol.stats["loss_final"], middle, rtol=1e-12)
+    assert 0.0 <= middle - float(sol.stats["loss_final"]) <= 1e-6 * middle
     time = float(sol.stats["t_final"])
     assert 0.0 < time < 10.0
-    assert_close(alone(integrator, t1=time).stats["loss_final"], middle, rtol=1e-8)
+    assert_close(alone(integrator, t1=time).stats["loss_final"], sol.losses[0], rtol=1e-8)
     assert float(alone(integrator, t1=0.999 * time).stats["loss_final"]) > middle
 
 
@@ -209,7 +209,8 @@ def test_stops_where_the_loss_is_there_already(integrator):
         assert bool(sol.result == rf.RESULTS.loss_reached)
         assert (float(sol.stats["t_final"]) == 0.0) == reached
         assert (int(sol.stats["num_steps"]) == 0) == reached
-        assert_close(sol.losses, min(stop_loss, first), rtol=1e-9)
+        below = min(stop_loss, first) - float(sol.losses[0])
+        assert (below == 0.0) if reached else (0.0 <= below <= 1e-6 * stop_loss)
 
 
 # How it speaks

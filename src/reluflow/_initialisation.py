@@ -16,13 +16,14 @@ from ._checks import (
     require_x64,
 )
 from ._network import Network
+from ._shapes import Key
 
 # Of log_lambda. Above, the square of lambda, which every output has as a factor, is infinite in
 # float64. Below, the logarithm itself is rounded by 1e-7, so that sizes are no longer known.
 _LARGEST, _SMALLEST = 354.89, -1e9
 
 
-def _check_shape(key: jax.Array, neurons: int, dim: int) -> None:
+def _check_shape(key: Key, neurons: int, dim: int) -> None:
     require_x64()
     check_key("key", key)
     check_positive_int("neurons", neurons)
@@ -43,7 +44,7 @@ def _log_lambda(log_lambda, neurons: int) -> jax.Array:
     return jnp.full((neurons,), log_lambda)
 
 
-def balanced(key: jax.Array, neurons: int, dim: int, log_lambda) -> Network:
+def balanced(key: Key, neurons: int, dim: int, log_lambda) -> Network:
     """w_j = lambda g_j,  a_j = s_j |w_j|,  g_j ~ N(0, I_d), s_j = +-1 (2022, eq. 4).
 
     Arguments:
@@ -61,7 +62,7 @@ def balanced(key: jax.Array, neurons: int, dim: int, log_lambda) -> Network:
     return Network(log_scale, output, hidden)
 
 
-def unbalanced(key: jax.Array, neurons: int, dim: int, log_lambda) -> Network:
+def unbalanced(key: Key, neurons: int, dim: int, log_lambda) -> Network:
     """w_j = lambda g_j,  a_j = lambda b_j,  g_j ~ N(0, I_d), b_j ~ N(0, 1) (2022, section 3.2).
 
     Where |a_j| < |w_j| the sign of a_j may change along the flow (Lemma 1 excludes it only for
@@ -74,7 +75,7 @@ def unbalanced(key: jax.Array, neurons: int, dim: int, log_lambda) -> Network:
     return Network(log_scale, jr.normal(b_key, (neurons,), jnp.float64), hidden)
 
 
-def he_uniform(key: jax.Array, neurons: int, dim: int) -> Network:
+def he_uniform(key: Key, neurons: int, dim: int) -> Network:
     """w ~ U(+-sqrt(6 / d)) per entry and a ~ U(+-sqrt(6 / m)) (He et al. 2015; 2026, Fig. 6).
 
     PyTorch's default for linear layers, U(+-1 / sqrt(fan_in)), is smaller by sqrt(6).

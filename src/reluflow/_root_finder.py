@@ -9,6 +9,7 @@ between an event and a time to be saved. No shorter step helps, so that the run 
 """
 
 import diffrax
+import jax
 import optimistix
 
 
@@ -18,6 +19,10 @@ class Chord(diffrax.VeryChord):
     An update below `kappa` of the tolerance is what VeryChord itself asks for where it can tell
     the rate: a root that is a hundredth of the tolerance away.
     """
+
+    # Wider than diffrax declares them: a traced tolerance of the flow.
+    rtol: float | jax.Array  # pyright: ignore[reportIncompatibleVariableOverride]
+    atol: float | jax.Array  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def terminate(self, fn, y, args, options, state, tags):
         done, result = super().terminate(fn, y, args, options, state, tags)

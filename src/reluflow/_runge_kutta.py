@@ -70,7 +70,10 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
     controller: diffrax.PIDController
 
     def __init__(
-        self, solver: diffrax.AbstractSolver | None = None, *, max_sliding: int | None = None
+        self,
+        solver: diffrax.AbstractSolver | None = None,
+        *,
+        max_sliding: int | np.integer | None = None,
     ):
         self.solver = diffrax.Dopri8() if solver is None else solver
         _check_solver(self.solver)

@@ -9,6 +9,7 @@ time      saved times
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from equinox.internal._loop.common import _Buffer
 from jaxtyping import Array, Bool, Float, Int
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     Buffer = Array
 else:  # an array that a loop writes in place: `eqxi.while_loop` wraps it while it runs
     Buffer = Array | _Buffer
+
+Key = Array | np.ndarray  # of jax.random, of either style
 
 PerNeuron = Float[Array, "*#batch neurons"]
 PerSample = Float[Array, "*#batch samples"]

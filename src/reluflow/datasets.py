@@ -12,6 +12,7 @@ import numpy as np
 
 from ._checks import check_key, check_memory, check_positive_int, require_x64
 from ._dataset import Dataset
+from ._shapes import Key
 
 
 def two_points() -> Dataset:
@@ -26,7 +27,7 @@ def five_points() -> Dataset:
 
 
 def orthonormal(
-    key: jax.Array,
+    key: Key,
     samples: int,
     dim: int | None = None,
     labels: Literal["normal", "positive"] = "normal",
@@ -64,7 +65,7 @@ def orthonormal(
 
 
 def gaussian_teacher(
-    key: jax.Array, samples: int = 75, dim: int = 150, teacher_neurons: int = 6
+    key: Key, samples: int = 75, dim: int = 150, teacher_neurons: int = 6
 ) -> Dataset:
     """Standard Gaussian inputs, labelled by a small random ReLU network (2022, Fig. 6 and 7).
 

@@ -7,6 +7,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._checks import as_number
 from .._dataset import Dataset
@@ -78,7 +79,7 @@ class Boost(diffrax.AbstractAdaptiveSolver):
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar[Callable[..., BoostInterpolation]] = BoostInterpolation
 
-    def __init__(self, *, max_sliding: int | None = None, rtol: float = _RTOL):
+    def __init__(self, *, max_sliding: int | np.integer | None = None, rtol: float = _RTOL):
         rtol = as_number("rtol", rtol)
         if not 1e-13 <= rtol <= 0.1:
             raise ValueError(f"Argument `rtol` must lie in [1e-13, 0.1], but it is {rtol}.")
