@@ -172,3 +172,15 @@ def test_a_t1_before_the_first_growth_is_named(t1, tmp_path):
     time, end = summary["predicted"]["first_growth"], summary["predicted"]["t1"]
     assert f"{time:.4g}" in result.output and f"{end:g}" in result.output
     assert summary["t_final"] == float(t1) < time < end
+
+
+def test_until_rest(tmp_path):
+    """Where the predicted end is too early or too late, too: at scale 1 the loss is gone by 40."""
+    problem = ("two-points", "--neurons", "3", "--scale", "1")
+    result = invoke(*problem, "--until-rest", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert "the run ends at rest" in result.output and ", at rest" in result.output
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["result"]["at_rest"] and summary["settings"]["t1"] == summary["t_final"]
+    twice = invoke(*problem, "--until-rest", "--t1", "5", "--out", str(tmp_path))
+    assert twice.exit_code == 2 and "--until-rest" in twice.output and "--t1" in twice.output

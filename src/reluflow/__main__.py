@@ -1,6 +1,7 @@
 """The command line: `reluflow run two-points`, or `python -m reluflow run two-points`."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +59,9 @@ def run(
             metavar="T", help="Flow time at the end; by default after the last predicted drop."
         ),
     ] = None,
+    until_rest: Annotated[
+        bool, typer.Option("--until-rest", help="End where the flow comes to rest, as --t1 inf.")
+    ] = False,
     rtol: Annotated[
         float, typer.Option(metavar="NUMBER", help="Relative tolerance of a step.")
     ] = 1e-8,
@@ -98,12 +102,14 @@ def run(
     """
     name = _settings.name(experiment)
     defaults = EXPERIMENTS[name]
+    if until_rest and t1 is not None:
+        raise _settings.wrong("--until-rest", f"ends where --t1 {t1:g} may not: give one of them.")
     settings = Settings(
         name=name,
         neurons=defaults.neurons if neurons is None else neurons,
         scale=defaults.scale if scale is None else scale,
         seed=seed,
-        t1=t1,
+        t1=math.inf if until_rest else t1,
         rtol=rtol,
         integrator=integrator,
         out=Path("out") / name.value if out is None else out,

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+import numpy as np
+
+Number = float | int | np.number
 Relation = Literal["<=", ">=", "=="]
 
 
@@ -33,13 +36,13 @@ class Finding:
     """
 
     what: str
-    measured: float
+    measured: Number
     relation: Relation
-    predicted: float
-    tolerance: float = 0.0
+    predicted: Number
+    tolerance: Number = 0.0
     outside: str | None = None
-    log_lambda: float | None = None
-    holds_from: float | None = None
+    log_lambda: Number | None = None
+    holds_from: Number | None = None
 
     @property
     def margin(self) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from .._solution import RESULTS, Solution
+from .._solution import RESULTS, Solution, ended_well
 from ..analysis import Plateau, plateaus
 from ..theory import minimal_squared_norm
 from ._run import Outcome, Timed
@@ -27,7 +27,8 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "normalisation": NORMALISATION,
         "settings": _settings(outcome),
         "result": {
-            "successful": bool(solution.result == RESULTS.successful),
+            "successful": bool(ended_well(solution.result)),
+            "at_rest": bool(solution.result == RESULTS.rest_reached),
             "message": RESULTS[solution.result],
         },
         "predicted": outcome.forecast._asdict(),
@@ -35,6 +36,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "loss_final": float(solution.stats["loss_final"]),
         "plateaus": [_plateau(found) for found in plateaus(solution)],
         "events": solution.events.tally(),
+        "ambiguities": solution.ambiguities.lines(),
         "squared_norm": squared_norm,
         "minimal_squared_norm": None,
         "squared_norm_ratio": None,
@@ -60,7 +62,11 @@ def show(numbers: dict[str, Any], console: Console) -> None:
         if found["left"] is not None:
             left = f"left at t = {found['left']:.6g} (half-way down at {found['half']:.6g})"
         table.add_row(f"plateau {index}", f"loss {found['loss']:.6g}, {left}")
-    table.add_row("end", f"t = {numbers['t_final']:g}, loss {_text(numbers['loss_final'])}")
+    for line in numbers["ambiguities"][:3]:
+        table.add_row("not unique", line)
+    rests = ", at rest" if numbers["result"]["at_rest"] else ""
+    end = f"t = {numbers['t_final']:g}, loss {_text(numbers['loss_final'])}{rests}"
+    table.add_row("end", end)
     norm = f"{numbers['squared_norm']:.8g}"
     if numbers["squared_norm_ratio"] is not None:
         norm += (

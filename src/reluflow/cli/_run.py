@@ -1,11 +1,13 @@
 """Computes what a run was asked for; writes nothing."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,7 @@ from .._dataset import Dataset
 from .._descent import check_size, descent
 from .._flow import flow
 from .._network import Network
-from .._solution import Solution
+from .._solution import RESULTS, Solution, ended_well
 from ._forecast import Forecast, forecast
 from ._progress import Display, DisplayMeter
 from ._settings import Settings, check_descent
@@ -69,11 +71,18 @@ def compute(settings: Settings, display: Display) -> Outcome:
     check_descent(settings)
     if settings.descent_step is not None:
         check_size(net)  # now, rather than once the flow has run
-    saveat = diffrax.SaveAt(ts=jnp.asarray(_times(settings, net)))
+    end, rested = diffrax.SaveAt(t1=True), None
+    if math.isinf(settings.end):
+        rested = _flow(settings, net, data, end, display, "the flow until rest")
+        if not bool(ended_well(rested.solution.result)):
+            return Outcome(settings, data, ahead, rested, None)
+        settings = settings.ending(float(rested.solution.stats["t_final"]))
+    saveat = diffrax.SaveAt(ts=jnp.asarray(_times(settings, net, ahead)))
     timed = _flow(settings, net, data, saveat, display, "the flow")
+    if rested is not None and bool(timed.solution.result == RESULTS.successful):
+        timed = dataclasses.replace(timed, solution=_at_rest(timed.solution))
     beside = None
     if settings.descent_step is not None:
-        end = diffrax.SaveAt(t1=True)
         bare = _flow(settings, net, data, end, display, "the flow, end only")
         every = _steps_between(settings, net)
         name = f"the descent, {settings.descent_steps()} steps"
@@ -85,25 +94,37 @@ def compute(settings: Settings, display: Display) -> Outcome:
     return Outcome(settings, data, ahead, timed, beside)
 
 
+def _at_rest(sol: Solution) -> Solution:
+    """The run to t1 again, where it is known that it ends at rest."""
+    return eqx.tree_at(lambda s: s.result, sol, RESULTS.rest_reached)
+
+
 def _announcement(settings: Settings, ahead: Forecast) -> str:
     t1 = ahead.t1 if settings.t1 is None else settings.t1
+    ends = "ends at rest" if math.isinf(t1) else f"ends at t1 = {t1:g}"
     if not math.isfinite(ahead.first_growth):
-        return f"No neuron grows from this start: the loss will stand still until t1 = {t1:g}."
+        return f"No neuron grows from this start: the loss stands still, and the run {ends}."
     if ahead.first_growth == 0.0:
-        return f"The start is large: no neuron has to grow first. The run ends at t1 = {t1:g}."
+        return f"The start is large: no neuron has to grow first. The run {ends}."
     growth = f"the first neuron is large at about t = {ahead.first_growth:.4g}"
     if t1 > ahead.first_growth:
-        return f"Predicted: {growth}, ln(1/lambda) / |D|; the run ends at t1 = {t1:g}."
+        return f"Predicted: {growth}, ln(1/lambda) / |D|; the run {ends}."
     return (
         f"Warning: {growth}, ln(1/lambda) / |D|, which is after --t1 {t1:g}: until then the loss "
         f"stands still. Leave --t1 out, and the run ends at {ahead.t1:g}."
     )
 
 
-def _times(settings: Settings, net: Network) -> np.ndarray:
-    """Where to save: with a descent beside the flow, at multiples of its step."""
+def _times(settings: Settings, net: Network, ahead: Forecast) -> np.ndarray:
+    """Where to save: with a descent beside the flow, at multiples of its step. Long after the last
+    predicted drop, at times that grow."""
     if settings.descent_step is None:
-        return np.linspace(0.0, settings.end, _intervals(net) + 1)
+        number, shown, end = _intervals(net) + 1, ahead.t1, settings.end
+        if not end > 4.0 * shown:
+            return np.linspace(0.0, end, number)
+        early = np.linspace(0.0, shown, number // 2, endpoint=False)
+        late = np.geomspace(shown, end, number - number // 2)
+        return np.append(np.append(early, late[:-1]), end)
     steps, every = settings.descent_steps(), _steps_between(settings, net)
     ts = np.append(np.arange(0, steps, every), steps) * settings.descent_step
     ts[-1] = settings.end  # equal, but for rounding

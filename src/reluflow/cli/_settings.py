@@ -39,7 +39,8 @@ _PER_UNIT, _PER_WEIGHT = 40, 20
 class Settings:
     """One run. `scale` stays text, since 1e-1000 is no float.
 
-    t1, integrator: None where they were not given, until `complete`.
+    t1, integrator: None where they were not given, until `complete`. t1 is infinite where the run
+    is to end at rest, until that has been found.
     """
 
     name: Name
@@ -71,6 +72,12 @@ class Settings:
         if self.integrator is None and -log_of(self.scale) > _LONG_PLATEAUS:
             integrator = Integrator.boost
         return dataclasses.replace(self, t1=t1, integrator=integrator)
+
+    def ending(self, time: float) -> "Settings":
+        """With t1 there, or at the first whole number of steps of a descent after it."""
+        step = self.descent_step
+        t1 = time if step is None else math.ceil(time / step) * step
+        return dataclasses.replace(self, t1=t1)
 
     def made_integrator(self):
         assert self.integrator is not None
@@ -118,7 +125,7 @@ def check(settings: Settings) -> None:
     _check_scale(settings.scale)
     if not 0 <= settings.seed < 2**63:
         raise wrong("--seed", f"must be an integer in [0, 2^63), but it is {settings.seed}.")
-    if settings.t1 is not None and not (math.isfinite(settings.t1) and settings.t1 > 0.0):
+    if settings.t1 is not None and not settings.t1 > 0.0:  # NaN is not either
         raise wrong("--t1", f"must be a positive flow time, but it is {settings.t1}.")
     if not 1e-13 <= settings.rtol <= 1e-1:
         raise wrong(
@@ -167,7 +174,7 @@ def _check_scale(scale: str) -> None:
 def check_descent(settings: Settings) -> None:
     """Raises typer.BadParameter where no whole number of steps ends at t1."""
     step, t1 = settings.descent_step, settings.end
-    if step is None:
+    if step is None or math.isinf(t1):
         return
     if step > t1:
         raise wrong("--compare-descent", f"must be at most t1 = {t1:g}, but it is {step:g}.")
