@@ -73,7 +73,7 @@ def test_nearly_parallel_inputs_beside_the_reference(integrator, angle, sign):
 @pytest.mark.parametrize("strength", [9.4e-9, 9.4e-8])
 def test_nearly_orthonormal_inputs(integrator, strength):
     """A unit is then held on its boundary by 1e-8 of the residual."""
-    net, data, *_ = _problems.standard(1, -30)
+    net, data, *_ = _problems.standard(1, -30.0)
     data = relaxations.nearly_orthonormal(data, strength, 1)
     sol = rf.flow(net, data, 200.0, integrator=integrator, max_steps=20_000)
     assert bool(sol.result == rf.RESULTS.successful)

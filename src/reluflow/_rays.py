@@ -11,10 +11,12 @@ all but one of the independent boundaries vanish. In one dimension these are +1 
 directions orthogonal to an input; in more, intersections of rank - 1 boundaries.
 """
 
+import functools
 import itertools
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -55,6 +57,7 @@ class Geometry(NamedTuple):
         return cls(rank, few or data.smallest_sine() < _NEARLY_PARALLEL, True)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def rays(x: Inputs, rank: int | None) -> Float[Array, "rays samples"]:
     """<u, x_k> for the extreme rays u, both signs; none where a neuron cannot come to rest at
     w = 0 and be let go again, or where there are more than can be looked at.
@@ -80,11 +83,34 @@ def rays(x: Inputs, rank: int | None) -> Float[Array, "rays samples"]:
     if sizes.shape[1] > 1:
         one = one & (sizes[:, -2] > _INDEPENDENT)
     found = jnp.where(one[:, None], found, 0.0)
-    padded = jnp.concatenate([found, jnp.zeros_like(found[:, :1])], axis=1)
-    found = padded.at[np.arange(len(chosen))[:, None], chosen].set(0.0)[:, :-1]
+    found = jnp.where(_crossed(chosen, samples), 0.0, found)
     both = jnp.concatenate([found, -found])
     reach = jnp.sum(jnp.maximum(both, 0.0), axis=1, keepdims=True)
     return both / jnp.where(reach > 0.0, reach, 1.0)
+
+
+@rays.defjvp
+def _rays_moved(rank, primals, tangents):
+    """<u, x_k> where the inputs move: u turns so that it stays on its boundaries."""
+    (x,), (dx,) = primals, tangents
+    found, chosen = rays(x, rank), _intersections(*x.shape, rank)
+    if len(chosen) == 0:
+        return found, jnp.zeros_like(found)
+    inverse = jnp.linalg.pinv(x, rtol=_INDEPENDENT)
+    moved = (found @ inverse.T) @ dx.T
+    held = jnp.linalg.pinv(jnp.concatenate([x, jnp.zeros_like(x[:1])])[chosen], rtol=_INDEPENDENT)
+    both = np.concatenate([chosen, chosen])
+    off = jnp.concatenate([moved, jnp.zeros_like(moved[:, :1])], axis=1)
+    off = jnp.take_along_axis(off, jnp.asarray(both), axis=1)
+    turns = jnp.einsum("idk,ik->id", jnp.concatenate([held, held]), off)
+    moved = jnp.where(_crossed(both, len(x)), 0.0, moved - turns @ x.T)
+    longer = jnp.sum(jnp.where(found > 0.0, moved, 0.0), axis=1, keepdims=True)
+    return found, moved - longer * found
+
+
+def _crossed(chosen: np.ndarray, samples: int) -> np.ndarray:
+    """Which boundaries each set has, (sets, samples)."""
+    return np.any(chosen[:, :, None] == np.arange(samples), axis=1)
 
 
 def _intersections(samples: int, dim: int, rank: int | None) -> np.ndarray:
