@@ -127,7 +127,8 @@ def pattern_and_state(seed, slides):
         response[0, 0] = gram[1] * (mode[0] == _modes.ACTIVE) / gram[1, 1]
     p = w @ np.asarray(data.x).T
     p[mode == _modes.SLIDING] = 0.0
-    pattern = Pattern(jnp.asarray(mode, jnp.int8), jnp.asarray(slots), jnp.asarray(response))
+    arrays = jnp.asarray(mode, jnp.int8), jnp.asarray(slots), jnp.asarray(response)
+    pattern = Pattern(*arrays, jnp.zeros((len(mode), 0), bool))
     state = Neurons(jnp.asarray(a), jnp.zeros((5, 4)), jnp.asarray(p))
     return problem, pattern, state, jnp.asarray(rng.uniform(0.5, 1.0, 5))
 

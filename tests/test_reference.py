@@ -12,6 +12,7 @@ from reference_roots import first_roots
 from reference_smooth import ORDER
 from reference_zero import DEAD, LEAVES, RESTS, edges, pass_zero
 from search_problems import arrays
+from tolerance import assert_close
 
 
 def plain(weights):

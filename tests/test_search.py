@@ -16,6 +16,7 @@ from reference import reference_flow
 from search_problems import FLAT, KINDS, MAIN, SEEDS, SHAPES, arrays
 from search_runs import INTEGRATORS, Run, judge, search, solutions
 from search_solutions import solve
+from tolerance import assert_close
 
 FAST = [kind for kind in KINDS if kind not in SHAPES and kind != "longer"]
 SIXTY = [(kind, seed) for kind in FAST for seed in range(4)]

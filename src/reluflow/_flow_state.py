@@ -56,6 +56,18 @@ class FlowState(eqx.Module):
             step_size=jnp.array(jnp.inf),
         )
 
+    def watching(self, rays: int) -> "FlowState":
+        """With room for so many rays: as many as are known of inputs that are traced are others.
+
+        Which ones a neuron at rest at w = 0 waits for is then asked again.
+        """
+        watched = self.pattern.watched
+        if watched.shape[1] == rays:
+            return self
+        pending = self.pending | jnp.any(watched, axis=1)
+        none = jnp.zeros((watched.shape[0], rays), bool)
+        return eqx.tree_at(lambda s: (s.pattern.watched, s.pending), self, (none, pending))
+
     def held(self, problem: Problem) -> "FlowState":
         """With weights that tell, too, which units are on their boundaries.
 

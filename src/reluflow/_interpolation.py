@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from ._checks import is_concrete
 from ._compiling import compiled, is_outermost
 from ._field import Problem
-from ._forward_mode import forward_mode_only
+from ._forward_mode import forward_mode_only, in_reverse_mode
 from ._integrator import AbstractDenseIntegrator, AbstractIntegrator, Report
 from ._network import Network
 from ._padding import bytes_of, padded_length, without_padding
@@ -86,7 +86,7 @@ class Interpolation(eqx.Module):
         return self._evaluate(t, like)
 
     def _evaluate(self, t: Array, like: Network) -> Network:
-        if not is_outermost():
+        if not is_outermost() or in_reverse_mode((self, t)):  # of a loop without a bound
             return self._network(t) if t.ndim == 0 else jax.lax.map(self._network, t)
         times = t[None] if t.ndim == 0 else t
         count = times.shape[0]

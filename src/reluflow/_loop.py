@@ -79,6 +79,7 @@ class Run(eqx.Module):
         if isinstance(start, Network):
             room = decided(self.integrator.max_sliding)
             start = FlowState.of(self.problem, start, self.interval[0], room)
+        start = start.watching(self.problem.arrangement.rays.shape[0])
         state = self.integrator.init(self.problem, start, self.tolerances, self.stop_loss)
         report = self.integrator.report(self.problem, state)
         there = loss(start.net, self.data) <= self.stop_loss
