@@ -74,8 +74,9 @@ def reference_events(ref):
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-# Where a compilation of rf.Boost is long and another case tests the same.
+# Where a compilation is long and another case, or test_search.py, tests the same.
 _LONG = [(name, "boost") for name in ("orthonormal", "gaussian", "unbalanced")]
+_LONG += [("unbalanced", "runge-kutta")]
 CASES = [
     pytest.param(*case, marks=pytest.mark.slow if case in _LONG else ())
     for case in itertools.product(PROBLEMS, INTEGRATORS)

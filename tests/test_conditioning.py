@@ -61,7 +61,7 @@ def test_nearly_parallel_inputs_are_two_boundaries(integrator, angle, loss):
 
 @BOTH
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
-@pytest.mark.parametrize("angle", [1e-3, 1e-7, 1e-9])
+@pytest.mark.parametrize("angle", [1e-3, 1e-7, pytest.param(1e-9, marks=pytest.mark.slow)])
 def test_nearly_parallel_inputs_beside_the_reference(integrator, angle, sign):
     net, data = nearly_parallel(angle, sign)
     sol = rf.flow(net, data, 60.0, rtol=1e-10, integrator=integrator)

@@ -26,6 +26,10 @@ PROBLEMS = {
 INTEGRATORS = {"boost": (rf.Boost(), 1e-11), "runge-kutta": (rf.RungeKutta(), 1e-12)}
 AGREEMENT = 1e-9
 ROOM = 512
+# Dense output of rf.Boost takes long to compile; test_dense_small.py has it on six neurons.
+BOTH_IN_TIME = pytest.mark.parametrize(
+    "integrator", [pytest.param("boost", marks=pytest.mark.slow), "runge-kutta"]
+)
 
 
 def run(name, integrator, t1):
@@ -61,8 +65,7 @@ def differences(ours, theirs, count):
     return np.array([relative_difference(lane(ours, i), lane(theirs, i)) for i in range(count)])
 
 
-# The first takes over 20 s: it compiles a dense flow and its `evaluate` for both integrators.
-@pytest.mark.parametrize("integrator", INTEGRATORS)
+@BOTH_IN_TIME
 @pytest.mark.parametrize(
     "name",
     [
@@ -80,7 +83,7 @@ def test_against_runs_that_save_there(name, integrator):
     assert relative_difference(lane(nets, -1), sol.final) < 1e-13
 
 
-@pytest.mark.parametrize("integrator", INTEGRATORS)
+@BOTH_IN_TIME
 def test_against_flows_that_end_there(integrator):
     """By the same integrator: a time inside a step is the end of another run's last step."""
     t1, ts = PROBLEMS["five points"][1], times("five points")
@@ -91,7 +94,7 @@ def test_against_flows_that_end_there(integrator):
         assert relative_difference(lane(nets, i), until.final) < AGREEMENT
 
 
-@pytest.mark.parametrize("integrator", INTEGRATORS)
+@BOTH_IN_TIME
 def test_control_a_cubic_between_the_ends_is_far_off(integrator):
     """Of the same steps, at their middles: Hermite's cubic through values and slopes."""
     name = "five points"

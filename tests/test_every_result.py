@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import BOTH, NAMES, lane, relative_difference
+from problems import BOTH_IN_TIME, NAMES, lane, relative_difference
 
 import reluflow as rf
 from reluflow import _runge_kutta, _turning
@@ -166,7 +166,7 @@ BROKEN = [
 ]
 
 
-@BOTH
+@BOTH_IN_TIME
 def test_injected_faults(monkeypatch, integrator):
     """In a program with a width that no other test has: it is compiled with the faults."""
     for module, function, broken in BROKEN:

@@ -38,7 +38,8 @@ def test_two_points(outputs):
     assert saddles == [0.5, 0.25]
 
 
-def test_sweep(outputs):  # over 20 s: it compiles a flow under vmap, in a process of its own
+@pytest.mark.slow
+def test_sweep(outputs):
     text, _ = outputs("02")
     rows = re.findall(r"^\s+(-\d+)\s+median\s+(\S+), worst\s+(\S+)\s+(\S+)$", text, re.MULTILINE)
     assert len(rows) == 5 and all(float(row[3]) < 2e-12 for row in rows)

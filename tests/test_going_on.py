@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from problems import BOTH, event_list, five_points, lane, relative_difference
+from problems import BOTH, BOTH_IN_TIME, event_list, five_points, lane, relative_difference
 from tolerance import assert_close
 
 import reluflow as rf
@@ -15,7 +15,7 @@ END, RTOL = 700.0, 1e-9
 
 
 def problem(key):
-    return five_points(log_lambda=-11.0, neurons=30, seed=key)
+    return five_points(log_lambda=-11.0, seed=key)
 
 
 @BOTH
@@ -72,14 +72,14 @@ def test_many_parts_are_the_whole(integrator):
     assert relative_difference(sol.final, whole.final) < 10 * RTOL
 
 
-@BOTH
+@BOTH_IN_TIME
 def test_lanes_go_on(integrator):
     """Each of a batch from where it stands."""
     _, data = problem(1)
     first, last = np.array([30.0, 60.0]), np.array([120.0, 150.0])
 
     def go(key, middle, end):
-        net = rf.balanced(key, 30, 2, -11.0)
+        net = rf.balanced(key, 60, 2, -11.0)
         sol = rf.flow(net, data, middle, rtol=RTOL, integrator=integrator, throw=False)
         return rf.flow(sol, t1=end, rtol=RTOL, integrator=integrator, throw=False)
 

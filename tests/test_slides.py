@@ -125,6 +125,7 @@ DERIVATIVES = {  # of an event's time along all log-scales at once; central diff
 }
 
 
+@pytest.mark.slow  # test_derivatives.py has a derivative in the fast run
 @pytest.mark.parametrize("name", DERIVATIVES)
 def test_derivatives_of_event_times(name):
     """With rf.Boost: rf.RungeKutta has none."""

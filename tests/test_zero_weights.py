@@ -38,7 +38,8 @@ def test_leaves_zero_where_a_direction_leads_out(integrator, x, a, w, known):
 def test_stays_at_zero_where_none_leads_out(integrator):
     """Positive labels, a < 0: every input pulls the neuron back."""
     sol = rf.flow(*given(UP, np.abs(LABELS), -START[0], START[1]), 40.0, integrator=integrator)
-    assert not np.any(sol.final.hidden) and float(sol.final.output[0]) < 0.0
+    assert_close(sol.final.hidden, 0.0, atol=1e-14)
+    assert float(sol.final.output[0]) < 0.0
 
 
 @BOTH
@@ -48,7 +49,7 @@ def test_leaves_zero_when_a_direction_appears(integrator):
     a, w = np.array([1e-4, -1e-5]), np.array([[0.5e-4, 0.2e-4], [-0.8e-5, -0.6e-5]])
     problem = given(x, np.append(LABELS, -1.6), a, w)
     early = rf.flow(*problem, 10.0, integrator=integrator)
-    assert not np.any(early.final.hidden[0])
+    assert_close(early.final.hidden[0], 0.0, atol=1e-14)
     assert_close(early.stats["loss_final"], 0.601250, atol=1e-6)
     assert_close(early.final.weights()[0], [8.426e-5, -3.088e-4], rtol=1e-3)
     late = rf.flow(*problem, 100.0, integrator=integrator)
