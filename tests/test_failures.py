@@ -72,11 +72,13 @@ def test_not_finite(integrator, size):
     [
         (1e-100, rf.RESULTS.max_steps_reached),  # 10 / factor is far behind convergence
         (1e30, rf.RESULTS.successful),
-        (1e100, rf.RESULTS.not_finite),  # a fourth derivative overflows
+        (1e100, rf.RESULTS.successful),
     ],
 )
 def test_labels_of_extreme_size(integrator, factor, result):
     data = gaussian_data(100, 4, 3)
+    if factor == 1e100 and isinstance(integrator, rf.RungeKutta):
+        result = rf.RESULTS.not_finite  # a fourth derivative overflows
     sol = run(integrator, data=rf.Dataset(data.x, factor * data.y), t1=10.0 / factor, max_steps=500)
     assert bool(sol.result == result) and finite(sol)
 
