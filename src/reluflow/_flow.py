@@ -287,6 +287,12 @@ def _settings(t0, t1, rtol, atol, stop_loss, checks: Checks):
     t0, t1 = as_scalar("t0", t0, checks), as_scalar("t1", t1, checks, finite=False)
     rtol, atol = as_scalar("rtol", rtol, checks), as_scalar("atol", atol, checks)
     checks.require(
+        "Argument `t1` must be finite, or jnp.inf to end at rest",
+        lambda t1: t1 == t1,
+        (t1,),
+        "it is {}",
+    )
+    checks.require(
         "Argument `t1` must be greater than `t0`",
         lambda t0, t1: t0 < t1,
         (t0, t1),

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool
 
 from . import _modes
 from ._branch import run_if
-from ._field import Neurons, Pattern, Problem, coefficients
+from ._field import Neurons, Pattern, Problem, coefficients, square_loss
 from ._shapes import PerNeuron, PerSample, Scalar
 from ._tangent_kernel import Here, kernels
 
@@ -30,6 +30,7 @@ _RANGE = 1e-12
 # A neuron whose |w_j| and <D_j, w_j> / |D_j| agree to this moves along its own line.
 _BALANCED = 1e-12
 _UNMOVED = 0.1  # of the tolerance: how far a neuron may still go where the rest is known
+_ROUNDING = 256.0 * float(jnp.finfo(jnp.float64).eps)
 _DECAYED = 30.0  # e-foldings, after which a residual is what the integrator leaves of it
 
 
@@ -97,14 +98,16 @@ def at_rest(
     spectrum: Callable[[], tuple[PerSample, Array]],
     rtol: Scalar,
     height: Scalar,
+    stop_loss: Scalar,
 ) -> Rest:
-    """Arguments: r K r; the eigenvalues and eigenvectors of K; what predictions are measured by."""
+    """Arguments: r K r; the eigenvalues and eigenvectors of K; what predictions are measured by;
+    the loss to stop at, below 0 where there is none: until it is there, the flow goes on."""
     # r K r is at most (trace of K) |r|^2 where what decays of r is small enough.
     may = dissipation <= here.trace(problem) * (rtol * height) ** 2
     may = may & ~jnp.any(here.pending)
 
     def look(_):
-        return _look(problem, here, *spectrum(), rtol, height)
+        return _look(problem, here, *spectrum(), rtol, height, stop_loss)
 
     return run_if(may, look, Rest.unknown(here.log_scale.shape[0]))
 
@@ -119,7 +122,7 @@ def spectrum_of(problem: Problem, here: Standing) -> tuple[PerSample, Array]:
     return jnp.linalg.eigh(kernel)
 
 
-def _look(problem: Problem, here: Standing, rates, vectors, rtol: Scalar, height: Scalar) -> Rest:
+def _look(problem: Problem, here: Standing, rates, vectors, rtol, height, stop_loss) -> Rest:
     residual, neurons = here.residual, here.neurons
     parts = residual @ vectors
     decays = rates > _RANGE * jnp.max(rates)
@@ -141,7 +144,8 @@ def _look(problem: Problem, here: Standing, rates, vectors, rtol: Scalar, height
     firm = _margin(problem, here, lasting) > tolerance
     waits = jnp.any(here.pattern.watched, axis=1)
     rests = (stands & (firm | ~waits)) | (shrinks & firm)
-    near = (left <= tolerance) & jnp.all(rests)
+    stops = (square_loss(lasting) < stop_loss) & (left > _ROUNDING * height)
+    near = (left <= tolerance) & jnp.all(rests) & ~stops
     far = jnp.max(jnp.where(shrinks, 0.0, way))
     slowest = jnp.min(jnp.where(decays, rates, jnp.inf))
     known = near & (far <= _UNMOVED * rtol) & (here.elapsed * slowest >= _DECAYED)

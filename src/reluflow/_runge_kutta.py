@@ -317,9 +317,8 @@ def _rested(problem: Problem, state: RungeKuttaState, trial: Trial, smooth) -> R
         jnp.array(jnp.inf),
     )
     dissipation = jnp.where(smooth, trial.dissipation, jnp.inf)
-    rest = at_rest(
-        problem, here, dissipation, lambda: spectrum_of(problem, here), state.rtol, state.height
-    )
+    limits = state.rtol, state.height, state.stop_loss
+    rest = at_rest(problem, here, dissipation, lambda: spectrum_of(problem, here), *limits)
     rest = jax.tree.map(lambda a, b: jnp.where(state.rest.known, a, b), state.rest, rest)
     return eqx.tree_at(lambda s: s.rest, state, rest)
 

@@ -22,7 +22,8 @@ _TAYLOR = 1e-3
 # A residual is taken to be known to this part of the tolerance of predictions: within it, alpha
 # means nothing. A larger part would show in the times of exits from slides.
 _UNCERTAIN = 0.1
-_BELOW = 5e-7  # of a loss to stop at
+# How far below a loss to stop at, of it, a step aims; and what else, in roundings of the residual.
+_BELOW, _ROUNDINGS = 5e-7, 32.0 * float(jnp.finfo(jnp.float64).eps)
 # A guard within this much of it is worth aiming the next step at.
 _AIM = 1e-1
 
@@ -168,7 +169,9 @@ def _guards(state: RungeKuttaState, problem: Problem, weight: PerNeuron) -> Guar
     noise = noise + _UNCERTAIN * state.rtol * state.height
     sign, slack = jnp.sign(state.output), state.slack(problem)
     # Aimed a little below: the loss is never above.
-    stop = state.stop_loss * (1.0 - _BELOW)
+    size = jnp.sqrt(2.0 * problem.labels.shape[0] * jnp.maximum(state.stop_loss, 1e-300))
+    below = jnp.clip(_ROUNDINGS * state.height / size, _BELOW, 0.5)
+    stop = state.stop_loss * (1.0 - below)
     return Guards(problem, state.pattern, weight, sign, slack, noise, stop)
 
 

@@ -334,7 +334,8 @@ def _rest(problem: Problem, state: BoostState, moved) -> Rest:
     rate = jnp.sum(decay.rates * (state.residual @ decay.vectors) ** 2)
     rate = jnp.where(moved, rate, jnp.inf)
     spectrum = (decay.rates, decay.vectors)
-    rest = at_rest(problem, here, rate, lambda: spectrum, state.rtol, state.height)
+    limits = state.rtol, state.height, state.stop_loss
+    rest = at_rest(problem, here, rate, lambda: spectrum, *limits)
     return jax.tree.map(lambda a, b: jnp.where(moved, a, b), rest, state.rest)
 
 
