@@ -123,9 +123,7 @@ def _neuron_norms(draw):
 
 
 def _input_norms(draw):
-    # Of 20 bits: the last bits of a power of NumPy depend on the processor.
-    fraction, exponent = np.frexp(10.0 ** draw.rng.uniform(-1.5, 1.5, (draw.n, 1)))
-    draw.x *= np.ldexp(np.round(np.ldexp(fraction, 20)), exponent - 20)
+    draw.x *= 10.0 ** draw.rng.uniform(-1.5, 1.5, (draw.n, 1))
     draw.time *= 10.0
 
 
