@@ -44,6 +44,11 @@ class Finding:
     log_lambda: Number | None = None
     holds_from: Number | None = None
 
+    def __post_init__(self):
+        for name in ("measured", "predicted", "tolerance", "log_lambda", "holds_from"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else float(value))
+
     @property
     def margin(self) -> float:
         """How far inside the bound the measurement is: negative where it contradicts it."""
