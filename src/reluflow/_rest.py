@@ -144,7 +144,9 @@ def _look(problem: Problem, here: Standing, rates, vectors, rtol, height, stop_l
     firm = _margin(problem, here, lasting) > tolerance
     waits = jnp.any(here.pattern.watched, axis=1)
     rests = (stands & (firm | ~waits)) | (shrinks & firm)
-    stops = (square_loss(lasting) < stop_loss) & (left > _ROUNDING * height)
+    # A loss to stop at that is to come, if its residual is more than rounding.
+    least = square_loss(jnp.full_like(residual, _ROUNDING * height))
+    stops = (stop_loss > square_loss(lasting)) & (stop_loss > least)
     near = (left <= tolerance) & jnp.all(rests) & ~stops
     far = jnp.max(jnp.where(shrinks, 0.0, way))
     slowest = jnp.min(jnp.where(decays, rates, jnp.inf))

@@ -1,6 +1,6 @@
 """A number over several seeds, against what is varied: the mean, and how far the seeds reach."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ def bands(
     curves: Mapping[str, np.ndarray],
     ax: Axes | None = None,
     *,
-    dashed: tuple[str, ...] = (),
+    dashed: Collection[str] = (),
     xlabel: str = "",
     ylabel: str = r"$|\theta|^2$",
 ) -> Axes:
