@@ -114,6 +114,8 @@ def test_a_random_label_near_0_does_not_set_the_end():
 def test_long_plateaus_are_for_boost():
     for scale, expected in (("1e-1000", Integrator.dopri8), ("1e-100000", Integrator.boost)):
         assert settings(Name.two_points, scale).complete(1.0).integrator is expected
+    for scale, expected in (("1e-4", Integrator.dopri8), ("1e-1000", Integrator.boost)):
+        assert settings(Name.five_points, scale).complete(1.0).integrator is expected
     asked = dataclasses.replace(settings(Name.two_points, "1e-100000"), integrator=Integrator.tsit5)
     assert asked.complete(1.0).integrator is Integrator.tsit5
 

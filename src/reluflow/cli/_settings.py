@@ -29,8 +29,9 @@ INTEGRATORS = {
 
 _SMALLEST, _LARGEST = decimal.Decimal("1e-1000000"), decimal.Decimal("1e3")  # what was tried
 # From this ln(1/scale) on, the steps of a Runge-Kutta solver, a few for each e-fold of a neuron,
-# take longer than the compilation of rf.Boost, which takes none there.
-_LONG_PLATEAUS = 1e4
+# take longer than the compilation of rf.Boost, which takes none there. Where units slide, neurons
+# that shrink along their boundaries keep those steps short: 20 to 70 for each unit of time.
+_LONG_PLATEAUS, _LONG_SLIDES = 1e4, 100.0
 # Floats that a run holds for each unit (events, preactivations, velocities) and each weight, about.
 _PER_UNIT, _PER_WEIGHT = 40, 20
 
@@ -69,7 +70,9 @@ class Settings:
         """With this t1 where none was given, and an integrator that suits it."""
         t1 = t1 if self.t1 is None else self.t1
         integrator = self.integrator or self.experiment.integrator
-        if self.integrator is None and -log_of(self.scale) > _LONG_PLATEAUS:
+        slides = self.name in (Name.five_points, Name.gaussian_teacher)
+        longest = _LONG_SLIDES if slides else _LONG_PLATEAUS
+        if self.integrator is None and -log_of(self.scale) > longest:
             integrator = Integrator.boost
         return dataclasses.replace(self, t1=t1, integrator=integrator)
 
