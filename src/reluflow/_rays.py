@@ -93,7 +93,8 @@ def rays(x: Inputs, rank: int | None) -> Float[Array, "rays samples"]:
 def _rays_moved(rank, primals, tangents):
     """<u, x_k> where the inputs move: u turns so that it stays on its boundaries."""
     (x,), (dx,) = primals, tangents
-    found, chosen = rays(x, rank), _intersections(*x.shape, rank)
+    samples, dim = x.shape
+    found, chosen = rays(x, rank), _intersections(samples, dim, rank)
     if len(chosen) == 0:
         return found, jnp.zeros_like(found)
     inverse = jnp.linalg.pinv(x, rtol=_INDEPENDENT)
@@ -103,7 +104,7 @@ def _rays_moved(rank, primals, tangents):
     off = jnp.concatenate([moved, jnp.zeros_like(moved[:, :1])], axis=1)
     off = jnp.take_along_axis(off, jnp.asarray(both), axis=1)
     turns = jnp.einsum("idk,ik->id", jnp.concatenate([held, held]), off)
-    moved = jnp.where(_crossed(both, len(x)), 0.0, moved - turns @ x.T)
+    moved = jnp.where(_crossed(both, samples), 0.0, moved - turns @ x.T)
     longer = jnp.sum(jnp.where(found > 0.0, moved, 0.0), axis=1, keepdims=True)
     return found, moved - longer * found
 
