@@ -82,24 +82,19 @@ def test_a_plateau_is_no_rest(integrator):
 
 @BOTH
 def test_a_neuron_that_shrinks_for_ever(integrator):
-    """One sample of label -1, a = w = 1: h' = -h (h + 1) decays like e^-t, never negative.
-
-    Sixty neurons of which one is not 0, on two samples of which it sees one: time is doubled.
-    """
-    a, w = np.zeros(60), np.zeros((60, 2))
-    a[0] = w[0, 0] = 1.0
-    problem = given(np.eye(2), [-1.0, 0.0], a, w)
-    sol = rf.flow(*problem, 2e6, integrator=integrator)
-    assert int(sol.stats["num_steps"]) < 200
-    assert_close(sol.stats["loss_final"], 0.25, rtol=1e-8)
-    # h = q / (1 - q) with q = e^(-t) / 2, the squares of the weights.
-    t1 = 10.0
-    q = np.exp(-t1) / 2.0
+    """One sample of label -1, a = w = 1: h' = -2 h (h + 1) decays like e^(-2 t), never negative."""
+    problem = given([[1.0]], [-1.0], [1.0], [[1.0]])
+    sol = rf.flow(*problem, 1e6, integrator=integrator)
+    assert int(sol.stats["num_steps"]) < 1000
+    assert_close(sol.stats["loss_final"], 0.5, rtol=1e-8)
+    # h = q / (1 - q) with q = e^(-2 t) / 2, the squares of the weights.
+    t1 = 5.0
+    q = np.exp(-2.0 * t1) / 2.0
     early = rf.flow(*problem, t1, integrator=integrator)
-    assert_close(early.final.weights()[0][0] ** 2, q / (1.0 - q), rtol=1e-7)
+    assert_close(early.final.weights()[0] ** 2, q / (1.0 - q), rtol=1e-7)
     ended = rf.flow(*problem, np.inf, integrator=integrator)
     assert bool(ended.result == rf.RESULTS.rest_reached)
-    assert_close(ended.stats["loss_final"], 0.25, rtol=1e-8)
+    assert_close(ended.stats["loss_final"], 0.5, rtol=1e-8)
 
 
 @BOTH
