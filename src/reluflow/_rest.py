@@ -30,6 +30,7 @@ _RANGE = 1e-12
 # A neuron whose |w_j| and <D_j, w_j> / |D_j| agree to this moves along its own line.
 _BALANCED = 1e-12
 _UNMOVED = 0.1  # of the tolerance: how far a neuron may still go where the rest is known
+# Of the largest label: a residual below this is rounding, and a loss of such is none to wait for.
 _ROUNDING = 256.0 * float(jnp.finfo(jnp.float64).eps)
 _DECAYED = 30.0  # e-foldings, after which a residual is what the integrator leaves of it
 
