@@ -119,7 +119,8 @@ def alone(mode, velocity, pull, sign):
     outward = jnp.where(active, -1.0, 1.0)
     beyond = outward * (velocity + sign * jnp.where(active, -pull, pull))
     noise = ROUNDING_ALONE * jnp.abs(pull)
-    crosses, rests = beyond > noise, active & (jnp.abs(beyond) <= noise)
+    # What is small beside the unit's own pull may still be that of inputs almost orthogonal to it.
+    crosses, rests = beyond > noise, active & (jnp.abs(beyond) <= ROUNDING * jnp.abs(pull))
     slides = (beyond < -noise) & (sign * pull < 0.0) & (outward * velocity > noise)
     crossed = jnp.where(active, _modes.INACTIVE, _modes.ACTIVE)
     next_mode = jnp.where(rests, _modes.RESTING, jnp.where(slides, _modes.SLIDING, crossed))
