@@ -15,7 +15,7 @@ from reference_inputs import ACTIVE, EPS, INACTIVE, REAL, RESTING, SLIDING
 from reference_modes import choose_modes
 from reference_roots import first_roots
 from reference_smooth import LOW_ORDER, ORDER, Flow, Weights
-from reference_zero import RESTS, edges, leaves_along, pass_zero
+from reference_zero import RESTS, edges, leaves_along, pass_zero, rays
 
 ARRIVES, LOW, HIGH, OUTPUT, RAY = "arrives", "alpha = 0", "alpha = 1", "a = 0", "a ray appears"
 SOON = 1e-6  # of a step: where the force on a neuron passes zero, its sign is asked after this
@@ -227,13 +227,20 @@ class _Integrator:
 
     def wake(self, j, guards):
         """A ray has appeared for a neuron that rests at w = 0."""
-        flow, edge = self.flow, self.edges[guards[0].unit]
+        flow, sign = self.flow, self.sign(j)
+        modes = leaves_along(flow, flow.residual, sign, self.edges[guards[0].unit])
         if len(guards) > 1:
-            self.ambiguous.append((float(self.t), int(j), "several rays appear at once"))
+            # All edges of a cone at once, where the pull in it turns: its ray tells, a little later.
+            ways = rays(flow, self.soon, sign, np.ones(len(modes), bool))
+            modes = ways[0].modes if ways else modes
+            if len(ways) != 1:
+                self.ambiguous.append((float(self.t), int(j), "several rays appear at once"))
         self.zeros.append((float(self.t), int(j), "wakes"))
         flow.asleep[j] = False
-        for k, mode in enumerate(leaves_along(flow, flow.residual, self.sign(j), edge)):
+        for k, mode in enumerate(modes):
             self.record(j, k, mode, 2)
+        if len(guards) > 1:  # nothing pulls yet, so that all of its alpha r are zero here
+            flow.flat[j, modes == SLIDING] = 1
 
     def record(self, j, k, mode, lead):
         """The new mode of a unit on its boundary, which it leaves like the power `lead` of time."""

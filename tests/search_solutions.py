@@ -21,6 +21,7 @@ FILE = Path(__file__).with_suffix(".npz")
 MOVES = [(1e-12, 0), (1e-12, 1), (1e-12, 2), (1e-10, 3), (1e-10, 4)]  # sizes and seeds
 FEWER = {"long": [MOVES[0], MOVES[3]], "longer": [MOVES[0], MOVES[3]]}  # which take long
 JUMP = 1e-6  # a larger change of the end by a change of 1e-12 is a jump
+PARTS = "in two parts"  # whose second part begins with bare weights
 APART = "inputs nearly parallel"  # whose difference float64 holds to rounding over the angle
 
 
@@ -77,6 +78,20 @@ def _moved(kind, case, found, size, seed, apart=False):
     return distance(found.final, other.final), far, len(other.ambiguous) > 0
 
 
+def _branches_at_the_split(case, found):
+    """Whether the end jumps when the weights between two parts move by 1e-12, to either side: a
+    neuron that rests on a boundary which now repels it goes on from bare weights either way."""
+    first = reference_flow(*case[:5], case.split * case.t1).final
+    sizes = MOVES[0][0] * np.linalg.norm(first.w, axis=1, keepdims=True)
+    away = sizes * np.random.default_rng(0).normal(size=first.w.shape)
+    rest = (1.0 - case.split) * case.t1
+    ends = [
+        reference_flow(case.x, case.y, first.a, first.w + move, first.log_scale, rest).final
+        for move in (away, -away)
+    ]
+    return max(np.max(distance(found.final, end)) for end in ends) > JUMP
+
+
 def solve(kind, seed) -> Solved:
     """The problem's flow by the reference, and its condition."""
     case = arrays(kind, seed)
@@ -90,6 +105,8 @@ def solve(kind, seed) -> Solved:
             continue  # a jump between 1e-12 and 1e-10
         condition = np.maximum(condition, neurons / size)
         predictions = max(predictions, far / size)
+    if kind == PARTS:
+        jumps = jumps or _branches_at_the_split(case, found)
     rounding = np.zeros_like(condition)
     if kind == APART:
         rounding = _moved(kind, case, found, 1e-12, 5, apart=True)[0] / 1e-12

@@ -32,15 +32,16 @@ def problem(seed, size, attractive):
     return x, residual, sign, rng.integers(0, 2, SAMPLES), boundary
 
 
-def settled(x, residual, sign, mode, boundary, status=None, precise=True):
+def settled(x, residual, sign, mode, boundary, status=None, precise=True, departs=()):
     """status: of the boundary's units, from which the search begins; their modes, where None."""
     on = np.isin(np.arange(SAMPLES), boundary)
     begin = np.array(mode)
     if status is not None:
         begin[boundary] = status
     mode = jnp.asarray(mode)
-    fixed = jnp.zeros(SAMPLES, bool)
-    place = Boundary.gather(jnp.asarray(on), mode, jnp.asarray(begin), fixed, SAMPLES)
+    no = jnp.zeros(SAMPLES, bool)
+    away = no.at[jnp.asarray(departs, int)].set(True)
+    place = Boundary.gather(jnp.asarray(on), mode, jnp.asarray(begin), no, away, SAMPLES)
     given = (jnp.asarray(residual), jnp.zeros(()), jnp.asarray(sign), mode, place)
     return SETTLE(arrangement(x, precise), *given, DIM)
 
@@ -163,13 +164,22 @@ def test_a_unit_on_a_repulsive_boundary_stays_off_and_says_so():
     assert int(got.mode[1]) == INACTIVE and int(np.sum(got.either)) == 1
 
 
+def test_a_unit_that_departs_from_a_repulsive_boundary_could_not_do_otherwise():
+    """As above, but it left the boundary before: another unit's event is no choice of its own."""
+    x = np.array([[1.0, 0, 0, 0], [-0.5, 1.0, 0, 0], *np.eye(4)])
+    residual = np.array([1.0, 3.0, 0.0, 0.0, 0.0, 0.0])
+    given = (x, residual, 1.0, np.array([1, 0, 0, 0, 0, 0]), np.array([1]))
+    got = settled(*given, departs=[1])
+    assert int(got.mode[1]) == INACTIVE and not np.any(got.either)
+
+
 def test_more_sliding_units_than_room_do_not_fit():
     x, residual, sign, mode, boundary = np.eye(4), -np.ones(4), 1.0, np.zeros(4, int), np.arange(4)
     x = np.concatenate([x[:3] + 0.1, x[3:] * 5.0 + 3.0, x[:2]])
     residual = np.array([-5.0, -5.0, -5.0, 1.0, 0.0, 0.0])
     mode = jnp.array([0, 0, 0, 1, 0, 0])
-    fixed = jnp.zeros(SAMPLES, bool)
-    boundary = Boundary.gather(jnp.arange(6) < 3, mode, mode, fixed, SAMPLES)
+    no = jnp.zeros(SAMPLES, bool)
+    boundary = Boundary.gather(jnp.arange(6) < 3, mode, mode, no, no, SAMPLES)
     given = (jnp.asarray(residual), jnp.zeros(()), jnp.asarray(sign), mode, boundary)
     arguments = (arrangement(x), *given)
     assert int(np.sum(np.asarray(SETTLE(*arguments, DIM).mode) == SLIDING)) == 3

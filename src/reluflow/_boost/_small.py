@@ -9,19 +9,24 @@ import operator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def total(values: jax.Array, axis: int) -> jax.Array:
     """sum(values, axis)."""
-    parts = [
-        jax.lax.index_in_dim(values, i, axis, keepdims=False) for i in range(values.shape[axis])
-    ]
-    return functools.reduce(operator.add, parts)
+    return jnp.squeeze(functools.reduce(operator.add, _parts(values, axis)), axis)
 
 
 def small_product(matrix, values: jax.Array) -> jax.Array:
     """sum_p matrix[i, p] values[p], of shape (i, ...)."""
-    matrix = jnp.asarray(matrix)
-    column = (-1, *(1,) * (values.ndim - 1))
-    parts = [matrix[:, p].reshape(column) * values[p] for p in range(matrix.shape[1])]
-    return functools.reduce(operator.add, parts)
+    # A constant is taken apart while tracing, where it costs no equations.
+    known = isinstance(matrix, np.ndarray)
+    columns = np.hsplit(matrix, len(values)) if known else _parts(matrix, 1)
+    shape = (-1, *(1,) * (values.ndim - 1))
+    pairs = zip(columns, _parts(values, 0), strict=True)
+    return functools.reduce(operator.add, [column.reshape(shape) * part for column, part in pairs])
+
+
+def _parts(values: jax.Array, axis: int):
+    """The slices along an axis, which keep it, with length 1."""
+    return jax.lax.split(values, (1,) * values.shape[axis], axis)

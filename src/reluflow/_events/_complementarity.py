@@ -43,6 +43,7 @@ class Boundary(eqx.Module):
     before: their modes on arrival.
     status: from which the search begins: 0 (alpha = 0), 1 (alpha = 1) or 2 (sliding).
     fixed: whether that status is the answer: of a unit whose alpha has reached 0 or 1.
+    departs: whether the unit is on its way off the boundary, which it could not have left otherwise.
     complete: whether all of B found a place.
     """
 
@@ -50,11 +51,13 @@ class Boundary(eqx.Module):
     before: Int[Array, " capacity"]
     status: Int[Array, " capacity"]
     fixed: Bool[Array, " capacity"]
+    departs: Bool[Array, " capacity"]
     complete: Bool[Array, ""]
 
     @classmethod
-    def gather(cls, on, mode, status, fixed, capacity: int) -> "Boundary":
-        """From arrays over all boundaries: membership in B, modes, statuses, which are fixed."""
+    def gather(cls, on, mode, status, fixed, departs, capacity: int) -> "Boundary":
+        """From arrays over all boundaries: membership in B, modes, statuses, which are fixed, which
+        depart."""
         (index,) = jnp.nonzero(on, size=capacity, fill_value=on.shape[0])
 
         def take(array, fill):
@@ -65,6 +68,7 @@ class Boundary(eqx.Module):
             take(mode, _OFF),
             take(status, _OFF),
             take(fixed, False),
+            take(departs, False),
             jnp.sum(on) <= capacity,
         )
 
@@ -220,7 +224,7 @@ def settle(
     first = _pivot(local, start)
     # With repulsive units there may be other solutions: a search from their other sides shows.
     repulsive = local.present & (sign * local.residual > 0.0) & ~boundary.fixed
-    turned = repulsive & (start != _FREE)
+    turned = repulsive & (start != _FREE) & ~boundary.departs
     opposite = jnp.where(turned, _ON - start, start)
     other = run_if(jnp.any(turned), lambda _: _pivot(local, opposite), first)
     several = first.ends & other.ends & local.differ(first.u, other.u)

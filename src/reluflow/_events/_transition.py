@@ -134,6 +134,7 @@ class _Meeting(eqx.Module):
     on: Bool[Array, " boundaries"]
     status: Int[Array, " boundaries"]
     fixed: Bool[Array, " boundaries"]
+    departs: Bool[Array, " boundaries"]
     direction: Float[Array, " boundaries"]
 
 
@@ -156,7 +157,7 @@ def transition(
     def settled(meeting: _Meeting) -> Settled:
         capacity = places(meeting.mode.shape[0], max_sliding)
         boundary = Boundary.gather(
-            meeting.on, meeting.mode, meeting.status, meeting.fixed, capacity
+            meeting.on, meeting.mode, meeting.status, meeting.fixed, meeting.departs, capacity
         )
         return settle(
             arrangement, residual, uncertainty, standing.sign, meeting.mode, boundary, max_sliding
@@ -214,7 +215,10 @@ def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
     low, high = this & fired.leaves_low, this & fired.leaves_high
     held = jnp.where(low | fired.vanishes, _modes.INACTIVE, _modes.SLIDING)
     status = jnp.where(slides, jnp.where(high, _modes.ACTIVE, held), came)
-    meeting = _Meeting(mode, slides | arrives, status, low | high, jnp.zeros_like(p))
+    # Left an instant ago: beyond rounding, it is off the boundary already.
+    side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
+    departs = tied & ~this & ~standing.armed & (side * standing.velocity > 0.0) & ~fired.starts
+    meeting = _Meeting(mode, slides | arrives, status, low | high, departs, jnp.zeros_like(p))
     # All boundaries at once are w = 0, as far as the inputs see it.
     direction = jnp.where(fired.starts, p, jnp.where(slides, 0.0, standing.velocity))
     at_origin = jnp.all(near | slides) & (fired.arrives | fired.starts) & jnp.any(direction != 0.0)
@@ -231,7 +235,8 @@ def _toward(direction) -> _Meeting:
     zero = jnp.abs(direction) <= RETURNED * jnp.max(jnp.abs(direction))
     side = jnp.where(direction > 0.0, _modes.ACTIVE, _modes.INACTIVE)
     mode = jnp.where(zero, _modes.SLIDING, side).astype(jnp.int32)
-    return _Meeting(mode, zero, mode, jnp.zeros_like(zero), jnp.where(zero, 0.0, direction))
+    no = jnp.zeros_like(zero)
+    return _Meeting(mode, zero, mode, no, no, jnp.where(zero, 0.0, direction))
 
 
 class _Way(eqx.Module):
@@ -270,6 +275,7 @@ def _onward(
         found.mode,
         slides | (reached == 0.0),
         jnp.where(slides, _modes.SLIDING, came),
+        jnp.zeros_like(slides),
         jnp.zeros_like(slides),
         reached,
     )
