@@ -43,7 +43,7 @@ class Boundary(eqx.Module):
     before: their modes on arrival.
     status: from which the search begins: 0 (alpha = 0), 1 (alpha = 1) or 2 (sliding).
     fixed: whether that status is the answer: of a unit whose alpha has reached 0 or 1.
-    departs: whether the unit is on its way off the boundary, which it could not have left otherwise.
+    departs: whether the unit is on its way off the boundary, and had no choice when it left.
     complete: whether all of B found a place.
     """
 
