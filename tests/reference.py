@@ -230,7 +230,7 @@ class _Integrator:
         flow, sign = self.flow, self.sign(j)
         modes = leaves_along(flow, flow.residual, sign, self.edges[guards[0].unit])
         if len(guards) > 1:
-            # All edges of a cone at once, where the pull in it turns: a little later, its ray tells.
+            # All edges of a cone at once, where the pull in it turns: its ray tells, a bit later.
             ways = rays(flow, self.soon, sign, np.ones(len(modes), bool))
             modes = ways[0].modes if ways else modes
             if len(ways) != 1:
