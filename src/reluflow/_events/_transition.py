@@ -338,7 +338,7 @@ def _ambiguity(
     rests = ~way.escapes & ~way.stands
     loose = unwatched(boundaries, dim) & rests & jnp.any(standing.sign * residual > 0.0)
     leads = standing.sign * arrangement.rises(residual) > -ROUNDING * jnp.sum(jnp.abs(residual))
-    appear = fired.appears & (jnp.sum(leads & standing.watched) > 1)
+    appear = fired.appears & _others_appear(arrangement, fired, leads & standing.watched)
     repels = way.chosen.either & ~at_origin & ~fired.appears
     at = jnp.where(fired.vanishes, slid, repels)
     kind = jnp.where(fired.vanishes, VANISHES, REPELS)
@@ -346,3 +346,13 @@ def _ambiguity(
     at = jnp.where(several | (at_origin & loose), everywhere, at)
     kind = jnp.where(several, LEAVES, jnp.where(at_origin & loose, RESTS, kind))
     return Ambiguity(at, kind.astype(jnp.int8))
+
+
+def _others_appear(arrangement: Arrangement, fired: Fired, leads: Bool[Array, " rays"]):
+    """Whether another ray appears at once, in another cone. All edges of one cone appear at once
+    where the pull in it vanishes, and it has but one direction of fastest growth."""
+    rays = arrangement.rays
+    if not rays.shape[0]:
+        return jnp.array(False)
+    active = rays > RETURNED * jnp.max(jnp.abs(rays), axis=1, keepdims=True)
+    return jnp.any(leads & jnp.any(active != active[fired.ray], axis=1))
