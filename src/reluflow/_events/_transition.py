@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
 from .._arrangement import Arrangement
+from .._branch import run_if
 from .._field import Pattern, coefficients
 from .._rays import unwatched
 from .._shapes import PerSample, Scalar
@@ -165,7 +166,13 @@ def transition(
 
     def step(way: _Way) -> _Way:
         found = settled(way.meeting)
-        return _onward(arrangement, residual, standing, meeting, at_origin, way, found)
+        # Elsewhere than at w = 0 there is one problem, and no way to follow.
+        only = eqx.tree_at(lambda way: (way.chosen, way.done), way, (found, jnp.array(True)))
+
+        def further(_: _Way) -> _Way:
+            return _onward(arrangement, residual, standing, meeting, found, way)
+
+        return run_if(at_origin, further, only)
 
     shapes = eqx.filter_eval_shape(settled, meeting)
     blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
@@ -240,7 +247,7 @@ def _toward(direction) -> _Meeting:
 
 
 class _Way(eqx.Module):
-    """The way of a neuron from w = 0, with the residuals frozen; elsewhere a single problem.
+    """The way of a neuron from w = 0, with the residuals frozen; elsewhere one problem's solution.
 
     begins: where. The way that begins with the velocity counts, unless it comes back to w = 0 and
     there is another. It escapes along a ray, or stands in a cone in which nothing pulls at it.
@@ -258,12 +265,12 @@ class _Way(eqx.Module):
 
 
 def _onward(
-    arrangement: Arrangement, residual, standing, first: _Meeting, at_origin, way: _Way, found
+    arrangement: Arrangement, residual, standing, first: _Meeting, found: Settled, way: _Way
 ) -> _Way:
     """On from the solution of a problem: to the next boundaries, or to where another way begins."""
     reached, escapes, stands, returns = _straight(arrangement, residual, standing, way, found)
     late = way.count > 4 * reached.shape[0] + 16
-    over = ~at_origin | escapes | stands | returns | ~found.found | late
+    over = escapes | stands | returns | ~found.found | late
     ends = escapes | stands
     decides = (way.begins == _VELOCITY) | ((way.begins == _RAY) & ~way.escapes & ~way.stands & ends)
     other = (escapes != way.escapes) | (escapes & jnp.any(found.mode != way.chosen.mode))
@@ -283,11 +290,11 @@ def _onward(
         meeting=jax.tree.map(lambda a, b: jnp.where(over, a, b), another, further),
         begins=begins,
         count=jnp.where(over, 0, way.count + 1),
-        done=over & (~at_origin | none),
+        done=over & none,
         chosen=jax.tree.map(lambda a, b: jnp.where(decides, a, b), found, way.chosen),
         escapes=jnp.where(decides, escapes, way.escapes),
         stands=jnp.where(decides, stands, way.stands),
-        several=way.several | (over & at_origin & ~decides & ends & other),
+        several=way.several | (over & ~decides & ends & other),
     )
 
 
