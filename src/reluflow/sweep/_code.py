@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._checks import is_concrete
+
 _DEPTH = 4  # functions that are called by functions
 
 
@@ -37,7 +39,7 @@ def _add(digest, value: Any, depth: int) -> None:
     elif isinstance(value, bool | int | float | complex | str | bytes | None):
         digest.update(repr(value).encode())
     elif isinstance(value, np.ndarray | np.generic | jax.Array):
-        if not isinstance(value, jax.core.Tracer) and not _is_key(value):
+        if is_concrete(value) and not _is_key(value):
             digest.update(repr((value.shape, str(value.dtype))).encode())
             digest.update(np.asarray(value).tobytes())
     elif isinstance(value, list | tuple | set | frozenset):
@@ -49,8 +51,12 @@ def _add(digest, value: Any, depth: int) -> None:
             _add(digest, each, depth)
     elif isinstance(value, types.CodeType):
         _add_code(digest, value, depth)
-    elif jax.tree_util.all_leaves([value]):
+    elif isinstance(value, type) or not hasattr(value, "__dict__"):
         digest.update(getattr(value, "__qualname__", "").encode())
+    elif jax.tree_util.all_leaves([value]):  # an object of a class of the user's
+        if depth > 0:
+            _add(digest, getattr(type(value), "__call__", None), depth - 1)
+            _add(digest, vars(value), depth - 1)
     else:  # a module of Equinox, say a data set
         for leaf in jax.tree.leaves(value):
             _add(digest, leaf, depth)

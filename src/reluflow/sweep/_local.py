@@ -3,8 +3,8 @@
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-import jax
 import numpy as np
 
 from ._host import room
@@ -31,13 +31,14 @@ class Local:
 
     def __init__(
         self,
-        devices: Sequence[jax.Device],
+        devices: Sequence[Any],
         progress: Progress,
         interrupt: Interrupt,
         automatic: bool,
     ):
         self.devices, self.notes = tuple(devices), []
         self._progress, self._interrupt, self._automatic = progress, interrupt, automatic
+        self._last: tuple[tuple, Program] | None = None  # and the static shape that it is for
 
     def run(
         self, experiment: Experiment, keeper: Keeper, number: int, chunks: Iterator[int]
@@ -79,6 +80,9 @@ class Local:
     def _fitting(self, run: "_Run") -> Program:
         """The program of a segment, for as many lanes as the memory holds."""
         position = run.keeper.order[run.segment.start]
+        kind = (run.experiment.kind(position), run.segment.lanes)
+        if self._last is not None and self._last[0] == kind:
+            return self._last[1]
         self._progress.doing("compiling")
         traced = run.experiment.traced(position)
         check_variables(
@@ -97,6 +101,7 @@ class Local:
             free, needed = room(self.devices), program.memory()
             if not self._automatic or free is None or needed <= _HEADROOM * free:
                 self._progress.doing("running")
+                self._last = (run.experiment.kind(position), program.lanes), program
                 return program
             fitting = min(int(_HEADROOM * free / needed * program.lanes), program.lanes - 1)
             self._smaller(run, fitting, None)

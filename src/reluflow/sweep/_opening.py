@@ -107,7 +107,7 @@ def _fitted(store: Any, request: Request) -> None:
         add_segments(longer, failed, request.lanes, code, rerun=True),
     ]
     # What the axes are extended by may be of a new static shape.
-    wider = dataclasses.replace(experiment, axes=axes)
+    wider = experiment.on(axes)
     for group in groups:
         found = wider.traced(group[0]).variables
         check_variables(plan.variables, found, wider.static(group[0]))
@@ -168,7 +168,9 @@ def _warn_of_changes(store: Any, request: Request) -> None:
             stacklevel=4,
         )
     made, now = store.plan.versions, versions(request.devices)
-    changed = [f"{name} {made.get(name)} to {now[name]}" for name in now if made.get(name) != now[name]]
+    changed = [
+        f"{name} {made.get(name)} to {now[name]}" for name in now if made.get(name) != now[name]
+    ]
     if changed:
         warnings.warn(
             f"What {store.path} was begun with has changed ({', '.join(changed)}): the last bits "

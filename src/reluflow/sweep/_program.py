@@ -67,23 +67,22 @@ class Traced:
                 dict(zip(names, words, strict=True)),
                 jax.random.wrap_key_data(base, impl=impl),
             )
-            found, arrays = flattened(measure(point))
+            found, arrays = flattened(measure(point), names)
             variables[:] = [found]
             return arrays
 
-        lane = inputs[0]
-        shapes = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), np.asarray(leaf).dtype),
-            (lane.values, lane.words, lane.base),
+        kinds = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype),
+            (inputs.values, inputs.words, inputs.base[None]),
         )
-        jaxpr = jax.make_jaxpr(one)(*shapes)
+        jaxpr = jax.make_jaxpr(one)(*kinds)
         return cls(variables[0], jaxpr)
 
 
 class Program:
     """A compiled program for `lanes` lanes on each of the devices."""
 
-    def __init__(self, traced: Traced, lanes: int, devices: Sequence[jax.Device]):
+    def __init__(self, traced: Traced, lanes: int, devices: Sequence[Any]):
         self.lanes, self.devices = lanes, tuple(devices)
         one = jax.extend.core.jaxpr_as_fun(traced.jaxpr)
 

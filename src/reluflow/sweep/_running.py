@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ._program import Inputs, Traced
 from ._variables import STATUS, Variable, described
 
 
+@runtime_checkable  # for the checks of annotations in tests
 class Keeper(Protocol):
     """Who holds what was found: `Memory` or `Store`."""
 
@@ -21,9 +22,7 @@ class Keeper(Protocol):
     def complete(self) -> set[int]: ...
     def claim(self, chunk: int, wait: bool = False) -> bool: ...
     def release(self, chunk: int) -> None: ...
-    def write(
-        self, chunk: int, arrays: dict[str, np.ndarray], record: dict[str, Any]
-    ) -> None: ...
+    def write(self, chunk: int, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None: ...
     def halve(self, segment: int, lanes: int, chunk: int) -> None: ...
     def read(self) -> tuple[dict[str, np.ndarray], list[int]]: ...
 
@@ -40,6 +39,16 @@ class Experiment:
     def __post_init__(self):
         self._words = [axis.words() for axis in self.axes]
         self._traced: dict[tuple, Traced] = {}
+
+    def on(self, axes: tuple[Axis, ...]) -> "Experiment":
+        """The same on axes of the same names and types, which may have more values."""
+        other = dataclasses.replace(self, axes=axes)
+        other._traced = self._traced
+        return other
+
+    def kind(self, position: np.ndarray) -> tuple:
+        """The values of the static axes at a point: those of a kind share one program."""
+        return tuple(self.static(position).values())
 
     @property
     def names(self) -> list[str]:
@@ -60,16 +69,15 @@ class Experiment:
 
     def traced(self, position: np.ndarray) -> Traced:
         """`measure` at the static shape of this point; traced once."""
-        static = self.static(position)
-        kind = tuple(static.values())
+        static, kind = self.static(position), self.kind(position)
         if kind not in self._traced:
             inputs = self.inputs(position[None])
             self._traced[kind] = Traced.of(self.measure, self.names, static, self.impl, inputs)
         return self._traced[kind]
 
     def forget(self, position: np.ndarray) -> None:
-        """The program of this static shape is not needed any more."""
-        self._traced.pop(tuple(self.static(position).values()), None)
+        """The static shape of this point is not needed any more."""
+        self._traced.pop(self.kind(position), None)
 
 
 def check_variables(expected: Sequence[Variable], found: Sequence[Variable], static) -> None:
@@ -83,7 +91,7 @@ def check_variables(expected: Sequence[Variable], found: Sequence[Variable], sta
 
 
 def padded(shards: list[np.ndarray], lanes: int) -> np.ndarray:
-    """The slots of shards of `lanes` lanes each; where one is shorter its first slot is repeated."""
+    """The slots of shards of `lanes` lanes each; its first slot fills a shorter one."""
     return np.concatenate([np.append(s, np.full(lanes - len(s), s[0])) for s in shards])
 
 
@@ -113,11 +121,9 @@ def without_values(variables: Sequence[Variable], points: int, status: str):
     return arrays | {"status": np.full(points, STATUS[status], np.int8)}
 
 
-def segment_chunks(
-    keeper: Keeper, segment: Segment, mine: Callable[[int], bool]
-) -> Iterator[int]:
-    """The chunks of a segment that are to be run here and now; each is claimed when it is taken."""
-    done = keeper.complete()
+def segment_chunks(keeper: Keeper, segment: Segment, wanted: set[int]) -> Iterator[int]:
+    """Those of the chunks that are in this segment; each is claimed when it is taken, and left out
+    where another process has it."""
     for chunk in segment.chunks(keeper.plan.chunk):
-        if chunk not in done and mine(chunk) and keeper.claim(chunk):
+        if chunk in wanted and keeper.claim(chunk):
             yield chunk

@@ -1,7 +1,7 @@
 """What a sweep has found, on disk: `kill -9` at any moment loses the chunks in flight and no more.
 
     norms.zarr/
-      zarr.json               a group of Zarr, which `xarray.open_zarr(.., consolidated=False)` opens
+      zarr.json               a group, which `xarray.open_zarr(.., consolidated=False)` opens
       loss/, status/, ...     a variable each, over the slots
       sweep/                  a group in it:
         plan.json             axes, settings, segments; with it the store exists

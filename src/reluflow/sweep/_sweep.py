@@ -38,7 +38,7 @@ def sweep(
     seed: int = 0,
     store: str | Path | None = None,
     batch: int | Literal["auto"] = "auto",
-    devices: int | Sequence[jax.Device] | None = None,
+    devices: int | Sequence[Any] | None = None,
     executor: Executor | None = None,
     progress: bool = True,
     rerun: Literal["failed"] | None = None,
@@ -79,8 +79,8 @@ def sweep(
         chunk: points that are written together, fixed when the store is made: what is lost at most
             when the process is killed.
         settings: further numbers and texts that `measure` depends on; a store of others is refused.
-        describe: attributes by variable or axis, as in {"loss": {"units": "1", "long_name": "..."}};
-            `dims` are the names of a variable's own dimensions.
+        describe: attributes by variable or axis, as in {"loss": {"units": "1"}}; with
+            `dims` the names of a variable's own dimensions.
 
     Returns:
         A dataset with the axes as dimensions and coordinates, a variable for each array, and
@@ -160,7 +160,7 @@ def _run(keeper: Keeper, request: Request, runner, part, shown: Progress, interr
 def _complete(keeper: Keeper, request: Request, runner, wanted, shown, interrupt) -> None:
     """Until all that is wanted is complete, be it by this process or by another one."""
     plan, length = keeper.plan, keeper.plan.chunk
-    experiment = _over(request.experiment, plan.axes)
+    experiment = request.experiment.on(plan.axes)
     while left := wanted - keeper.complete():
         ran = 0
         shown.total(
@@ -171,27 +171,26 @@ def _complete(keeper: Keeper, request: Request, runner, wanted, shown, interrupt
                 for chunk in left.intersection(segment.chunks(length))
             )
         )
-        for number, segment in enumerate(plan.segments):
-            mine = left.intersection(segment.chunks(length))
-            if not mine:
-                continue
-            chunks = segment_chunks(keeper, segment, mine.__contains__)
-            for found in runner.run(experiment, keeper, number, chunks):
-                keeper.write(found.chunk, found.arrays, found.record)
-                ran += 1
-            experiment.forget(keeper.order[segment.start])
+        for numbers in _by_kind(experiment, keeper, left):
+            for number in numbers:
+                chunks = segment_chunks(keeper, plan.segments[number], left)
+                for found in runner.run(experiment, keeper, number, chunks):
+                    keeper.write(found.chunk, found.arrays, found.record)
+                    ran += 1
+            experiment.forget(keeper.order[plan.segments[numbers[0]].start])
         if not ran:
             interrupt.check()
             time.sleep(_WAIT)
 
 
-def _over(experiment: Experiment, axes: tuple[Axis, ...]) -> Experiment:
-    """The experiment on the axes of the store, which may have more values."""
-    if all(len(a.values) == len(b.values) for a, b in zip(experiment.axes, axes, strict=True)):
-        same = all((a.values == b.values).all() for a, b in zip(experiment.axes, axes, strict=True))
-        if same:
-            return experiment
-    return Experiment(experiment.measure, axes, experiment.base, experiment.impl)
+def _by_kind(experiment: Experiment, keeper: Keeper, chunks: set[int]) -> list[list[int]]:
+    """The segments that have one of the chunks, those of one static shape together."""
+    kinds: dict[tuple, list[int]] = {}
+    for number, segment in enumerate(keeper.plan.segments):
+        if chunks.intersection(segment.chunks(keeper.plan.chunk)):
+            kind = experiment.kind(keeper.order[segment.start])
+            kinds.setdefault(kind, []).append(number)
+    return list(kinds.values())
 
 
 def _dataset(keeper: Any, arrays, axes: tuple[Axis, ...], describe) -> Dataset:
@@ -280,4 +279,3 @@ def _check(measure, seed, batch, executor, rerun, stop, part, chunk, store) -> N
                 "Argument `part` must be two integers such as (3, 8), the third of eight parts, "
                 f"but it is {part!r}."
             )
-

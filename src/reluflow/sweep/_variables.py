@@ -1,7 +1,7 @@
 """What is measured at every point: arrays of fixed shapes, and codes that have names."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -42,7 +42,7 @@ class Variable:
         if not self.good:
             return np.zeros(len(values), bool)
         bad = [code for code, name in enumerate(self.flags) if name not in self.good]
-        return np.isin(values, bad).reshape(len(values), -1).any(axis=1)
+        return np.asarray(np.isin(values, bad).reshape(len(values), -1).any(axis=1))
 
     def described(self) -> str:
         kind = "code" if self.flags else self.dtype
@@ -53,11 +53,13 @@ def described(variables: tuple[Variable, ...]) -> str:
     return ", ".join(variable.described() for variable in variables)
 
 
-def flattened(measured: Any) -> tuple[tuple[Variable, ...], list[jax.Array]]:
+def flattened(
+    measured: Any, axes: Sequence[str]
+) -> tuple[tuple[Variable, ...], list[jax.Array]]:
     """What `measure` returned, as variables and their arrays, in the order of the names.
 
     Raises:
-        TypeError: it is no dict from names to arrays of numbers.
+        TypeError, ValueError: it is no dict from names, which are none of axes, to arrays.
     """
     if not isinstance(measured, Mapping) or not measured:
         raise TypeError(
@@ -65,10 +67,10 @@ def flattened(measured: Any) -> tuple[tuple[Variable, ...], list[jax.Array]]:
             f"but it returns {shortened(measured)}."
         )
     for name in measured:
-        if not isinstance(name, str) or not name.isidentifier() or name == "status":
+        if not isinstance(name, str) or not name.isidentifier() or name in ("status", *axes):
             raise ValueError(
-                "Argument `measure` must return names that can follow `ds.`, and not `status`, "
-                f"which `rf.sweep` uses itself, but it returns {name!r}."
+                "Argument `measure` must return names that can follow `ds.`, and neither `status` "
+                f"nor that of an axis, but it returns {name!r}."
             )
     pairs = [_variable(name, measured[name]) for name in sorted(measured)]
     return tuple(variable for variable, _ in pairs), [array for _, array in pairs]
@@ -77,7 +79,9 @@ def flattened(measured: Any) -> tuple[tuple[Variable, ...], list[jax.Array]]:
 def _variable(name: str, value: Any) -> tuple[Variable, jax.Array]:
     if isinstance(value, _ITEM):
         kind, code = value._enumeration, jnp.asarray(value._value, jnp.int32)
-        flags = tuple(sorted(kind._name_to_item, key=lambda name: int(kind._name_to_item[name]._value)))
+        flags = tuple(
+            sorted(kind._name_to_item, key=lambda name: int(kind._name_to_item[name]._value))
+        )
         good = tuple(flag for flag in flags if flag in _ENDED_WELL) if kind is RESULTS else ()
         return Variable(name, code.shape, "int32", flags, good), code
     try:
