@@ -53,9 +53,7 @@ def described(variables: tuple[Variable, ...]) -> str:
     return ", ".join(variable.described() for variable in variables)
 
 
-def flattened(
-    measured: Any, axes: Sequence[str]
-) -> tuple[tuple[Variable, ...], list[jax.Array]]:
+def flattened(measured: Any, axes: Sequence[str]) -> tuple[tuple[Variable, ...], list[jax.Array]]:
     """What `measure` returned, as variables and their arrays, in the order of the names.
 
     Raises:
