@@ -33,7 +33,7 @@ def largest_difference(one, other):
 def programs():
     """(text, lanes on each device) of ours, and the text where JAX shards automatically."""
     axes = read_axes(AXES, ())
-    experiment = Experiment(looped, axes, *base_key(0))
+    experiment = Experiment(looped, axes, *base_key(0), "")
     positions = grid(axes)[:64]
     inputs = experiment.inputs(positions)
     traced = experiment.traced(positions[0])

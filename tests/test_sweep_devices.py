@@ -69,8 +69,13 @@ def test_resumes_with_the_halved_batch(tmp_path, monkeypatch):
     with pytest.raises(StoppedAfterFailures):
         swept(quick, store=tmp_path / "s", stop_after_failures=6)
     begun = failing.count
-    swept(quick, store=tmp_path / "s", batch="auto")
+    swept(quick, store=tmp_path / "s")
     assert set(failing.lanes[begun:]) == {4}
+    with pytest.raises(StoppedAfterFailures):
+        swept(quick, store=tmp_path / "t", devices=1, stop_after_failures=6)
+    begun = failing.count
+    swept(quick, store=tmp_path / "t", batch=6)  # the control
+    assert set(failing.lanes[begun:]) == {6}
 
 
 def test_a_single_point_that_is_too_large_is_an_error(monkeypatch):
@@ -85,7 +90,7 @@ def test_an_automatic_batch_fits_the_memory(monkeypatch):
     swept(batch="auto", chunk=64)
     assert set(failing.lanes) == {64}
     failing.lanes.clear()
-    monkeypatch.setattr(_local, "room", lambda devices: 2000)
+    monkeypatch.setattr(_local, "room", lambda devices: 8000)
     swept(batch="auto", chunk=64)
     assert max(failing.lanes) < 64
     failing.lanes.clear()

@@ -147,7 +147,7 @@ def test_a_pool_of_spawned_processes_and_one_that_breaks(tmp_path):
 
     with pool() as executor:
         killing_when_begun(tmp_path / "s", lambda: list(executor._processes))
-        with pytest.raises(RuntimeError, match="The executor broke.*with a new executor goes on"):
+        with pytest.raises(RuntimeError, match=r"The executor broke.*with a new executor goes on"):
             swept(slowly, executor=executor, store=tmp_path / "s")
     assert 0 < len(list((tmp_path / "s/sweep/complete").glob("*.json"))) < 8
     with pool() as executor, warnings.catch_warnings():

@@ -254,7 +254,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, whole):
         write(array, part, values)
 
     monkeypatch.setattr(zarr.Array, "__setitem__", full)
-    with pytest.raises(OSError, match="The disk is full. Free some space"):
+    with pytest.raises(OSError, match=r"The disk is full\. Free some space"):
         swept(tmp_path / "s")
     monkeypatch.undo()
     assert records(tmp_path / "s") == [0, 1]
@@ -269,9 +269,19 @@ def test_a_directory_that_may_not_be_written(tmp_path, monkeypatch):
 
     measure = counted(quick)
     monkeypatch.setattr(store_module.Path, "mkdir", refused)
-    with pytest.raises(OSError, match="Nothing may be written there. Choose another"):
+    with pytest.raises(OSError, match=r"Nothing may be written there\. Choose another"):
         swept(tmp_path / "s", measure)
     assert type(measure).traces == 0
+
+
+def test_is_read_where_nothing_may_be_written_and_while_it_is_written(tmp_path, monkeypatch):
+    ds = swept(tmp_path / "s")
+    before = sorted(tmp_path.rglob("*"))
+    with store_module.Store(tmp_path / "s"):
+        monkeypatch.setattr(store_module.Path, "mkdir", None)
+        monkeypatch.setattr(store_module.Path, "unlink", None)
+        assert load(tmp_path / "s").identical(ds)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_one_process_opens_a_store_once(tmp_path):

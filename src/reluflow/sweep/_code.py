@@ -55,7 +55,7 @@ def _add(digest, value: Any, depth: int) -> None:
         digest.update(getattr(value, "__qualname__", "").encode())
     elif jax.tree_util.all_leaves([value]):  # an object of a class of the user's
         if depth > 0:
-            _add(digest, getattr(type(value), "__call__", None), depth - 1)
+            _add(digest, vars(type(value)).get("__call__"), depth - 1)
             _add(digest, vars(value), depth - 1)
     else:  # a module of Equinox, say a data set
         for leaf in jax.tree.leaves(value):

@@ -146,7 +146,7 @@ class _Tasks:
     def found(self, chunk: int, answer: Answer | None) -> Found:
         variables, lanes = self.keeper.plan.variables, self.lanes.pop(chunk)
         slots = self.segment.slots(chunk, self.keeper.plan.chunk)
-        record = {"lanes": lanes, "seconds": 0.0, "code": self.segment.code}
+        record = {"lanes": lanes, "seconds": 0.0, "code": self.experiment.code}
         if answer is None:
             return Found(chunk, without_values(variables, len(slots), "worker_lost"), record)
         record |= {"seconds": answer.seconds, "devices": answer.devices}

@@ -113,7 +113,8 @@ class Local:
                 + (f": {error}" if error is not None else ".")
             ) from error
         self._progress.again(run.restart(lanes))
-        self._progress.say(f"Out of memory: the sweep goes on with {lanes} lanes a device.")
+        why = "The memory is small" if error is None else "Out of memory"
+        self._progress.say(f"{why}: the sweep goes on with {lanes} lanes a device.")
 
 
 class _Run:
@@ -176,7 +177,7 @@ class _Run:
     def _begin(self, chunk: int) -> None:
         variables, points = self.keeper.plan.variables, self._points(chunk)
         arrays = without_values(variables, points, "not_run")
-        record = {"lanes": self.segment.lanes, "seconds": 0.0, "code": self.segment.code}
+        record = {"lanes": self.segment.lanes, "seconds": 0.0, "code": self.experiment.code}
         self._begun[chunk], self._left[chunk] = Found(chunk, arrays, record), points
         for slots in self.segment.shards(chunk, self.keeper.plan.chunk):
             self._queue.append((chunk, slots))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._axes import Axis
-from ._code import code_of, versions
+from ._code import versions
 from ._memory import Memory
 from ._plan import Plan, add_segments, arranged, chunk_length, grid, missing
 from ._running import Experiment, Keeper, check_variables
@@ -23,8 +23,8 @@ class Request:
     experiment: Experiment
     settings: dict[str, Any]
     devices: list[Any]
+    batch: int | None  # None where it is automatic
     lanes: int  # on a device
-    given_lanes: bool  # whether the user has said how many
     chunk: int | None
     parts: int
     cost: Callable[[Any], Any] | None
@@ -50,8 +50,9 @@ class Request:
             variables = found
         assert variables is not None
         made = versions(self.devices)
-        plan = Plan(axes, self.settings, made, variables, length, len(self.devices))
-        return plan, add_segments(plan, groups, lanes, code_of(experiment.measure))
+        shape = (length, self.batch, len(self.devices))
+        plan = Plan(axes, self.settings, made, variables, *shape)
+        return plan, add_segments(plan, groups, lanes, experiment.code)
 
 
 def opened_memory(request: Request) -> Memory:
@@ -101,10 +102,9 @@ def _fitted(store: Any, request: Request) -> None:
         _take_lanes(store, request)
         return
     longer = dataclasses.replace(plan, axes=axes, segments=list(plan.segments))
-    code = code_of(experiment.measure)
     order = [
-        add_segments(longer, groups, request.lanes, code),
-        add_segments(longer, failed, request.lanes, code, rerun=True),
+        add_segments(longer, groups, request.lanes, experiment.code),
+        add_segments(longer, failed, request.lanes, experiment.code, rerun=True),
     ]
     # What the axes are extended by may be of a new static shape.
     wider = experiment.on(axes)
@@ -124,8 +124,12 @@ def _failed(store: Any, axes: tuple[Axis, ...]) -> list[np.ndarray]:
 
 
 def _take_lanes(store: Any, request: Request) -> None:
-    """Other batches where the user asks for them; the chunks stay where they are."""
-    if not request.given_lanes:
+    """Other batches where the user asks for others; the chunks stay where they are.
+
+    Otherwise those of the store, whatever the number of devices is now: then the numbers are the
+    same bit for bit.
+    """
+    if request.batch in (None, store.plan.batch):
         return
     lanes = min(request.lanes, store.plan.chunk)
     for segment in store.plan.segments:
@@ -160,7 +164,7 @@ def _words(value: Any) -> str:
 
 
 def _warn_of_changes(store: Any, request: Request) -> None:
-    code = code_of(request.experiment.measure)
+    code = request.experiment.code
     if not request.rerun and any(segment.code != code for segment in store.plan.segments):
         warnings.warn(
             f"`measure` has changed since {store.path} was begun: what is complete there was "

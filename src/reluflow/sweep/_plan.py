@@ -50,6 +50,7 @@ class Plan:
     versions: dict[str, Any]  # of which a difference changes no more than rounding
     variables: tuple[Variable, ...]
     chunk: int
+    batch: int | None  # that was asked for when the store was made; None if it was automatic
     devices: int
     segments: list[Segment] = dataclasses.field(default_factory=list)
     halved: list[dict[str, Any]] = dataclasses.field(default_factory=list)

@@ -35,6 +35,7 @@ class Experiment:
     axes: tuple[Axis, ...]
     base: np.ndarray
     impl: str
+    code: str  # a digest of what `measure` is made of
 
     def __post_init__(self):
         self._words = [axis.words() for axis in self.axes]
@@ -85,8 +86,9 @@ def check_variables(expected: Sequence[Variable], found: Sequence[Variable], sta
     if tuple(expected) != tuple(found):
         raise ValueError(
             "Argument `measure` must return the same variables, shapes and types at all values of "
-            f"the static axes, but at {static} it returns {described(tuple(found))} instead of "
-            f"{described(tuple(expected))}. Pad what grows with an axis to the largest size."
+            f"the static axes, and as in its store, but at {static} it returns "
+            f"{described(tuple(found))} instead of {described(tuple(expected))}. Pad what grows "
+            "with an axis to the largest size."
         )
 
 

@@ -39,14 +39,24 @@ from ._plan import Plan
 class Store:
     """One store, opened by this process; as a context manager it is closed again."""
 
-    def __init__(self, path: Path):
-        """Makes the directories and the lock, and nothing else.
+    def __init__(self, path: Path, read_only: bool = False):
+        """Makes the directories and the lock, and nothing else; read only, not even these.
 
         Raises:
             ValueError: there is something else at this path.
             OSError: nothing can be written there.
         """
         self.path, self._own = path, path / "sweep"
+        self.plan: Plan
+        self.order: np.ndarray
+        self._arrays: dict[str, Any] = {}
+        self._read_only = read_only
+        self.locks: Locks
+        if not read_only:
+            self._make()
+
+    def _make(self) -> None:
+        path = self.path
         with self._explained():
             if path.exists() and not path.is_dir():
                 raise ValueError(f"Argument `store` must be a directory, but {path} is a file.")
@@ -60,15 +70,13 @@ class Store:
             self._own.mkdir(exist_ok=True)
             (self._own / "complete").mkdir(exist_ok=True)
             self.locks = Locks(self._own / "lock")
-        self.plan: Plan
-        self.order: np.ndarray
-        self._arrays: dict[str, Any] = {}
 
     def __enter__(self) -> "Store":
         return self
 
     def __exit__(self, *error) -> None:
-        self.locks.close()
+        if not self._read_only:
+            self.locks.close()
 
     # The plan: under the lock of the metadata
 
@@ -78,7 +86,7 @@ class Store:
         if not plan.exists():
             return False
         self.plan = Plan.from_json(json.loads(plan.read_text()))
-        root = zarr.open_group(self.path, mode="r+")
+        root = zarr.open_group(self.path, mode="r" if self._read_only else "r+")
         self.order = np.asarray(root["sweep/order"][: self.plan.slots])  # type: ignore
         self._arrays = {v.name: root[v.name] for v in stored(self.plan)}
         return True
@@ -136,6 +144,7 @@ class Store:
             numbers["segments"][segment]["lanes"] = lanes
             numbers["halved"].append({"segment": segment, "chunk": chunk, "lanes": lanes})
             replace(self._own / "plan.json", numbers)
+        self.plan.halved = numbers["halved"]
         self.plan.segments[segment].lanes = lanes
 
     # The chunks: each written by the process that has claimed it
@@ -194,8 +203,9 @@ class Store:
             found = self._read(part)
             if found is None or self._digest(found) != record.get("digest"):
                 corrupt.append(chunk)
-                with self._explained():
-                    (self._own / "complete" / f"{chunk}.json").unlink(missing_ok=True)
+                if not self._read_only:
+                    with self._explained():
+                        (self._own / "complete" / f"{chunk}.json").unlink(missing_ok=True)
                 continue
             for name, values in found.items():
                 arrays[name][part] = values

@@ -13,6 +13,7 @@ import jax
 
 from .._checks import check_bool, check_positive_int, check_type, require_x64, shortened
 from ._axes import Axis, read_axes
+from ._code import code_of
 from ._interrupt import Interrupt
 from ._local import Local
 from ._opening import Request, opened_memory, opened_store, wanted_chunks
@@ -65,7 +66,8 @@ def sweep(
             added to an axis extend it.
         batch: lanes that run together, on all devices. 'auto' takes 64 on each device of a CPU,
             up to 16384 on others, and fewer where the memory is too small.
-        devices: all local ones by default; or the first so many, or these.
+        devices: all local ones by default; or the first so many, or these. The workers of an
+            executor take all of their own.
         executor: of `concurrent.futures`; each of its tasks is one chunk of the store.
         progress: show how far it is, where there is a terminal or a notebook, and rich.
         rerun: 'failed' runs the points of the store again that failed, and no others; `measure` may
@@ -97,7 +99,7 @@ def sweep(
     require_x64()
     read = read_axes(axes, static)
     check_bool("progress", progress)
-    chosen = _devices(devices)
+    chosen = _devices(devices) if executor is None else _devices(devices)[:1]
     _check(measure, seed, batch, executor, rerun, stop_after_failures, part, chunk, store)
     request = _request(measure, read, seed, batch, chosen, chunk, part, cost, rerun, settings)
     kept = (
@@ -128,7 +130,7 @@ def load(store: str | Path, describe: Mapping[str, Mapping[str, Any]] | None = N
 
     if not (Path(store) / "sweep" / "plan.json").is_file():
         raise ValueError(f"Argument `store` must be the store of a sweep, but {store} is none.")
-    with Store(Path(store)) as opened:
+    with Store(Path(store), read_only=True) as opened:
         opened.load()
         arrays, _ = opened.read()
         return _dataset(opened, arrays, opened.plan.axes, describe or {})
@@ -207,17 +209,13 @@ def _request(measure, axes, seed, batch, devices, chunk, part, cost, rerun, sett
         "threefry_partitionable": bool(jax.config.jax_threefry_partitionable),  # type: ignore
         "default_matmul_precision": jax.config.jax_default_matmul_precision,  # type: ignore
     }
-    given = batch != "auto"
-    if given:
-        lanes = -(-batch // len(devices))
-    else:
-        lanes = _LANES.get(devices[0].platform, _LANES_ELSEWHERE)
+    lanes = _LANES.get(devices[0].platform, _LANES_ELSEWHERE)
     return Request(
-        Experiment(measure, axes, base, impl),
+        Experiment(measure, axes, base, impl, code_of(measure)),
         own | {"settings": dict(settings or {})},
         devices,
-        lanes,
-        given,
+        None if batch == "auto" else batch,
+        lanes if batch == "auto" else -(-batch // len(devices)),
         chunk,
         1 if part is None else part[1],
         cost,
