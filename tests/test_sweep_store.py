@@ -114,9 +114,10 @@ def test_goes_on_after_a_kill_at_any_moment(tmp_path, whole):
         store = tmp_path / str(k)
         assert ended(started(store, "looped", kill_at=int(k)))[0] == -signal.SIGKILL
         assert swept(store, looped).identical(whole[looped]) and not partials(store)
-    for named in ("plan.json", "complete/3.json"):
-        store = tmp_path / named.replace("/", "-")
+    for k, named in enumerate(("plan.json", "sweep/order/zarr.json", "complete/3.json")):
+        store = tmp_path / f"named-{k}"
         assert ended(started(store, "looped", kill_before=named))[0] == -signal.SIGKILL
+        assert partials(store)
         assert swept(store, looped).identical(whole[looped]) and not partials(store)
 
 

@@ -71,6 +71,7 @@ def opened_store(path: Path, request: Request) -> Any:
     store = Store(path)
     try:
         with store.locks.metadata():
+            store.clean_metadata()
             if store.load():
                 _fitted(store, request)
             else:

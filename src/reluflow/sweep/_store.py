@@ -80,6 +80,13 @@ class Store:
 
     # The plan: under the lock of the metadata
 
+    def clean_metadata(self) -> None:
+        """Removes what a process left that ended while it wrote metadata, under their lock."""
+        own = (self._own.glob("plan.json.*.partial"), self._own.glob("order/**/*.partial"))
+        for found in (*own, self.path.glob("zarr.*.partial"), self.path.glob("*/zarr.*.partial")):
+            for left in found:
+                left.unlink(missing_ok=True)
+
     def load(self) -> bool:
         """Reads plan and order; False where there is no plan yet."""
         plan = self._own / "plan.json"
