@@ -173,6 +173,9 @@ def test_failed_points_alone_are_run_again(tmp_path):
         found = quick(point)
         return found | {"total": found["total"] + 100.0, "result": rf.RESULTS.successful}
 
+    some = swept(tmp_path / "s", other, AXES | {"height": [0.5]}, rerun="failed")
+    assert (some.result == 0).all()  # and at the other heights nothing has changed:
+    assert (load(tmp_path / "s").result.values == 7).sum() == failed[:, 1:].sum() > 0
     ds = swept(tmp_path / "s", other, rerun="failed")
     assert (ds.result == 0).all()
     assert_close(ds.total.values[failed], first.total.values[failed] + 100.0, rtol=1e-14)

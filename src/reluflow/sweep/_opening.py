@@ -98,7 +98,7 @@ def _fitted(store: Any, request: Request) -> None:
     for k, (axis, (_, wanted)) in enumerate(zip(axes, pairs, strict=True)):
         asked[:, k] = axis.find(wanted.values)[asked[:, k]]
     groups = arranged(axes, missing(axes, asked, store.order), request.cost)
-    failed = _failed(store, axes) if request.rerun else []
+    failed = _failed(store, axes, asked) if request.rerun else []
     if not groups and not failed:
         _take_lanes(store, request)
         return
@@ -116,12 +116,15 @@ def _fitted(store: Any, request: Request) -> None:
     _take_lanes(store, request)
 
 
-def _failed(store: Any, axes: tuple[Axis, ...]) -> list[np.ndarray]:
+def _failed(store: Any, axes: tuple[Axis, ...], asked: np.ndarray) -> list[np.ndarray]:
+    """Those of the points asked for that failed, of each static shape."""
     from ._dataset import failed_points
 
-    arrays, _ = store.read()
+    arrays, _ = store.read()  # (What is corrupt is run again anyway.)
     bad = failures(store.plan.variables, arrays)
-    return arranged(axes, failed_points(store.plan, store.order, bad, arrays), None)
+    points = failed_points(store.plan, store.order, bad, arrays)
+    elsewhere = missing(axes, points, asked)
+    return arranged(axes, missing(axes, points, elsewhere), None)
 
 
 def _take_lanes(store: Any, request: Request) -> None:

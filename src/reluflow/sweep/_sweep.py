@@ -64,14 +64,15 @@ def sweep(
         store: a directory, in which everything is kept as soon as it is known. The same call goes
             on after an interruption, and then gives the same numbers, bit for bit. Values that were
             added to an axis extend it.
-        batch: lanes that run together, on all devices. 'auto' takes 64 on each device of a CPU,
-            up to 16384 on others, and fewer where the memory is too small.
+        batch: lanes that run together, on all devices; on each device of a worker, where there is
+            an executor. 'auto' takes 64 on each device of a CPU, up to 16384 on others, and fewer
+            where the memory is too small.
         devices: all local ones by default; or the first so many, or these. The workers of an
             executor take all of their own.
         executor: of `concurrent.futures`; each of its tasks is one chunk of the store.
         progress: show how far it is, where there is a terminal or a notebook, and rich.
-        rerun: 'failed' runs the points of the store again that failed, and no others; `measure` may
-            have changed.
+        rerun: 'failed' runs those points of the grid again that failed, beside what was not run
+            yet; `measure` may have changed.
         stop_after_failures: end with `StoppedAfterFailures` when so many points have failed.
         cost: predicts what a point costs, so that points of like cost share a batch: a function of
             an object whose attributes are the axes, each an array over many points, that returns
