@@ -13,6 +13,7 @@ from concurrent.futures import Future as Future
 from typing import Any
 
 from ._interrupt import Interrupt
+from ._program import in_a_line
 from ._progress import Progress
 from ._running import (
     Experiment,
@@ -101,7 +102,7 @@ class Remote:
             self.notes.append(f"a worker ended each time that it ran these points ({error})")
             return None
         if answer.kind == "raised":
-            self.notes.append(answer.message.strip().splitlines()[0])
+            self.notes.append(in_a_line(answer.message))
         return answer
 
     def _smaller(self, tasks: "_Tasks", chunk: int, answer: Answer) -> None:

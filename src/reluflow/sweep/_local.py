@@ -9,7 +9,7 @@ import numpy as np
 
 from ._host import room
 from ._interrupt import Interrupt
-from ._program import Program, is_out_of_memory
+from ._program import Program, in_a_line, is_out_of_memory
 from ._progress import Progress
 from ._running import (
     Experiment,
@@ -60,7 +60,7 @@ class Local:
                         program = None
                         self._smaller(run, run.segment.lanes // 2, error)
                         continue
-                    self.notes.append(str(error).strip().splitlines()[0])
+                    self.notes.append(in_a_line(str(error)))
                     points = sum(len(slots) for _, slots in batch)
                     arrays = without_values(keeper.plan.variables, points, "raised")
                 yield from run.put(batch, arrays, time.monotonic() - began, len(self.devices))

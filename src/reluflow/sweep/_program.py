@@ -139,6 +139,11 @@ class Program:
         return [np.asarray(array)[: len(inputs)] for array in arrays]
 
 
+def in_a_line(message: str) -> str:
+    """The first line of what a compiled program said of its error."""
+    return message.strip().partition("\n")[0] or "no message"
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device said that its memory was too small, which a smaller batch may cure."""
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
