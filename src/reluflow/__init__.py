@@ -20,3 +20,7 @@ from ._solution import RESULTS as RESULTS
 from ._solution import Ambiguities as Ambiguities
 from ._solution import Events as Events
 from ._solution import Solution as Solution
+
+# The function stands in the place of its package here: `from reluflow.sweep import load` finds the
+# rest of it.
+from .sweep import sweep as sweep

@@ -1,8 +1,4 @@
-"""Computes on another thread, so that Ctrl-C is heard at once.
-
-A compiled program, and its compilation, return to Python only when they are done: the main thread,
-which alone receives signals, must not be the one that waits inside XLA.
-"""
+"""Ends the program on Ctrl-C, and says what is kept; the work is done by `in_background`."""
 
 import contextlib
 import os
@@ -10,40 +6,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 
+from .._background import in_background as in_background
+
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
-_INTERVAL = 0.1  # seconds between two looks at what was computed
-
-Result = TypeVar("Result")
-
-
-def in_background(work: Callable[[], Result], tick: Callable[[], Any] = lambda: None) -> Result:
-    """`work()`, computed on a daemon thread; `tick()` is called here, ten times a second.
-
-    What `work` raises is raised here.
-    """
-    done, outcome = threading.Event(), []
-
-    def target() -> None:
-        try:
-            outcome.append((work(), None))
-        except BaseException as error:
-            outcome.append((None, error))
-        finally:
-            done.set()
-
-    threading.Thread(target=target, daemon=True).start()
-    while not done.wait(_INTERVAL):
-        tick()
-    tick()
-    result, error = outcome[0]
-    if error is not None:
-        raise error
-    return result
 
 
 @contextlib.contextmanager
