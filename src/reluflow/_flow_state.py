@@ -43,16 +43,20 @@ class FlowState(eqx.Module):
         preactivation = net.hidden @ problem.inputs.T
         size = jnp.sqrt(net.output**2 + jnp.sum(net.hidden**2, axis=1))
         near = on_boundary(preactivation, size, problem.length)
+        pattern = Pattern.of(
+            jnp.where(near, 0.0, preactivation), max_sliding, problem.arrangement.rays.shape[0]
+        )
+        # A neuron that is zero stays so: nothing is to be decided, and nothing happens to it.
+        zero = size == 0.0
+        mode = jnp.where(zero[:, None], jnp.int8(_modes.RESTING), pattern.mode)
         return cls(
             time=time,
             net=net,
             preactivation=preactivation,
             balance=initial_balance(net.output, net.hidden),
-            pattern=Pattern.of(
-                jnp.where(near, 0.0, preactivation), max_sliding, problem.arrangement.rays.shape[0]
-            ),
+            pattern=eqx.tree_at(lambda p: p.mode, pattern, mode),
             armed=~near,
-            pending=jnp.any(near, axis=1),
+            pending=jnp.any(near, axis=1) & ~zero,
             step_size=jnp.array(jnp.inf),
         )
 
