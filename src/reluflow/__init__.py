@@ -8,6 +8,8 @@ from ._boost import field as field
 from ._compiling import compiler_options as compiler_options
 from ._dataset import Dataset as Dataset
 from ._descent import descent as descent
+from ._event_buffers import Ambiguities as Ambiguities
+from ._event_buffers import Events as Events
 from ._flow import flow as flow
 from ._initialisation import balanced as balanced
 from ._initialisation import he_uniform as he_uniform
@@ -15,10 +17,8 @@ from ._initialisation import unbalanced as unbalanced
 from ._integrator import AbstractIntegrator as AbstractIntegrator
 from ._loss import loss as loss
 from ._network import Network as Network
+from ._results import RESULTS as RESULTS
 from ._runge_kutta import RungeKutta as RungeKutta
-from ._solution import RESULTS as RESULTS
-from ._solution import Ambiguities as Ambiguities
-from ._solution import Events as Events
 from ._solution import Solution as Solution
 
 # The function stands in the place of its package here: `from reluflow.sweep import load` finds the

@@ -17,10 +17,12 @@ from ._checks import (
     shortened,
 )
 from ._dataset import Dataset
+from ._event_buffers import Ambiguities, Events
 from ._forward_mode import forward_mode_only
 from ._loss import loss
 from ._network import Network, check_single_pair
-from ._solution import RESULTS, Ambiguities, Events, Solution
+from ._results import RESULTS
+from ._solution import Solution
 
 # Below e^-700 a weight is close to the smallest float64, e^-745, and would lose its digits.
 _LOG_SMALLEST = -700.0

@@ -23,6 +23,7 @@ from ._checks import (
 )
 from ._compiling import compiled
 from ._dataset import Dataset
+from ._event_buffers import check_max_events
 from ._field import Problem
 from ._flow_state import FlowState
 from ._forward_mode import forward_mode_only
@@ -31,9 +32,10 @@ from ._loop import Run
 from ._network import Network, check_single_pair
 from ._padding import without_padding
 from ._rays import Geometry
+from ._results import RESULTS, ended_well
 from ._runge_kutta import RungeKutta
 from ._saving import Schedule, check_buffers
-from ._solution import RESULTS, Solution, check_max_events, ended_well
+from ._solution import Solution
 
 _MAX_STEPS = 10_000_000
 _MAX_STORED_STEPS = 4096

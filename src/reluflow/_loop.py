@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from ._dataset import Dataset
+from ._event_buffers import Ambiguities, Events
 from ._field import Neurons, Problem, predictions, residual_rounding
 from ._flow_state import FlowState
 from ._integrator import AbstractDenseIntegrator, AbstractIntegrator, Report
@@ -21,10 +22,11 @@ from ._loss import loss
 from ._meter import AbstractFlowMeter
 from ._network import Network
 from ._rest import height_of
+from ._results import RESULTS
 from ._saving import Saved, Schedule
 from ._shapes import Scalar
 from ._sliding import decided
-from ._solution import RESULTS, Ambiguities, Events, Solution
+from ._solution import Solution
 
 
 class Carry(eqx.Module):

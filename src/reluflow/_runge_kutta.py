@@ -25,16 +25,17 @@ import numpy as np
 import optimistix
 
 from ._dataset import Dataset
+from ._event_buffers import AmbiguousNeurons, Switches
 from ._field import Pattern, Problem, predictions, velocity
 from ._flow_state import FlowState
 from ._integrator import AbstractIntegrator, Report
 from ._network import Network
 from ._rest import Rest, Standing, at_rest, height_of, spectrum_of
 from ._restep import Passage, restep
+from ._results import RESULTS
 from ._root_finder import chord
 from ._shapes import Scalar
 from ._sliding import checked_max_sliding, decided, room_for_sliding
-from ._solution import RESULTS, AmbiguousNeurons, Switches
 from ._state import (
     LOOK_AHEAD,
     RungeKuttaState,

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ._event_buffers import AmbiguousNeurons, Switches
 from ._events import Ambiguity, Standing, transition
 from ._field import Pattern, Problem, predictions
 from ._guards import Guards, Which
+from ._results import RESULTS
 from ._shapes import Scalar
-from ._solution import RESULTS, AmbiguousNeurons, Switches
 from ._state import RungeKuttaState, starting_point
 from ._trial import Trial
 

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .._branch import run_if
+from .._results import RESULTS
 from .._shapes import Scalar
-from .._solution import RESULTS
 from ._collocation import NODES
 from ._interpolation import lagrange
 from ._judgement import NEAR, effect, error, first_kink, trusted, unsettled, worth

@@ -7,14 +7,15 @@ from jaxtyping import Array, Bool, Int
 
 from .._branch import run_if
 from .._dataset import Dataset
+from .._event_buffers import AmbiguousNeurons, Switches
 from .._field import Neurons, Problem
 from .._flow_state import FlowState
 from .._integrator import AbstractDenseIntegrator, Report
 from .._network import Network
 from .._rest import Rest, Standing, at_rest, bound_of, height_of
+from .._results import RESULTS
 from .._shapes import Hidden, PerSample, Scalar
 from .._sliding import room_for_sliding
-from .._solution import RESULTS, AmbiguousNeurons, Switches
 from ._closure import Attempt, attempt, go_on
 from ._collocation import NUM_NODES
 from ._decay import Decay

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 from .._field import Problem
 from .._network import Network
 from .._rest import Rest
+from .._results import RESULTS
 from .._shapes import Hidden, PerSample, Scalar
-from .._solution import RESULTS
 from ._collocation import NODES, POINTS, TO_MODES
 from ._decay import Decay
 from ._interpolation import lagrange, lagrange_of_points

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._event_buffers import AmbiguousNeurons
 from .._events import Ambiguity
-from .._solution import AmbiguousNeurons
 from ._collocation import POINTS
 from ._path import weight_of
 from ._walk import Course, Walk

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from .._branch import run_if
 from .._field import Problem
-from .._solution import RESULTS
+from .._results import RESULTS
 from .._tangent_kernel import Here, kernels, predictions
 from ._collocation import POINTS
 from ._flight import fly, land

@@ -6,8 +6,9 @@ from scipy.special import logsumexp
 from .. import _modes
 from .._checks import as_number, shortened
 from .._dataset import Dataset
+from .._event_buffers import Events
 from .._network import Network, check_pair
-from .._solution import Events, Solution
+from .._solution import Solution
 from ..theory import minimal_squared_norm
 from ._phases import phases
 from ._plateaus import FLOOR

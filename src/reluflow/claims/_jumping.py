@@ -8,7 +8,8 @@ import numpy as np
 from .. import theory
 from .._dataset import Dataset
 from .._network import Network
-from .._solution import RESULTS, Solution
+from .._results import RESULTS
+from .._solution import Solution
 from ._problems import SAVES, run_at
 
 _WINDOW = 15.0  # times 1 / rate: an e-folding of a neuron's norm takes 1 / rate

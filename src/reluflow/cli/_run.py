@@ -18,7 +18,8 @@ from .._dataset import Dataset
 from .._descent import check_size, descent
 from .._flow import flow
 from .._network import Network
-from .._solution import RESULTS, Solution, ended_well
+from .._results import RESULTS, ended_well
+from .._solution import Solution
 from ._forecast import Forecast, forecast
 from ._progress import Display, DisplayMeter
 from ._settings import Settings, check_descent

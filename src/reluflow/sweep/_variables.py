@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import shortened
-from .._solution import RESULTS
+from .._results import RESULTS
 
 # How a point itself fared, whatever was measured there; stored as the variable `status`.
 STATUS = {"not_run": -1, "complete": 0, "raised": 1, "worker_lost": 2}
 _ITEM: Any = type(RESULTS.successful)  # of any enumeration of Equinox
-_ENDED_WELL = ("successful", "loss_reached", "rest_reached")  # as in `_solution.ended_well`
+_ENDED_WELL = ("successful", "loss_reached", "rest_reached")  # as in `_results.ended_well`
 
 
 @dataclasses.dataclass(frozen=True)
