@@ -24,7 +24,7 @@ def small_product(matrix, values: jax.Array) -> jax.Array:
     columns = np.hsplit(matrix, len(values)) if known else _parts(matrix, 1)
     shape = (-1, *(1,) * (values.ndim - 1))
     pairs = zip(columns, _parts(values, 0), strict=True)
-    products: list[jax.Array] = [column.reshape(shape) * part for column, part in pairs]
+    products = [jnp.reshape(column, shape) * part for column, part in pairs]
     return functools.reduce(operator.add, products)
 
 
