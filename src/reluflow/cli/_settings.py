@@ -7,25 +7,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import diffrax
 import jax
 import jax.random as jr
 import typer
 
-from .._boost import Boost
 from .._dataset import Dataset
 from .._initialisation import balanced
 from .._network import Network
-from .._runge_kutta import RungeKutta
 from ._experiments import EXPERIMENTS, Experiment, Integrator, Name, Shape
-
-INTEGRATORS = {
-    Integrator.boost: Boost,
-    Integrator.dopri8: lambda: RungeKutta(diffrax.Dopri8()),
-    Integrator.tsit5: lambda: RungeKutta(diffrax.Tsit5()),
-    Integrator.dopri5: lambda: RungeKutta(diffrax.Dopri5()),
-    Integrator.kvaerno5: lambda: RungeKutta(diffrax.Kvaerno5()),
-}
+from ._integrators import INTEGRATORS
 
 _SMALLEST, _LARGEST = decimal.Decimal("1e-1000000"), decimal.Decimal("1e3")  # what was tried
 # From this ln(1/scale) on, the steps of a Runge-Kutta solver, a few for each e-fold of a neuron,
