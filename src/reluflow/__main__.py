@@ -16,7 +16,7 @@ except ImportError as error:
 
 import jax
 
-from .cli import _output, _report, _run, _settings
+from .cli import _output, _report, _run, _settings, _sweep_commands
 from .cli._experiments import EXPERIMENTS, Integrator, Labels, Shape
 from .cli._progress import Display
 from .cli._settings import Settings
@@ -241,6 +241,10 @@ def _measure(wanted, quick: bool, store, lacking: dict[str, str]) -> tuple[bool,
         console.print(f"{name} could not be measured; see above.", soft_wrap=True, markup=False)
     console.print(f"wrote {out / 'claims.json'}, {out / 'claims.md'}", soft_wrap=True, markup=False)
     return bool(errors), any(outcome.blind for outcome in outcomes)
+
+
+app.command(no_args_is_help=True)(_sweep_commands.sweep)
+app.command(no_args_is_help=True)(_sweep_commands.show)
 
 
 def main() -> None:

@@ -98,8 +98,10 @@ def _from_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_numbers(path: Path, x: np.ndarray, y: np.ndarray) -> None:
-    bad = np.flatnonzero(~np.isfinite(y)) if len(x) != len(y) else np.flatnonzero(
-        ~(np.isfinite(x).all(axis=1) & np.isfinite(y))
+    bad = (
+        np.flatnonzero(~np.isfinite(y))
+        if len(x) != len(y)
+        else np.flatnonzero(~(np.isfinite(x).all(axis=1) & np.isfinite(y)))
     )
     if len(bad):
         raise ValueError(f"{path}: {_place(path, bad[0])} holds NaN or an infinite number.")

@@ -1,12 +1,12 @@
 """START HERE: a grid from a TOML file, read as a whole and refused before anything is computed.
 
-    title = "..."                 seed = 0        static = [...]      times = 16
-    records = ["norm_ratio"]      of the names that `reluflow sweep --list` explains
-    [problem]   name or file, samples, dim, labels, teacher_neurons, draws
-    [start]     name, neurons, width, log_lambda or scale, draws
-    [flow]      t1, rtol, stop_loss, max_steps, integrator
-    [axes]      lists or ranges of what else would stand in one of these three tables; and seed
-    [[pictures]]                  what `reluflow show` draws
+title = "..."                 seed = 0        static = [...]      times = 16
+records = ["norm_ratio"]      of the names that `reluflow sweep --list` explains
+[problem]   name or file, samples, dim, labels, teacher_neurons, draws
+[start]     name, neurons, width, log_lambda or scale, draws
+[flow]      t1, rtol, stop_loss, max_steps, integrator
+[axes]      lists or ranges of what else would stand in one of these three tables; and seed
+[[pictures]]                  what `reluflow show` draws
 """
 
 import tomllib
@@ -191,9 +191,7 @@ def _problem(table: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, Any
         if _given("problem", key, table, axes):
             value = table[key]
             known[key] = (
-                read_labels(value)
-                if key == "labels"
-                else positive_integer(f"problem.{key}", value)
+                read_labels(value) if key == "labels" else positive_integer(f"problem.{key}", value)
             )
     if known.get("samples", 0) is None and "samples" not in axes:
         raise GridError(f"The problem {name} needs samples, in [problem] or in [axes].")
@@ -210,9 +208,7 @@ def _check_dim(name: str, known: Mapping[str, Any], axes: Mapping[str, list[Any]
         )
 
 
-def _start(
-    table: Mapping[str, Any], axes: Mapping[str, Any]
-) -> tuple[dict[str, Any], int | None]:
+def _start(table: Mapping[str, Any], axes: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
     """What it sets, and the width of which a traced number of neurons is active."""
     check_keys("start", table, _START)
     found: dict[str, Any] = {"log_lambda": None, "log_scale": None}
@@ -281,9 +277,7 @@ def _flow(table: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, Any]:
     if "max_steps" in table:
         found["max_steps"] = positive_integer("flow.max_steps", table["max_steps"])
     _given("flow", "integrator", table, axes)
-    found["integrator"] = chosen(
-        "integrator called", table.get("integrator", "auto"), _INTEGRATORS
-    )
+    found["integrator"] = chosen("integrator called", table.get("integrator", "auto"), _INTEGRATORS)
     return found
 
 

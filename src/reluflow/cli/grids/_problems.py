@@ -49,9 +49,7 @@ def _identity(key: jax.Array, given: Mapping[str, Any]) -> Dataset:
 
 
 def _gaussian_teacher(key: jax.Array, given: Mapping[str, Any]) -> Dataset:
-    return datasets.gaussian_teacher(
-        key, given["samples"], given["dim"], given["teacher_neurons"]
-    )
+    return datasets.gaussian_teacher(key, given["samples"], given["dim"], given["teacher_neurons"])
 
 
 def _repeated(labels: tuple[float, ...], samples: int) -> np.ndarray:

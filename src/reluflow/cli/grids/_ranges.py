@@ -54,7 +54,9 @@ def _range(key: str, name: str, given: Any) -> list[Any]:
     if "step" in given:
         values = _stepped(key, first, last, number(f"{key}.step", given["step"]))
     else:
-        values = _spaced(key, first, last, positive_integer(f"{key}.number", given["number"]), spacing)
+        values = _spaced(
+            key, first, last, positive_integer(f"{key}.number", given["number"]), spacing
+        )
     if name in INTEGERS:
         return [int(value) for value in np.unique(np.rint(values))]
     return [float(value) for value in values]

@@ -69,7 +69,7 @@ RECORDS: Mapping[str, Record] = {
         orthogonal=True,
     ),
     "limit_norm_ratio": Record(
-        "that over the minimum",
+        "limit_squared_norm over minimal_squared_norm",
         lambda here: here.process.final_squared_norm / here.minimum,
         "limit",
         r"$|\theta|^2$ over its minimum, limit $\lambda \to 0$",
@@ -102,7 +102,9 @@ RECORDS: Mapping[str, Record] = {
         "how the flow ended, a code of rf.RESULTS", lambda here: here.sol.result, "flow", "result"
     ),
     "loss_final": Record("L at the end", _quantities.stat("loss_final"), "flow", "loss at the end"),
-    "t_final": Record("flow time at the end", _quantities.stat("t_final"), "flow", "$t$ at the end"),
+    "t_final": Record(
+        "flow time at the end", _quantities.stat("t_final"), "flow", "$t$ at the end"
+    ),
     "squared_norm": Record(
         "|theta|^2 at the end",
         lambda here: here.sol.final.squared_norm(),
@@ -110,17 +112,17 @@ RECORDS: Mapping[str, Record] = {
         r"$|\theta|^2$ at the end",
     ),
     "norm_ratio": Record(
-        "that over the smallest of all interpolators (2022, Theorem 1)",
+        "|theta|^2 at the end over that of the smallest interpolator (2022, Theorem 1)",
         lambda here: here.sol.final.squared_norm() / here.minimum,
         "flow",
         r"$|\theta|^2$ over its minimum",
         orthogonal=True,
     ),
-    "norm_excess": Record(
-        "that minus 1",
-        lambda here: here.sol.final.squared_norm() / here.minimum - 1.0,
+    "norm_distance": Record(
+        "the distance of norm_ratio from 1",
+        lambda here: jnp.abs(here.sol.final.squared_norm() / here.minimum - 1.0),
         "flow",
-        r"$|\theta|^2$ over its minimum, minus 1",
+        r"distance of $|\theta|^2$ over its minimum from 1",
         orthogonal=True,
     ),
     "near_minimal": Record(
@@ -154,7 +156,10 @@ RECORDS: Mapping[str, Record] = {
     ),
     "steps": Record("attempted steps", _quantities.stat("num_steps"), "flow", "attempted steps"),
     "drops": Record(
-        "how often the loss falls after it stood still", _quantities.number_of_drops, "path", "drops of the loss"
+        "how often the loss falls after it stood still",
+        _quantities.number_of_drops,
+        "path",
+        "drops of the loss",
     ),
     "intermediate_saddle": Record(
         "whether the loss stands still between two drops",

@@ -49,9 +49,7 @@ def _equal_norms(key, neurons, dim, log_lambda, active) -> Network:
 
 
 STARTS: Mapping[str, Start] = {
-    "balanced": Start(
-        "w_j = lambda N(0, I_d), a_j = +-|w_j| (2022, eq. 4)", _scaled(balanced)
-    ),
+    "balanced": Start("w_j = lambda N(0, I_d), a_j = +-|w_j| (2022, eq. 4)", _scaled(balanced)),
     "equal-norms": Start("random directions, |a_j| = |w_j| = lambda (2026)", _equal_norms),
     "unbalanced": Start("w_j = lambda N(0, I_d), a_j = lambda N(0, 1)", _scaled(unbalanced)),
     "he-uniform": Start(
