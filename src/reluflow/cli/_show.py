@@ -69,11 +69,12 @@ def default_pictures(ds: Any, against: str | None) -> tuple[Picture, ...]:
 def draw(ds: Any, picture: Picture, title: str) -> Any:
     """The axes of one picture, by functions of `rf.plot` alone."""
     from .. import plot
+    from ..plot._sweep_data import label_of
 
     ax = None
-    several = len(picture.record) > 1
+    several = len(picture.record) > 1 or bool(picture.beside)
     for name in picture.record:
-        label = plot._sweep_data.label_of(ds, name) if several else None
+        label = label_of(ds, name) if several else None
         common: dict[str, Any] = {"where": picture.where}
         if picture.kind == "times":
             ax = plot.sweep_times(ds, name, ax, **common)
@@ -88,14 +89,14 @@ def draw(ds: Any, picture: Picture, title: str) -> Any:
                 ds, name, picture.along or "", against, ax, label=label, span=picture.span, **common
             )
     for name in picture.beside:
-        label = plot._sweep_data.label_of(ds, name)
+        label = label_of(ds, name)
         alike = _without_axes_that_change_nothing(ds, name)
         ax = plot.sweep_band(
             alike, name, picture.against or "", ax, label=label, dashed=True, where=None
         )
     assert ax is not None
-    if several and picture.kind == "band":
-        ax.set_ylabel("")
+    if len(picture.record) > 1 and picture.kind == "band":
+        ax.set_ylabel("")  # the legend has them all
     if title:
         ax.set_title(title, fontsize=9)
     return ax
@@ -190,7 +191,9 @@ def _show_medians(ds: Any, console: Console) -> None:
         return
     others = [str(dim) for dim in ds.status.dims if dim != "seed"]
     over = ["seed"] if "seed" in ds.status.dims else []
-    table = Table(title="medians over the seeds" if over else "values", title_justify="left")
+    table = Table(
+        title="medians over the seeds, shares of yes" if over else "values", title_justify="left"
+    )
     for column in (*others, *names):
         table.add_column(column, justify="right", overflow="fold")
     columns = []

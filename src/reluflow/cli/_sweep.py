@@ -3,9 +3,9 @@
 import contextlib
 import os
 import shutil
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -147,38 +147,39 @@ def _copy(source: Path, copy: Path) -> None:
     os.replace(draft, copy)
 
 
-def run(
-    grid: Grid,
-    out: Path,
-    counts: Mapping[str, int],
-    executor: Any,
-    part: tuple[int, int] | None,
-    batch: int | None,
-    rerun: bool,
-    stop_after: int | None,
-    console: Console,
-) -> Any:
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to a grid, in the words of `rf.sweep`; see `counts_of`."""
+
+    counts: Mapping[str, int]
+    part: tuple[int, int] | None = None
+    batch: int | None = None
+    rerun_failed: bool = False
+    stop_after_failures: int | None = None
+
+
+def run(grid: Grid, out: Path, options: Options, executor: Any, console: Console) -> Any:
     """The dataset; warnings of the library are said as sentences."""
     from ..sweep import sweep
 
     with warnings.catch_warnings():
+        warnings.simplefilter("default")
         warnings.showwarning = lambda message, *rest, **more: console.print(
             f"Warning: {message}", soft_wrap=True, markup=False, highlight=False
         )
-        warnings.simplefilter("default")
         return sweep(
             grid.measure,
-            grid.first(counts),
+            grid.first(options.counts),
             static=grid.static,
             seed=grid.seed,
             store=out / STORE,
-            batch="auto" if batch is None else batch,
+            batch="auto" if options.batch is None else options.batch,
             executor=executor,
-            rerun="failed" if rerun else None,
-            stop_after_failures=stop_after,
-            part=part,
+            rerun="failed" if options.rerun_failed else None,
+            stop_after_failures=options.stop_after_failures,
+            part=options.part,
             settings=grid.settings,
-            describe=describe(grid.axes),
+            describe=describe(),
         )
 
 
@@ -193,7 +194,7 @@ AXIS_SYMBOLS = {
 }
 
 
-def describe(axes: Any = ()) -> dict[str, dict[str, Any]]:
+def describe() -> dict[str, dict[str, Any]]:
     """Attributes of what a grid may hold."""
     found: dict[str, dict[str, Any]] = {}
     for name, record in RECORDS.items():
@@ -205,8 +206,3 @@ def describe(axes: Any = ()) -> dict[str, dict[str, Any]]:
     for name, symbol in AXIS_SYMBOLS.items():
         found[name] = {"symbol": symbol}
     return found
-
-
-def note_about_dask(console: Console) -> None:
-    console.print("Workers of dask run the batches.", highlight=False)
-    sys.stdout.flush()

@@ -65,23 +65,28 @@ def sweep(
     _settings.enable_float64()
     _sweep.use_all_cores()
     read = _sweep.read(grid)
-    counts, chosen = _sweep.counts_of(first or [], read), _sweep.part_of(part)
+    options = _sweep.Options(
+        _sweep.counts_of(first or [], read),
+        _sweep.part_of(part),
+        batch,
+        rerun_failed,
+        stop_after_failures,
+    )
     out = Path("out") / grid.stem if out is None else out
     _output.check(out, (_sweep.GRID,))
     kept = f"What is complete is kept in {out}; the same command goes on there."
     with ending_on_interrupt(progress, lambda: kept), _sweep.executor_at(dask) as executor:
-        options = (executor, chosen, batch, rerun_failed, stop_after_failures)
-        ds = _run(read, grid, out, counts, options, progress)
+        ds = _run(read, grid, out, options, executor, progress)
     _report(ds, out, read.title, console)
 
 
-def _run(read, grid: Path, out: Path, counts, options, progress: Console) -> Any:
+def _run(read, grid: Path, out: Path, options, executor, progress: Console) -> Any:
     from ..sweep import StoppedAfterFailures
     from . import _sweep
 
     try:
         with _sweep.kept_grid(grid, out):
-            return _sweep.run(read, out, counts, *options, progress)
+            return _sweep.run(read, out, options, executor, progress)
     except StoppedAfterFailures as error:
         progress.print(str(error), soft_wrap=True, markup=False, highlight=False)
         raise typer.Exit(1) from error
@@ -130,9 +135,7 @@ def show(
     ] = None,
     along: Annotated[
         str | None,
-        typer.Option(
-            metavar="AXIS", help="Draw where on this axis a yes/no record begins to hold."
-        ),
+        typer.Option(metavar="AXIS", help="Draw where on this axis a yes/no record holds."),
     ] = None,
     where: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only points for which this record holds.")

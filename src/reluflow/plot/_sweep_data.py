@@ -52,7 +52,7 @@ def failed(ds: Any) -> Any:
 
 
 def counted(ds: Any, record: str, where: str | None = None) -> Any:
-    """A record as floats, NaN at points that failed, were not run, or for which `where` is false."""
+    """A record as floats; NaN where a point failed, was not run, or has a false `where`."""
     there = (ds.status == STATUS["complete"]) & ~failed(ds)
     if where is not None:
         check(ds, where)

@@ -1,4 +1,4 @@
-"""Numbers by a formula, as in t1 = "2 * ln(1/lambda) / D_minus + 40": read, never evaluated as code.
+"""Numbers by a formula, as in t1 = "2 * ln(1/lambda) + 40": read, and never evaluated as code.
 
 lambda may be e^-10000, which no float holds: it is known by its logarithm alone, so that it may
 occur as ln(1/lambda) and as ln(lambda), and nowhere else.
@@ -87,10 +87,10 @@ def _sign_of_log(node: ast.AST) -> int:
     inside = node.args[0]
     if _is_lambda(inside):
         return 1
-    inverse = isinstance(inside, ast.BinOp) and isinstance(inside.op, ast.Div)
-    if inverse and isinstance(inside.left, ast.Constant) and _is_lambda(inside.right):
-        return -1 if inside.left.value == 1 else 0
-    return 0
+    if not (isinstance(inside, ast.BinOp) and isinstance(inside.op, ast.Div)):
+        return 0
+    one = isinstance(inside.left, ast.Constant) and inside.left.value == 1
+    return -1 if one and _is_lambda(inside.right) else 0
 
 
 def _is_lambda(node: ast.AST) -> bool:

@@ -12,6 +12,7 @@ from ... import theory
 from ..._boost import Boost
 from ..._dataset import Dataset
 from ...sweep import Point
+from .._experiments import Integrator
 from .._integrators import INTEGRATORS
 from ._expression import Expression
 from ._measured import Measured, Settings
@@ -81,7 +82,7 @@ class Measure:
         name = given["integrator"]
         if name == "auto":
             name = "dopri8" if STARTS[given["start"]].large else "boost"
-        integrator = INTEGRATORS[name]()
+        integrator = INTEGRATORS[Integrator(name)]()
         file = given.get("file")
         fixed = self.files[file].is_orthogonal() if file is not None else False
         if file is None and PROBLEMS[given["problem"]].orthogonal:

@@ -67,11 +67,8 @@ def _picture(given: dict[str, Any], records: tuple[str, ...], axes: tuple[str, .
 
 def _span(value: Any) -> tuple[float, float]:
     good = isinstance(value, list) and len(value) == 2
-    if (
-        not good
-        or not all(isinstance(q, int | float) for q in value)
-        or not 0 <= value[0] < value[1] <= 1
-    ):
+    good = good and all(isinstance(quantile, int | float) for quantile in value)
+    if not good or not 0 <= value[0] < value[1] <= 1:
         raise GridError(
             f"pictures.span must be two quantiles such as [0.1, 0.9], but it is {shortened(value)}."
         )
