@@ -41,7 +41,7 @@ def read(path: Path) -> Dataset:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if (pair := data.parallel_inputs()) is not None:
-        first, second = (f"{_place(path, k)} ({_short(x[k])})" for k in pair)
+        first, second = (f"{_place(k)} ({_short(x[k])})" for k in pair)
         raise ValueError(
             f"{path}: the inputs of {first} and {second} are parallel, so that their boundaries "
             "coincide, which rf.flow does not treat. Perturb one of them, or replace the two by "
@@ -98,16 +98,13 @@ def _from_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_numbers(path: Path, x: np.ndarray, y: np.ndarray) -> None:
-    bad = (
-        np.flatnonzero(~np.isfinite(y))
-        if len(x) != len(y)
-        else np.flatnonzero(~(np.isfinite(x).all(axis=1) & np.isfinite(y)))
-    )
-    if len(bad):
-        raise ValueError(f"{path}: {_place(path, bad[0])} holds NaN or an infinite number.")
+    for rows in (x, y[:, None]):
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(bad):
+            raise ValueError(f"{path}: {_place(bad[0])} holds NaN or an infinite number.")
 
 
-def _place(path: Path, sample: int) -> str:
+def _place(sample: int | np.integer) -> str:
     """As people count: samples from 1 on, without the header."""
     return f"sample {sample + 1}"
 
