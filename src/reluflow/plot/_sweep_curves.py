@@ -51,13 +51,15 @@ def sweep_band(
         at, order = places[some], np.argsort(places[some])
         low, middle, high = np.nanquantile(values[some], (span[0], 0.5, span[1]), axis=1)
         color, marker = _look(ax, dashed)
-        named = text if label is None else ", ".join(filter(None, (label, text)))
+        band = _described(span) if not dashed and over in part.dims else ""
+        named = ", ".join(filter(None, (label, text))) or band
         style: dict[str, Any] = {"linestyle": "--"} if dashed else {"marker": marker}
         ax.plot(at[order], middle[order], color=color, markersize=4, label=named, **style)
         found.append(middle)
         if not dashed and over in part.dims:
-            band = (low[order], high[order])
-            ax.fill_between(at[order], *band, color=color, alpha=0.2, linewidth=0.0)
+            ax.fill_between(
+                at[order], low[order], high[order], color=color, alpha=0.2, linewidth=0.0
+            )
             found += [low, high]
     finish(ax, [*found, *_drawn(ax)], label_of(ds, record))
     return ax
@@ -102,7 +104,7 @@ def sweep_probability(
             markersize=4,
             capsize=2,
             linewidth=1.2,
-            label=text if label is None else ", ".join(filter(None, (label, text))),
+            label=", ".join(filter(None, (label, text))),
         )
     ax.set_ylim(-0.03, 1.03)
     finish(ax, [], f"probability: {label_of(ds, record)}")
@@ -152,7 +154,7 @@ def sweep_threshold(
         counts = (~np.isnan(values)).sum(axis=1)
         at = [_at_quantiles(ordered, counts, q) for q in (span[0], 0.5, span[1])]
         order = np.argsort(places)
-        named = text if label is None else ", ".join(filter(None, (label, text)))
+        named = ", ".join(filter(None, (label, text))) or _described(span)
         ax.plot(places[order], at[1][order], color=color, marker=marker, markersize=4, label=named)
         ax.fill_between(
             places[order], at[0][order], at[2][order], color=color, alpha=0.2, linewidth=0.0
@@ -183,6 +185,12 @@ def _at_quantiles(ordered: np.ndarray, counts: np.ndarray, q: float) -> np.ndarr
     place = np.clip(np.rint(q * (counts - 1)), 0, None).astype(int)
     found = ordered[np.arange(len(ordered)), place]
     return np.where(np.isfinite(found) & (counts > 0), found, np.nan)
+
+
+def _described(span: tuple[float, float]) -> str:
+    if span == (0.0, 1.0):
+        return "median, least to largest"
+    return f"median, {100 * span[0]:g}% to {100 * span[1]:g}%"
 
 
 def _with_seeds(part: Any, against: str, over: str) -> np.ndarray:

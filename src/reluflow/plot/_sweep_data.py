@@ -121,7 +121,7 @@ def along(ds: Any, axis: str) -> tuple[np.ndarray, str, bool]:
 
 
 def _is_wide(values: np.ndarray) -> bool:
-    return len(values) > 2 and values.max() >= _WIDE * values.min()
+    return bool(len(values) > 2 and values.max() >= _WIDE * values.min())
 
 
 def new_axes(ds: Any, axis: str, ax: Axes | None) -> Axes:
