@@ -78,10 +78,11 @@ class Measure:
         }
 
     def _settings(self, given: dict[str, Any], numbers: dict[str, Any]) -> Settings:
-        t1 = given["t1"]
-        name = given["integrator"]
+        t1, name = given["t1"], given["integrator"]
+        path = any(RECORDS[record].of == "path" for record in self.records)
         if name == "auto":
-            name = "dopri8" if STARTS[given["start"]].large else "boost"
+            # A step of rf.Boost may cross a plateau and the drop after it.
+            name = "dopri8" if path or STARTS[given["start"]].large else "boost"
         integrator = INTEGRATORS[Integrator(name)]()
         file = given.get("file")
         fixed = self.files[file].is_orthogonal() if file is not None else False
@@ -95,7 +96,7 @@ class Measure:
             stop_loss=given["stop_loss"],
             max_steps=given["max_steps"],
             integrator=integrator,
-            path=any(RECORDS[name].of == "path" for name in self.records),
+            path=path,
         )
 
 

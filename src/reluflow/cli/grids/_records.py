@@ -162,7 +162,7 @@ RECORDS: Mapping[str, Record] = {
         "drops of the loss",
     ),
     "intermediate_saddle": Record(
-        "whether the loss stands still between two drops, as the steps (of dopri8, say) resolve it",
+        "whether the loss stands still between two drops",
         lambda here: _quantities.number_of_drops(here) >= 2,
         "path",
         "intermediate saddle",
