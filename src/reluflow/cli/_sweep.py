@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -78,18 +77,6 @@ def counts_of(texts: list[str], grid: Grid) -> dict[str, int]:
             )
         found[name] = int(count)
     return found
-
-
-def use_all_cores() -> None:
-    """One device of JAX for each core that this process may use, on which lanes run side by side.
-
-    Only before JAX has made its devices, and where nobody chose their number.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
-        return
-    with contextlib.suppress(RuntimeError, AttributeError):
-        jax.config.update("jax_num_cpu_devices", cores or 1)
 
 
 @contextlib.contextmanager

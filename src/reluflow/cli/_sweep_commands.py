@@ -63,7 +63,6 @@ def sweep(
     if grid is None:
         raise typer.BadParameter("is missing; --help says what it holds.", param_hint="GRID.toml")
     _settings.enable_float64()
-    _sweep.use_all_cores()
     read = _sweep.read(grid)
     options = _sweep.Options(
         _sweep.counts_of(first or [], read),
