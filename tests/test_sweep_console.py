@@ -66,7 +66,7 @@ def test_a_sweep_of_a_file(grid, tmp_path):
     out = tmp_path / "deep" / "out"
     result = invoke("sweep", grid, "--out", out)
     assert result.exit_code == 0, result.output
-    for word in ("a small grid", "36 points", "assumption_3", "reluflow show", "36 complete"):
+    for word in ("a small grid", "36 points", "assumption 3", "reluflow show", "36 complete"):
         assert word in result.output
     found = values(out)
     holds = found["assumption_3"]

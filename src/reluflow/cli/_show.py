@@ -1,6 +1,7 @@
 """`reluflow show`: what a store holds, as a table and as pictures."""
 
 import os
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,7 @@ from rich.table import Table
 
 from ..sweep._variables import STATUS
 from ._sweep import GRID, STORE, describe
-from .grids._file import read_grid
-from .grids._pictures import Picture
+from .grids._pictures import Picture, read_pictures
 from .grids._refusals import GridError
 
 _ROWS = 24  # of medians, for each table
@@ -35,12 +35,18 @@ def opened(folder: Path) -> Any:
         ) from error
 
 
-def pictures_of(folder: Path) -> tuple[Picture, ...]:
-    """Those that the grid beside the store asks for."""
-    try:
-        return read_grid(folder / GRID).pictures if (folder / GRID).is_file() else ()
-    except GridError:  # say a file of data that is elsewhere now: the store says all the same
+def pictures_of(ds: Any, folder: Path) -> tuple[Picture, ...]:
+    """Those that the grid beside the store asks for; nothing else of it is read, since files of
+    data may be elsewhere now."""
+    if not (folder / GRID).is_file():
         return ()
+    try:
+        given = tomllib.loads((folder / GRID).read_text(encoding="utf-8"))
+        names = tuple(str(name) for name in ds.data_vars)
+        axes = tuple(str(dim) for dim in ds.status.dims)
+        return read_pictures(given.get("pictures", []), names, axes)
+    except (tomllib.TOMLDecodeError, GridError) as error:
+        raise typer.BadParameter(str(error), param_hint=str(folder / GRID)) from error
 
 
 def default_pictures(ds: Any, against: str | None) -> tuple[Picture, ...]:
@@ -194,8 +200,8 @@ def _show_medians(ds: Any, console: Console) -> None:
     table = Table(
         title="medians over the seeds, shares of yes" if over else "values", title_justify="left"
     )
-    for column in (*others, *names):
-        table.add_column(column, justify="right", overflow="fold")
+    for column in (*others, *names):  # with spaces, so that a narrow one breaks between words
+        table.add_column(column.replace("_", " "), justify="right", overflow="fold")
     columns = []
     for name in names:
         values = counted(ds, name)

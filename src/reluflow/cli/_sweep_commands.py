@@ -186,7 +186,7 @@ def _chosen(ds, folder: Path, record, against, along, where) -> Any:
     from . import _show
 
     if record is None and against is None and along is None and where is None:
-        asked = _show.pictures_of(folder)
+        asked = _show.pictures_of(ds, folder)
         if asked:
             return asked
     pictures = _show.default_pictures(ds, against)
