@@ -104,6 +104,7 @@ def sweep_probability(
             markersize=4,
             capsize=2,
             linewidth=1.2,
+            elinewidth=0.8,
             label=", ".join(filter(None, (label, text))),
         )
     ax.set_ylim(-0.03, 1.03)

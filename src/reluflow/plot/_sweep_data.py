@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter, NullFormatter
+from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter
 
 from .._checks import shortened
 from ..sweep._variables import STATUS
@@ -19,6 +19,7 @@ LOOKS = tuple(
     )
 )
 _ENDED_WELL = ("successful", "loss_reached", "rest_reached")  # of `rf.RESULTS`
+_TICKS = 12  # values of an axis that have one each
 _WIDE = 20.0  # between the ends of an axis, from which on it is logarithmic
 
 
@@ -135,10 +136,14 @@ def new_axes(ds: Any, axis: str, ax: Axes | None) -> Axes:
     ax.set_xlabel(label)
     if logarithmic:
         ax.set_xscale("log")
-        if len(places) <= 12:
-            chosen = np.sort(places)[:: 2 if len(places) > 7 else 1]
-            ax.set_xticks(chosen, [f"{place:g}" for place in chosen])
-            ax.xaxis.set_minor_formatter(NullFormatter())
+    if len(places) <= _TICKS:
+        chosen = np.sort(places)[:: 1 if len(places) <= _TICKS // 2 or not logarithmic else 2]
+        ax.set_xticks(chosen, [f"{place:g}" for place in chosen])
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    elif logarithmic:
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
     return ax
 
 
