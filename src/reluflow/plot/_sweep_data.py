@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from .._checks import shortened
 from ..sweep._variables import STATUS
@@ -20,7 +20,8 @@ LOOKS = tuple(
 )
 _ENDED_WELL = ("successful", "loss_reached", "rest_reached")  # of `rf.RESULTS`
 _TICKS = 12  # values of an axis that have one each
-_WIDE = 20.0  # between the ends of an axis, from which on it is logarithmic
+# Between the ends of an axis, and of what is drawn, from which on it may be logarithmic.
+_FAR, _WIDE = 4.0, 10.0
 
 
 def check(ds: Any, record: str, axes: tuple[str | None, ...] = ()) -> None:
@@ -122,7 +123,12 @@ def along(ds: Any, axis: str) -> tuple[np.ndarray, str, bool]:
 
 
 def _is_wide(values: np.ndarray) -> bool:
-    return bool(len(values) > 2 and values.max() >= _WIDE * values.min())
+    """Whether they reach far, and are spaced more evenly by their logarithms."""
+    ordered = np.sort(values)
+    if len(ordered) < 3 or ordered[-1] < _FAR * ordered[0]:
+        return False
+    even, geometric = np.diff(ordered), np.diff(np.log(ordered))
+    return bool(geometric.std() / geometric.mean() < even.std() / even.mean())
 
 
 def new_axes(ds: Any, axis: str, ax: Axes | None) -> Axes:
@@ -141,10 +147,15 @@ def new_axes(ds: Any, axis: str, ax: Axes | None) -> Axes:
         ax.set_xticks(chosen, [f"{place:g}" for place in chosen])
         ax.xaxis.set_minor_formatter(NullFormatter())
     elif logarithmic:
-        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        _plain(ax.xaxis)
     return ax
+
+
+def _plain(axis: Any) -> None:
+    """1, 2, 5, 10 ... as they are, on a logarithmic axis."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def finish(ax: Axes, values: list[np.ndarray], label: str) -> None:
@@ -154,7 +165,7 @@ def finish(ax: Axes, values: list[np.ndarray], label: str) -> None:
     if drawn.size and (drawn > 0.0).all() and drawn.max() > _WIDE * drawn.min():
         ax.set_yscale("log")
         if drawn.max() < 1e4 * drawn.min():
-            ax.yaxis.set_major_formatter(LogFormatter())
+            _plain(ax.yaxis)
     if not ax.get_ylabel():
         ax.set_ylabel(label)
     if len([text for text in ax.get_legend_handles_labels()[1] if text]) > 0:
