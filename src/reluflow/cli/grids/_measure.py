@@ -97,6 +97,7 @@ class Measure:
             max_steps=given["max_steps"],
             integrator=integrator,
             path=path,
+            limit=any(RECORDS[record].of == "limit" for record in self.records),
         )
 
 
