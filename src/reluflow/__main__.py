@@ -16,7 +16,7 @@ except ImportError as error:
 
 import jax
 
-from .cli import _output, _report, _run, _settings
+from .cli import _output, _report, _run, _settings, _sweep_commands
 from .cli._experiments import EXPERIMENTS, Integrator, Labels, Shape
 from .cli._progress import Display
 from .cli._settings import Settings
@@ -41,7 +41,8 @@ def run(
         str,
         typer.Argument(
             metavar="EXPERIMENT",
-            help="two-points, five-points, orthonormal or gaussian-teacher.",
+            help="two-points, five-points, orthonormal or gaussian-teacher; or a file of data, "
+            "as .csv (columns of inputs, and y) or .npz (x and y).",
         ),
     ],
     neurons: Annotated[int | None, typer.Option(metavar="M", min=1, help="Width m.")] = None,
@@ -93,15 +94,16 @@ def run(
         Labels | None, typer.Option(metavar="KIND", help="normal or positive, of orthonormal.")
     ] = None,
 ) -> None:
-    """Integrate one of the papers' experiments.
+    """Integrate one of the papers' experiments, or data of one's own.
 
     Prints a table of events and plateaus, and writes summary.json,
     trajectory.npz, loss.png and states.png.
 
     Ends with code 1 where the integration failed on its way.
     """
-    name = _settings.name(experiment)
-    defaults = EXPERIMENTS[name]
+    _settings.enable_float64()
+    name, own = _settings.named(experiment)
+    defaults = EXPERIMENTS[_settings.Name(name)] if own is None else own
     if until_rest and t1 is not None:
         raise _settings.wrong("--until-rest", f"ends where --t1 {t1:g} may not: give one of them.")
     settings = Settings(
@@ -112,11 +114,11 @@ def run(
         t1=math.inf if until_rest else t1,
         rtol=rtol,
         integrator=integrator,
-        out=Path("out") / name.value if out is None else out,
+        out=Path("out") / name if out is None else out,
         descent_step=compare_descent,
         shape=Shape(samples, dim, labels),
+        own=own,
     )
-    _settings.enable_float64()
     _settings.check(settings)
     _output.check(settings.out, _output.FILES)
     _integrate(settings)
@@ -241,6 +243,10 @@ def _measure(wanted, quick: bool, store, lacking: dict[str, str]) -> tuple[bool,
         console.print(f"{name} could not be measured; see above.", soft_wrap=True, markup=False)
     console.print(f"wrote {out / 'claims.json'}, {out / 'claims.md'}", soft_wrap=True, markup=False)
     return bool(errors), any(outcome.blind for outcome in outcomes)
+
+
+app.command(no_args_is_help=True)(_sweep_commands.sweep)
+app.command(no_args_is_help=True)(_sweep_commands.show)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from .. import theory
 from .._dataset import Dataset
 from .._initialisation import balanced
+from ..theory._orthogonal import is_one_to_one
 from ._claim import Claim
 from ._finding import Finding
 from ._mask_process import random_ends
@@ -78,10 +79,8 @@ def _fails(keys, samples: int, neurons: int):
     data = Dataset(jnp.eye(samples), jnp.where(jnp.arange(samples) % 2 == 0, 1.0, -1.0))
 
     def one(key):
-        mask = theory.masks(balanced(key, neurons, samples, -1.0), data).astype(jnp.float64)
-        common, own = mask @ mask.T, jnp.sum(mask, axis=1)
-        same = (common == own) & (common == own[:, None]) & ~jnp.eye(neurons, dtype=bool)
-        return jnp.any(jnp.sum(mask, axis=0) == 0.0) | jnp.any(own == 0.0) | jnp.any(same)
+        mask = theory.masks(balanced(key, neurons, samples, -1.0), data)
+        return ~is_one_to_one(mask, jnp.ones(neurons, bool))
 
     return jax.lax.map(one, keys, batch_size=250)
 

@@ -61,6 +61,7 @@ class Experiment(NamedTuple):
             it was, at lambda from 1e-4 to 1e-400.
         size: shape -> (n, d) of these data.
         options: the fields of `Shape` that `data` knows.
+        guessed: whether nothing was measured for these data, so that a run may end too early.
         integrator: rf.Boost, the library's default, unless the problem is so small that to compile
             it takes longer than everything else.
     """
@@ -73,6 +74,7 @@ class Experiment(NamedTuple):
     stages: tuple[float, ...] | None = None
     growths: float = 1.0
     settling: float = 10.0
+    guessed: bool = False
     integrator: Integrator = Integrator.boost
 
 
@@ -88,6 +90,24 @@ def _orthonormal(key: jax.Array, shape: Shape) -> Dataset:
 
 def _teacher_size(shape: Shape) -> tuple[int, int]:
     return shape.samples or 75, shape.dim or 150
+
+
+def own_experiment(data: Dataset) -> Experiment:
+    """Of data of one's own: a small start, and what was measured on five points, which slide.
+
+    How much later than the first growth the last drop comes, nobody knows where the inputs are not
+    orthogonal; `--until-rest` does not have to.
+    """
+    five = EXPERIMENTS[Name.five_points]
+    return Experiment(
+        50,
+        "1e-6",
+        lambda key, shape: data,
+        lambda shape: (data.samples, data.dim),
+        growths=five.growths,
+        settling=five.settling,
+        guessed=not data.is_orthogonal(),
+    )
 
 
 def _gaussian_teacher(key: jax.Array, shape: Shape) -> Dataset:

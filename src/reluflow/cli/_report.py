@@ -134,7 +134,7 @@ def _settings(outcome: Outcome) -> dict[str, Any]:
     settings, data = outcome.settings, outcome.data
     log_lambda = log_of(settings.scale) - 0.5 * math.log(settings.neurons * data.dim)
     return {
-        "experiment": settings.name.value,
+        "experiment": str(settings.name),
         "neurons": settings.neurons,
         "samples": data.samples,
         "dim": data.dim,

@@ -109,7 +109,13 @@ def _announcement(settings: Settings, ahead: Forecast) -> str:
         return f"The start is large: no neuron has to grow first. The run {ends}."
     growth = f"the first neuron is large at about t = {ahead.first_growth:.4g}"
     if t1 > ahead.first_growth:
-        return f"Predicted: {growth}, ln(1/lambda) / |D|; the run {ends}."
+        text = f"Predicted: {growth}, ln(1/lambda) / |D|; the run {ends}."
+        if settings.experiment.guessed and settings.t1 is None:
+            text += (
+                " Where the inputs are not orthogonal nothing predicts the later drops: this end "
+                "is a guess, and --until-rest needs none."
+            )
+        return text
     return (
         f"Warning: {growth}, ln(1/lambda) / |D|, which is after --t1 {t1:g}: until then the loss "
         f"stands still. Leave --t1 out, and the run ends at {ahead.t1:g}."

@@ -7,25 +7,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import diffrax
 import jax
 import jax.random as jr
 import typer
 
-from .._boost import Boost
 from .._dataset import Dataset
 from .._initialisation import balanced
 from .._network import Network
-from .._runge_kutta import RungeKutta
-from ._experiments import EXPERIMENTS, Experiment, Integrator, Name, Shape
-
-INTEGRATORS = {
-    Integrator.boost: Boost,
-    Integrator.dopri8: lambda: RungeKutta(diffrax.Dopri8()),
-    Integrator.tsit5: lambda: RungeKutta(diffrax.Tsit5()),
-    Integrator.dopri5: lambda: RungeKutta(diffrax.Dopri5()),
-    Integrator.kvaerno5: lambda: RungeKutta(diffrax.Kvaerno5()),
-}
+from . import _own_data
+from ._experiments import EXPERIMENTS, Experiment, Integrator, Name, Shape, own_experiment
+from ._integrators import INTEGRATORS
 
 _SMALLEST, _LARGEST = decimal.Decimal("1e-1000000"), decimal.Decimal("1e3")  # what was tried
 # From this ln(1/scale) on, the steps of a Runge-Kutta solver, a few for each e-fold of a neuron,
@@ -40,11 +31,12 @@ _PER_UNIT, _PER_WEIGHT = 40, 20
 class Settings:
     """One run. `scale` stays text, since 1e-1000 is no float.
 
+    name, own: one of `EXPERIMENTS`; or the stem of a file of one's own, and what a run of it is.
     t1, integrator: None where they were not given, until `complete`. t1 is infinite where the run
     is to end at rest, until that has been found.
     """
 
-    name: Name
+    name: str
     neurons: int
     scale: str
     seed: int
@@ -54,10 +46,11 @@ class Settings:
     out: Path
     descent_step: float | None
     shape: Shape
+    own: Experiment | None = None
 
     @property
     def experiment(self) -> Experiment:
-        return EXPERIMENTS[self.name]
+        return EXPERIMENTS[Name(self.name)] if self.own is None else self.own
 
     def problem(self) -> tuple[Network, Dataset]:
         """The start and the data; the seed gives each a key of its own."""
@@ -109,13 +102,21 @@ def log_of(scale: str) -> float:
         return float(decimal.Decimal(scale).ln())
 
 
-def name(text: str) -> Name:
-    """The experiment of this name."""
+def named(text: str) -> tuple[str, Experiment | None]:
+    """(name, None) of an experiment, or (stem, experiment) of a file of data."""
+    if _own_data.is_file_name(text):
+        path = Path(text)
+        try:
+            return path.stem, own_experiment(_own_data.read(path))
+        except ValueError as error:
+            raise wrong("EXPERIMENT", str(error)) from error
     try:
-        return Name(text)
+        return Name(text).value, None
     except ValueError:
         raise wrong(
-            "EXPERIMENT", f"there is no {text!r}; there are {', '.join(EXPERIMENTS)}."
+            "EXPERIMENT",
+            f"there is no {text!r}; there are {', '.join(EXPERIMENTS)}, or a file .csv or .npz of "
+            "one's own.",
         ) from None
 
 

@@ -1,4 +1,5 @@
-"""Pictures of a flow: its loss, its phases and saddles, and the states it passes through.
+"""Pictures of a flow: its loss, its phases and saddles, and the states it passes through; and of
+sweeps over thousands of them.
 
 Every function takes `ax=None` (or `axes=None`) and returns what it drew on; the figure is
 `ax.figure`. Figures are made without pyplot, so that nothing global is touched and a machine
@@ -23,3 +24,7 @@ from ._principal_components import principal_components as principal_components
 from ._saddles import saddles as saddles
 from ._states import state as state
 from ._states import states as states
+from ._sweep_curves import sweep_band as sweep_band
+from ._sweep_curves import sweep_probability as sweep_probability
+from ._sweep_curves import sweep_threshold as sweep_threshold
+from ._sweep_times import sweep_times as sweep_times

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
 
 from .._checks import check_type, is_concrete
 from .._dataset import Dataset
@@ -48,6 +49,17 @@ def masks(net: Network, data: Dataset) -> UnitFlags:
     """
     check_single_pair(net, data)
     return (net.preactivations(data.x) > 0.0) & (net.output[:, None] * data.y > 0.0)
+
+
+def is_one_to_one(mask: UnitFlags, counted: Bool[Array, " neurons"]) -> Bool[Array, ""]:
+    """2026, Assumption 4(i), of a mask: every sample and every neuron has a partner, and no two
+    neurons the same samples; of the neurons that are counted."""
+    mask = (mask & counted[:, None]).astype(jnp.float64)
+    common, own = mask @ mask.T, jnp.sum(mask, axis=1)
+    same = (common == own) & (common == own[:, None]) & ~jnp.eye(len(own), dtype=bool)
+    pairs = counted[:, None] & counted
+    alone, idle = jnp.sum(mask, axis=0) == 0.0, counted & (own == 0.0)
+    return ~(jnp.any(alone) | jnp.any(idle) | jnp.any(same & pairs))
 
 
 def lengths(data: Dataset) -> PerSample:

@@ -1,6 +1,6 @@
 """How likely it is that the initialisation is as the limit process needs it (2026, Prop. 2)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,8 +37,14 @@ def union_bound(neurons: int, positive: int, negative: int) -> UnionBound:
     for name, count in (("neurons", neurons), ("positive", positive), ("negative", negative)):
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
             raise ValueError(f"Argument `{name}` must be a count, but it is {count!r}.")
+    unfittable, idle, alike = terms(neurons, positive, negative)
+    return UnionBound(unfittable, idle, alike, min(1.0, unfittable + idle + alike))
+
+
+def terms(neurons: Any, positive: Any, negative: Any) -> tuple[Any, Any, Any]:
+    """Its three terms; of floats that are traced too."""
     half = (0.5**positive, 0.5**negative)
     unfittable = (positive + negative) * 0.75**neurons
     idle = neurons * 0.5 * sum(half)
     alike = 0.5 * neurons * (neurons - 1) * 0.25 * sum(p * (1.0 - p) for p in half)
-    return UnionBound(unfittable, idle, alike, min(1.0, unfittable + idle + alike))
+    return unfittable, idle, alike

@@ -1,0 +1,114 @@
+"""Data of one's own: a CSV file of a header and numbers, or an NPZ file with arrays x and y."""
+
+import csv
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from .._dataset import Dataset
+
+SUFFIXES = (".csv", ".npz")
+_LABEL = "y"
+_FORM = (
+    "a CSV file has a header with the column y, the labels, and one column for each coordinate of "
+    "the inputs; an NPZ file has the arrays x (samples, dim) and y (samples,)"
+)
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a text names such a file, rather than one of the papers' problems."""
+    return Path(text).suffix.lower() in SUFFIXES
+
+
+def read(path: Path) -> Dataset:
+    """The data of a file.
+
+    Raises:
+        ValueError: there is no such file, or what it holds is no data for a flow; says where.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}.")
+    if not is_file_name(path.name):
+        raise ValueError(f"{path} is neither .csv nor .npz: {_FORM}.")
+    try:
+        x, y = _from_npz(path) if path.suffix.lower() == ".npz" else _from_csv(path)
+    except (OSError, UnicodeDecodeError, csv.Error, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read: {error}.") from None
+    _check_numbers(path, x, y)
+    try:
+        data = Dataset(x, y)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if (pair := data.parallel_inputs()) is not None:
+        first, second = (f"{_place(k)} ({_short(x[k])})" for k in pair)
+        raise ValueError(
+            f"{path}: the inputs of {first} and {second} are parallel, so that their boundaries "
+            "coincide, which rf.flow does not treat. Perturb one of them, or replace the two by "
+            "one sample."
+        )
+    return data
+
+
+def _from_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if any(row)]
+    if not rows:
+        raise ValueError(f"{path} is empty: {_FORM}.")
+    header = [name.strip() for name in rows[0][1]]
+    if header.count(_LABEL) != 1 or len(header) < 2:
+        raise ValueError(f"{path} has the columns {', '.join(header)}, but {_FORM}.")
+    if len(rows) == 1:
+        raise ValueError(f"{path} has a header, but no samples.")
+    values = np.empty((len(rows) - 1, len(header)))
+    for place, (number, row) in enumerate(rows[1:]):
+        if len(row) != len(header):
+            raise ValueError(
+                f"{path}, line {number}, has {len(row)} entries, but the header has {len(header)}."
+            )
+        for column, text in enumerate(row):
+            try:
+                values[place, column] = float(text)
+            except ValueError:
+                raise ValueError(
+                    f"{path}, line {number}, column {header[column]}, holds {text.strip()!r}, "
+                    "which is no number."
+                ) from None
+    label = header.index(_LABEL)
+    return np.delete(values, label, axis=1), values[:, label]
+
+
+def _from_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in ("x", "y") if name not in file]
+            if missing:
+                raise ValueError(f"{path} has the arrays {', '.join(file.files)}, but {_FORM}.")
+            x, y = file["x"], file["y"]
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path} cannot be read: {error}.") from None
+    if x.ndim != 2 or y.ndim != 1 or x.dtype.kind not in "iuf" or y.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{path} holds x of shape {x.shape} ({x.dtype}) and y of shape {y.shape} ({y.dtype}), "
+            f"but {_FORM}, of real numbers."
+        )
+    return x.astype(np.float64), y.astype(np.float64)
+
+
+def _check_numbers(path: Path, x: np.ndarray, y: np.ndarray) -> None:
+    for rows in (x, y[:, None]):
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(bad):
+            raise ValueError(f"{path}: {_place(bad[0])} holds NaN or an infinite number.")
+
+
+def _place(sample: int | np.integer) -> str:
+    """As people count: samples from 1 on, without the header."""
+    return f"sample {sample + 1}"
+
+
+def _short(row: np.ndarray) -> str:
+    text = ", ".join(f"{value:g}" for value in row[:4])
+    return text + (", ..." if len(row) > 4 else "")
