@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 
 from ._checks import is_concrete
 from ._dataset import Dataset
+from ._factorisations import svd
 from ._shapes import Inputs
 
 # Extreme rays are many in high dimensions. Up to so many intersections are looked at; and where
@@ -71,13 +72,13 @@ def rays(x: Inputs, rank: int | None) -> Float[Array, "rays samples"]:
     chosen = _intersections(samples, dim, rank)
     if len(chosen) == 0:
         return jnp.zeros((0, samples))
-    onto, size, _ = jnp.linalg.svd(x, full_matrices=False)
+    onto, size, _ = svd(x)
     used = size > _INDEPENDENT * size[0]
     onto = jnp.where(used, onto, 0.0)
     # Of each set: the u in the span of the inputs that is orthogonal to all of them, if it is one.
     rows = jnp.concatenate([onto, jnp.zeros_like(onto[:1])])[chosen]
     outside = jnp.broadcast_to(jnp.diag(jnp.where(used, 0.0, 1.0)), (len(chosen), *2 * used.shape))
-    _, sizes, vectors = jnp.linalg.svd(jnp.concatenate([rows, outside], axis=1))
+    _, sizes, vectors = jax.vmap(svd)(jnp.concatenate([rows, outside], axis=1))
     found = vectors[:, -1] @ onto.T
     one = sizes[:, -1] <= _INDEPENDENT
     if sizes.shape[1] > 1:

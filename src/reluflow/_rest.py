@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool
 
 from . import _modes
 from ._branch import run_if
+from ._factorisations import eigh
 from ._field import Neurons, Pattern, Problem, coefficients, square_loss
 from ._shapes import PerNeuron, PerSample, Scalar
 from ._tangent_kernel import Here, kernels
@@ -120,7 +121,7 @@ def spectrum_of(problem: Problem, here: Standing) -> tuple[PerSample, Array]:
         jnp.exp(2.0 * here.log_scale)[None], neurons.output[None], neurons.preactivation[None]
     )
     kernel = kernels(problem.gram, here.pattern, here.pattern.mode[None], at)[0]
-    return jnp.linalg.eigh(kernel)
+    return eigh(kernel)
 
 
 def _look(problem: Problem, here: Standing, rates, vectors, rtol, height, stop_loss) -> Rest:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ._checks import check_key, check_memory, check_positive_int, require_x64
 from ._dataset import Dataset
+from ._factorisations import qr
 from ._shapes import Key
 
 
@@ -58,7 +59,7 @@ def orthonormal(
         raise ValueError(f"Argument `labels` must be 'normal' or 'positive', but it is {labels!r}.")
     x_key, y_key = jr.split(key)
     gaussian = jr.normal(x_key, (dim, samples), jnp.float64)
-    q, r = jnp.linalg.qr(gaussian)
+    q, r = qr(gaussian)
     q = q * jnp.sign(jnp.diag(r))  # the sign that makes the family Haar distributed
     y = jr.normal(y_key, (samples,), jnp.float64)
     return Dataset(q.T, jnp.abs(y) if labels == "positive" else y)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._factorisations import eigh
 from .._shapes import PerSample, Scalar
 from ._collocation import NUM_NODES, RESOLVED
 
@@ -19,7 +20,7 @@ class Decay(eqx.Module):
 
     @classmethod
     def by(cls, kernel: Float[Array, "samples samples"]) -> "Decay":
-        values, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(kernel))
+        values, vectors = eigh(jax.lax.stop_gradient(kernel))
         return cls(jnp.maximum(values, 0.0), vectors)
 
     def after(

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from .._factorisations import solve
 from .._shapes import Scalar
 from ._collocation import BASIS_ELSEWHERE, INTEGRATION, INTERIOR, MOMENTS, POINTS
 from ._question import AT_POINTS, Question, Unknowns
@@ -90,7 +91,7 @@ def error(question: Question, used: Unknowns, swept: Swept, mean_kernel) -> Scal
     integrated = small_product(np.concatenate([MOMENTS, INTERIOR]), missed)
     samples = missed.shape[1]
     damping = jnp.eye(samples) + used.length * mean_kernel
-    moved = jnp.linalg.solve(damping, integrated.T)
+    moved = solve(damping, integrated.T)
     moved = used.length * moved
     on_neuron = question.bound * jnp.max(jnp.linalg.norm(moved, axis=0))
     on_predictions = jnp.max(jnp.abs(mean_kernel @ moved)) / question.height

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._factorisations import lu, lu_solve
 from .._shapes import Scalar
 from ._collocation import INTEGRATION, NUM_NODES, POINTS
 from ._question import Question, Unknowns
@@ -23,16 +24,12 @@ class Factors(eqx.Module):
     def of(cls, kernels: Float[Array, "nodes samples samples"], length: Scalar) -> "Factors":
         size = NUM_NODES * kernels.shape[1]
         blocks = length * jnp.einsum("il,ikm->iklm", jnp.asarray(INTEGRATION), kernels)
-        lu, _, rows = jax.lax.linalg.lu(blocks.reshape(size, size) + jnp.eye(size))
-        return cls(lu, rows, total(INTEGRATION[-1][:, None, None] * kernels, 0), kernels[-1])
+        factors, rows = lu(blocks.reshape(size, size) + jnp.eye(size))
+        return cls(factors, rows, total(INTEGRATION[-1][:, None, None] * kernels, 0), kernels[-1])
 
     def solve(self, defect: Float[Array, "nodes samples"]) -> Float[Array, "nodes samples"]:
         """(`jax.scipy.linalg.lu_solve` would find the permutation anew in every sweep.)"""
-        found = defect.ravel()[self.rows][:, None]
-        for lower in (True, False):
-            found = jax.lax.linalg.triangular_solve(
-                self.lu, found, left_side=True, lower=lower, unit_diagonal=lower
-            )
+        found = lu_solve(self.lu, defect.ravel()[self.rows][:, None])
         return found.reshape(defect.shape)
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from .._checks import as_float64
 from .._dataset import Dataset
+from .._factorisations import eigh
 from .._network import Network, check_single_pair
 from .._shapes import Gram, Labels, UnitFlags
 from ._orthogonal import lengths
@@ -81,7 +82,7 @@ def kernel_flow(net: Network, data: Dataset) -> KernelFlow:
 
     Source: Jacot et al. 2018; Chizat et al. 2019. The 2022 paper's Fig. 5 is in this regime.
     """
-    eigenvalues, eigenvectors = jnp.linalg.eigh(neural_tangent_kernel(net, data))
+    eigenvalues, eigenvectors = eigh(neural_tangent_kernel(net, data))
     noise = data.samples * jnp.finfo(eigenvalues.dtype).eps * eigenvalues[-1]
     eigenvalues = jnp.where(eigenvalues > noise, eigenvalues, 0.0)
     return KernelFlow(data.y, net(data.x), eigenvalues, eigenvectors)

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._dataset import Dataset
+from .._factorisations import eigvalsh
 from .._network import Network, check_single_pair
 from .._shapes import Scalar
 from ._alignment import D_minus, D_plus
@@ -31,7 +32,7 @@ def pl_constant(net: Network, data: Dataset) -> Scalar:
     The largest c with |grad L|^2 >= c L here whatever the residual is; near an interpolator it
     is the local constant for the labels at hand, up to the distance from it. For any inputs.
     """
-    return 2.0 * jnp.linalg.eigvalsh(neural_tangent_kernel(net, data))[0]
+    return 2.0 * eigvalsh(neural_tangent_kernel(net, data))[0]
 
 
 def pl_lower_bound(net: Network, data: Dataset) -> Scalar:

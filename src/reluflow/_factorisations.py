@@ -1,0 +1,81 @@
+"""Factorisations of matrices, one at a time under `jax.vmap` on a CPU.
+
+There jaxlib spreads a batch of LAPACK calls over XLA's threads, and waits for them on one of these
+threads. Two such calls at once, of one program or of two devices of the host, wait for each other
+for ever (seen with jax 0.10.2: two threads, 20 lanes, 32 samples). One matrix is not spread.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
+    alone = jax.custom_batching.sequential_vmap(function)
+
+    def call(*matrices):
+        return jax.lax.platform_dependent(*matrices, cpu=alone, default=function)
+
+    return call
+
+
+_eigh = _one_at_a_time(lambda matrix: tuple(jnp.linalg.eigh(matrix)))
+_eigvalsh = _one_at_a_time(lambda matrix: jnp.linalg.eigvalsh(matrix))
+_solve = _one_at_a_time(lambda matrix, right: jnp.linalg.solve(matrix, right))
+_qr = _one_at_a_time(lambda matrix: tuple(jnp.linalg.qr(matrix)))
+_svd = _one_at_a_time(lambda matrix: tuple(jnp.linalg.svd(matrix, full_matrices=False)))
+
+
+@_one_at_a_time
+def _lu(matrix):
+    factors, _, rows = jax.lax.linalg.lu(matrix)
+    return factors, rows
+
+
+@_one_at_a_time
+def _lu_solve(factors, right):
+    for lower in (True, False):
+        right = jax.lax.linalg.triangular_solve(
+            factors, right, left_side=True, lower=lower, unit_diagonal=lower
+        )
+    return right
+
+
+def eigh(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
+    """Eigenvalues, increasing, and eigenvectors of a symmetric matrix."""
+    return _eigh(matrix)
+
+
+def eigvalsh(matrix: Float[Array, "n n"]) -> Float[Array, " n"]:
+    """Eigenvalues, increasing, of a symmetric matrix."""
+    return _eigvalsh(matrix)
+
+
+def solve(matrix: Float[Array, "n n"], right: Float[Array, "n m"]) -> Float[Array, "n m"]:
+    """matrix^{-1} right."""
+    return _solve(matrix, right)
+
+
+def lu(matrix: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Int[Array, " n"]]:
+    """L and U in one matrix, and the order of the rows that it is the factors of."""
+    return _lu(matrix)
+
+
+def lu_solve(factors: Float[Array, "n n"], right: Float[Array, "n m"]) -> Float[Array, "n m"]:
+    """U^{-1} L^{-1} right, whose rows are in the order that `lu` returned."""
+    return _lu_solve(factors, right)
+
+
+def qr(matrix: Float[Array, "n m"]) -> tuple[Float[Array, "n k"], Float[Array, "k m"]]:
+    """Q and R of the matrix, k = min(n, m)."""
+    return _qr(matrix)
+
+
+def svd(
+    matrix: Float[Array, "n m"],
+) -> tuple[Float[Array, "n k"], Float[Array, " k"], Float[Array, "k m"]]:
+    """U, the singular values, decreasing, and V', k = min(n, m)."""
+    return _svd(matrix)
