@@ -3,20 +3,31 @@
 import re
 from pathlib import Path
 
+import pytest
 from processes import fresh_python
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 def test_the_python_example(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    printed = fresh_python("-c", code, cwd=tmp_path)  # it must enable float64 by itself
+    printed = fresh_python("-c", EXAMPLES[0], cwd=tmp_path)  # it must enable float64 by itself
     assert "Solution: successful" in printed
     loss, squared_norm = map(float, printed.split("\n")[-2].split())
     assert loss < 1e-10
     minimum = 2.0 * (5.0**-0.5 + 1.25**-0.5)
     assert abs(squared_norm / minimum - 1.0) < 1e-5
+
+
+@pytest.mark.slow  # compiles two flows, one of them of many lanes
+def test_the_sweep(tmp_path):
+    flow, sweep = EXAMPLES
+    shown = "print(dict(ds.sizes), float(ds.norm.min()), set(ds.status.values.ravel().tolist()))"
+    printed = fresh_python("-c", "\n".join([flow, sweep, shown]), cwd=tmp_path)
+    sizes, norm, status = re.findall(r"(\{.*?\}) (\S+) (\{.*\})", printed.split("\n")[-2])[0]
+    assert sizes == "{'seed': 4, 'log_lambda': 2, 'neurons': 2}" and status == "{0}"
+    assert float(norm) > 0.0 and (tmp_path / "norms.zarr" / "zarr.json").exists()
 
 
 def test_the_picture_and_the_tree_exist():

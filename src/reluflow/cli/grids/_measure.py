@@ -97,7 +97,6 @@ class Measure:
             max_steps=given["max_steps"],
             integrator=integrator,
             path=path,
-            limit=any(RECORDS[record].of == "limit" for record in self.records),
         )
 
 

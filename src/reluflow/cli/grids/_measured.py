@@ -21,8 +21,7 @@ MOST_STEPS_KEPT = 4096
 
 @dataclass(frozen=True)
 class Settings:
-    """How the flow of a point is integrated. path, limit: whether what it passes through, and
-    the process that it tends to, are asked for."""
+    """How the flow of a point is integrated. path: whether what it passes through is asked for."""
 
     t1: Any
     rtol: Any
@@ -30,7 +29,6 @@ class Settings:
     max_steps: int | None
     integrator: Any
     path: bool
-    limit: bool
 
 
 class Measured:
@@ -56,7 +54,7 @@ class Measured:
             saveat = diffrax.SaveAt(t0=True, steps=True, fn=_nothing)
             most = MOST_STEPS_KEPT if most is None else most
         return flow(
-            self._started() if how.limit else self.net,
+            self.net,
             self.data,
             math.inf if how.t1 is None else how.t1,
             integrator=how.integrator,
@@ -66,15 +64,6 @@ class Measured:
             max_steps=most,
             throw=False,
         )
-
-    def _started(self) -> Network:
-        """The start, which waits for the limit process: 0 is added that depends on its end.
-
-        XLA runs loops that do not depend on each other at once on a CPU; programs of many lanes
-        that hold both of these were seen to stand still, all of their threads waiting.
-        """
-        zero = jnp.where(self.process.num_jumps < 0, 1.0, 0.0)
-        return Network(self.net.log_scale + zero, self.net.output, self.net.hidden)
 
 
 def _nothing(t, net, data) -> Any:
