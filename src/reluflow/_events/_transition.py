@@ -18,19 +18,15 @@ from jaxtyping import Array, Bool, Float, Int
 from .. import _modes
 from .._arrangement import Arrangement
 from .._branch import run_if
-from .._field import Pattern, coefficients
 from .._rays import unwatched
 from .._shapes import PerSample, Scalar
 from ._ambiguity import LEAVES, REPELS, RESTS, VANISHES, Ambiguity
 from ._complementarity import Boundary, Settled, settle
 from ._thresholds import AT_START, RETURNED, ROUNDING, ROUNDING_ALONE
+from ._ways import Meeting, Way, leaving_zero, onward
 
 # Boundaries a neuron can stand on in one instant, besides those that it slides along.
 _PLACES = 32
-# Where the ways of a neuron from w = 0 begin: with its velocity; along the ray in which it would
-# grow fastest; and, at 45 degrees to either side of its velocity, where gradient descent is, which
-# chatters about a slide.
-_VELOCITY, _RAY, _LEFT, _RIGHT = range(4)
 
 
 class Fired(eqx.Module):
@@ -128,17 +124,6 @@ def alone(mode, velocity, pull, sign):
     return next_mode, crosses | rests
 
 
-class _Meeting(eqx.Module):
-    """A complementarity problem to be solved; `direction` is where a neuron at w = 0 is going."""
-
-    mode: Int[Array, " boundaries"]
-    on: Bool[Array, " boundaries"]
-    status: Int[Array, " boundaries"]
-    fixed: Bool[Array, " boundaries"]
-    departs: Bool[Array, " boundaries"]
-    direction: Float[Array, " boundaries"]
-
-
 def transition(
     arrangement: Arrangement,
     residual: PerSample,
@@ -155,7 +140,7 @@ def transition(
     """
     meeting, at_origin = _meeting(arrangement, standing, fired)
 
-    def settled(meeting: _Meeting) -> Settled:
+    def settled(meeting: Meeting) -> Settled:
         capacity = places(meeting.mode.shape[0], max_sliding)
         boundary = Boundary.gather(
             meeting.on, meeting.mode, meeting.status, meeting.fixed, meeting.departs, capacity
@@ -164,20 +149,20 @@ def transition(
             arrangement, residual, uncertainty, standing.sign, meeting.mode, boundary, max_sliding
         )
 
-    def step(way: _Way) -> _Way:
+    def step(way: Way) -> Way:
         found = settled(way.meeting)
         # Elsewhere than at w = 0 there is one problem, and no way to follow.
         only = eqx.tree_at(lambda way: (way.chosen, way.done), way, (found, jnp.array(True)))
 
-        def further(_: _Way) -> _Way:
-            return _onward(arrangement, residual, standing, meeting, found, way)
+        def further(_: Way) -> Way:
+            return onward(arrangement, residual, standing, meeting, found, way)
 
         return run_if(at_origin, further, only)
 
     shapes = eqx.filter_eval_shape(settled, meeting)
     blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     no, zero = jnp.array(False), jnp.array(0)
-    way = _Way(meeting, zero, zero, no, blank, no, no, no)
+    way = Way(meeting, zero, zero, no, blank, no, no, no)
     way = jax.lax.while_loop(lambda way: ~way.done, step, way)
     found = way.chosen
     stays = at_origin & ~way.escapes
@@ -225,7 +210,7 @@ def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
     # Left an instant ago: beyond rounding, it is off the boundary already.
     side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
     departs = tied & ~this & ~standing.armed & (side * standing.velocity > 0.0) & ~fired.starts
-    meeting = _Meeting(mode, slides | arrives, status, low | high, departs, jnp.zeros_like(p))
+    meeting = Meeting(mode, slides | arrives, status, low | high, departs, jnp.zeros_like(p))
     # All boundaries at once are w = 0, as far as the inputs see it.
     direction = jnp.where(fired.starts, p, jnp.where(slides, 0.0, standing.velocity))
     at_origin = jnp.all(near | slides) & (fired.arrives | fired.starts) & jnp.any(direction != 0.0)
@@ -233,108 +218,8 @@ def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
         ray = arrangement.rays[jnp.minimum(fired.ray, arrangement.rays.shape[0] - 1)]
         direction = jnp.where(fired.appears, ray, direction)
     there = at_origin | fired.appears
-    toward = _toward(direction)
+    toward = leaving_zero(direction)
     return jax.tree.map(lambda a, b: jnp.where(there, a, b), toward, meeting), at_origin
-
-
-def _toward(direction) -> _Meeting:
-    """From w = 0 in this direction: units on their side of it, or on their boundaries."""
-    zero = jnp.abs(direction) <= RETURNED * jnp.max(jnp.abs(direction))
-    side = jnp.where(direction > 0.0, _modes.ACTIVE, _modes.INACTIVE)
-    mode = jnp.where(zero, _modes.SLIDING, side).astype(jnp.int32)
-    no = jnp.zeros_like(zero)
-    return _Meeting(mode, zero, mode, no, no, jnp.where(zero, 0.0, direction))
-
-
-class _Way(eqx.Module):
-    """The way of a neuron from w = 0, with the residuals frozen; elsewhere one problem's solution.
-
-    begins: where. The way that begins with the velocity counts, unless it comes back to w = 0 and
-    there is another. It escapes along a ray, or stands in a cone in which nothing pulls at it.
-    several: whether another way leads elsewhere.
-    """
-
-    meeting: _Meeting
-    begins: Int[Array, ""]
-    count: Int[Array, ""]
-    done: Bool[Array, ""]
-    chosen: Settled
-    escapes: Bool[Array, ""]
-    stands: Bool[Array, ""]
-    several: Bool[Array, ""]
-
-
-def _onward(
-    arrangement: Arrangement, residual, standing, first: _Meeting, found: Settled, way: _Way
-) -> _Way:
-    """On from the solution of a problem: to the next boundaries, or to where another way begins."""
-    reached, escapes, stands, returns = _straight(arrangement, residual, standing, way, found)
-    late = way.count > 4 * reached.shape[0] + 16
-    over = escapes | stands | returns | ~found.found | late
-    ends = escapes | stands
-    decides = (way.begins == _VELOCITY) | ((way.begins == _RAY) & ~way.escapes & ~way.stands & ends)
-    other = (escapes != way.escapes) | (escapes & jnp.any(found.mode != way.chosen.mode))
-    begins = jnp.where(over, way.begins + 1, way.begins)
-    another, none = _beginning(arrangement, residual, standing, first, begins)
-    slides = found.mode == _modes.SLIDING
-    came = jnp.where(found.mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
-    further = _Meeting(
-        found.mode,
-        slides | (reached == 0.0),
-        jnp.where(slides, _modes.SLIDING, came),
-        jnp.zeros_like(slides),
-        jnp.zeros_like(slides),
-        reached,
-    )
-    return _Way(
-        meeting=jax.tree.map(lambda a, b: jnp.where(over, a, b), another, further),
-        begins=begins,
-        count=jnp.where(over, 0, way.count + 1),
-        done=over & none,
-        chosen=jax.tree.map(lambda a, b: jnp.where(decides, a, b), found, way.chosen),
-        escapes=jnp.where(decides, escapes, way.escapes),
-        stands=jnp.where(decides, stands, way.stands),
-        several=way.several | (over & ~decides & ends & other),
-    )
-
-
-def _straight(arrangement: Arrangement, residual, standing, way: _Way, found: Settled):
-    """In a straight line to the next boundaries: where that is, and whether the way ends before."""
-    pattern = Pattern(
-        found.mode[None], found.slots[None], found.response[None], standing.watched[None]
-    )
-    beta = coefficients(residual, pattern)[0]
-    force, effort = arrangement.gram @ beta, jnp.abs(arrangement.gram) @ jnp.abs(beta)
-    moving = (jnp.abs(force) > ROUNDING * effort) & (found.mode != _modes.SLIDING)
-    z = jnp.where(moving, standing.sign * force, 0.0)
-    here = way.meeting.direction
-    toward = moving & (here * z < 0.0)
-    wait = jnp.where(toward, jnp.abs(here) / jnp.where(toward, jnp.abs(z), 1.0), jnp.inf)
-    first = jnp.min(wait)
-    reached = here + z * jnp.where(jnp.isfinite(first), first, 0.0)
-    reached = jnp.where(toward & (wait <= (1.0 + RETURNED) * first), 0.0, reached)
-    size = jnp.max(jnp.abs(here) / arrangement.length)
-    near = jnp.max(jnp.abs(reached) / arrangement.length) <= RETURNED * size
-    escapes = jnp.any(moving) & ~jnp.any(toward)
-    return reached, escapes, ~jnp.any(moving), jnp.any(toward) & near
-
-
-def _beginning(arrangement: Arrangement, residual, standing, first: _Meeting, begins):
-    """Where a way begins, and whether there is none."""
-    slid = standing.mode == _modes.SLIDING
-    across = arrangement.gram @ jnp.where(slid, 1.0 / arrangement.length, 0.0)
-    pace = jnp.max(jnp.abs(first.direction) / arrangement.length)
-    beside = jnp.where(begins == _LEFT, pace, -pace) * across
-    direction = first.direction + beside
-    if arrangement.rays.shape[0]:
-        rises = standing.sign * arrangement.rises(residual)
-        best = jnp.argmax(rises)
-        ray = jnp.where(rises[best] > 0.0, arrangement.rays[best], first.direction)
-        direction = jnp.where(begins == _RAY, ray, direction)
-    else:
-        direction = jnp.where(begins == _RAY, first.direction, direction)
-    none = (begins > _RIGHT) | ((begins > _RAY) & ~jnp.any(slid))
-    return _toward(direction), none
 
 
 def _ambiguity(
