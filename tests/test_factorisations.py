@@ -36,6 +36,21 @@ def test_against_numpy():
     assert_close(SYMMETRIC @ vectors, vectors * values[:, None], atol=1e-11)
 
 
+def test_derivatives_of_lanes():
+    """Where the matrix, the other side, or both have a lane each."""
+
+    def moved(matrix, right, by):
+        return jax.jvp(solved, (matrix, right), (by, 0.0 * right))[1]
+
+    by = np.random.default_rng(2).normal(size=SQUARES.shape)
+    inverse = np.linalg.inv(SQUARES)
+    expected = -inverse @ by @ inverse @ RIGHT
+    assert_close(jax.vmap(moved)(SQUARES, RIGHT, by), expected, rtol=1e-8, atol=1e-9)
+    one = jax.vmap(moved, in_axes=(None, None, 0))(SQUARES[0], RIGHT[0], by)
+    expected = -inverse[0] @ by @ inverse[0] @ RIGHT[0]
+    assert_close(one, expected, rtol=1e-8, atol=1e-9)
+
+
 def batched_calls(function, *shapes):
     """LAPACK calls of the program whose matrices have more than two axes."""
     text = jax.jit(function).lower(*shapes).as_text()

@@ -14,7 +14,22 @@ from jaxtyping import Array, Float, Int
 
 
 def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
-    alone = jax.custom_batching.sequential_vmap(function)
+    alone = jax.custom_batching.custom_vmap(function)
+
+    @alone.def_vmap
+    def _mapped(_, batched, *matrices):
+        if not any(batched):  # as where a derivative has a batch and its point has none
+            found = function(*matrices)
+            return found, jax.tree.map(lambda _: False, found)
+
+        def one(chosen):
+            each = iter(chosen)
+            pairs = zip(matrices, batched, strict=True)
+            return alone(*[next(each) if many else matrix for matrix, many in pairs])
+
+        chosen = [matrix for matrix, many in zip(matrices, batched, strict=True) if many]
+        found = jax.lax.map(one, chosen)
+        return found, jax.tree.map(lambda _: True, found)
 
     def call(*matrices):
         return jax.lax.platform_dependent(*matrices, cpu=alone, default=function)
