@@ -48,3 +48,15 @@ def ends_its_process(point):
         end, jax.ShapeDtypeStruct((), float), point.seed, vmap_method="sequential"
     )
     return {"value": zero + point.seed.astype(float)}
+
+
+def raises(point):
+    """An error of the compiled program, at seed 5 alone."""
+
+    def fail(seed):
+        if seed == 5:
+            raise ValueError("seed 5 is bad")
+        return np.asarray(1.0)
+
+    kind = jax.ShapeDtypeStruct((), float)
+    return {"a": jax.pure_callback(fail, kind, point.seed, vmap_method="sequential")}

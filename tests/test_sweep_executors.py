@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 import sweep_measures
-from sweep_measures import AXES, looped, quick
+from sweep_measures import AXES, looped, quick, raises
 
 import reluflow as rf
 from reluflow.sweep._executors import pickled
@@ -61,17 +61,8 @@ def test_out_of_memory_in_a_worker_halves_the_batch(monkeypatch):
 
 
 def test_an_error_in_a_worker_is_the_status_of_its_points():
-    def measure(point):
-        def fail(seed):
-            if seed == 5:
-                raise ValueError("seed 5 is bad")
-            return np.asarray(1.0)
-
-        kind = jax.ShapeDtypeStruct((), float)
-        return {"a": jax.pure_callback(fail, kind, point.seed, vmap_method="sequential")}
-
     with Recorded() as executor, pytest.warns(UserWarning, match="ended with an error"):
-        ds = swept(measure, {"seed": range(32)}, executor=executor)
+        ds = swept(raises, {"seed": range(32)}, executor=executor)
     assert (ds.status == 1).values.tolist() == [True] * 16 + [False] * 16
 
 

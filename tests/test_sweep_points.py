@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from processes import fresh_python
-from sweep_measures import AXES, quick
+from sweep_measures import AXES, quick, raises
 from tolerance import assert_close
 
 import reluflow as rf
@@ -168,18 +168,8 @@ def test_refuses_options_that_are_none(options, message):
 
 def test_an_error_of_a_batch_is_the_status_of_its_points():
     """The other batches are complete; which is the control."""
-
-    def measure(point):
-        def fail(seed):
-            if seed == 5:
-                raise ValueError("seed 5 is bad")
-            return np.asarray(1.0)
-
-        kind = jax.ShapeDtypeStruct((), float)
-        return {"a": jax.pure_callback(fail, kind, point.seed, vmap_method="sequential")}
-
     with pytest.warns(UserWarning, match="ended with an error"):
-        ds = swept(measure, {"seed": range(32)}, batch=8)
+        ds = swept(raises, {"seed": range(32)}, batch=8)
     assert (ds.status.values[:8] == 1).all() and np.isnan(ds.a.values[:8]).all()
     assert not ds.status.values[8:].any() and (ds.a.values[8:] == 1.0).all()
 

@@ -3,6 +3,8 @@
 There jaxlib spreads a batch of LAPACK calls over XLA's threads, and waits for them on one of these
 threads. Two such calls at once, of one program or of two devices of the host, wait for each other
 for ever (seen with jax 0.10.2: two threads, 20 lanes, 32 samples). One matrix is not spread.
+
+A derivative whose point has no lanes is the exception: there an outer `jax.vmap` makes a batch.
 """
 
 from collections.abc import Callable
@@ -18,7 +20,7 @@ def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @alone.def_vmap
     def _mapped(_, batched, *matrices):
-        if not any(batched):  # as where a derivative has a batch and its point has none
+        if not any(batched):  # a derivative has lanes and its point none; `alone` would recur
             found = function(*matrices)
             return found, jax.tree.map(lambda _: False, found)
 

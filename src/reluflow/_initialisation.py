@@ -90,8 +90,8 @@ def balanced(key: Key, neurons: int, dim: int, log_lambda, *, active=None) -> Ne
         active: how many of the neurons there are, from 1 to `neurons`; the others have weights of
             exactly 0, and keep them. May be traced: one compilation then serves all widths. The
             active ones are those of the network of this width with the same key. A traced number
-            cannot be looked at: above `neurons` it counts as all, below 1 as none. A flow records
-            that the inactive ones stop on each boundary at its beginning.
+            cannot be looked at: above `neurons` it counts as all, below 1 as none. The inactive
+            ones have no events.
     """
     _check_shape(key, neurons, dim)
     log_scale = _log_lambda(log_lambda, neurons)
