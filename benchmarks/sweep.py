@@ -1,4 +1,4 @@
-"""`rf.sweep` beside the bare vmapped flow, the rounding of a lane by its batch, and idle lanes.
+"""`rf.sweep` beside the bare vmapped flow, a loop and descent; the rounding of a lane by its batch.
 
     python benchmarks/sweep.py [--seeds 16] [--lambdas 16]
 
@@ -7,6 +7,7 @@ of a CPU. Writes results/sweep.md and .json; see README.md.
 """
 
 import argparse
+import functools
 import json
 import os
 import tempfile
@@ -17,6 +18,7 @@ os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count={os.
 
 import jax
 import numpy as np
+import optax
 from _common import RESULTS, describe, environment, table
 
 import reluflow as rf
@@ -28,6 +30,8 @@ ROUNDS = 3  # of each of the two, by turns: the fastest counts
 
 NEURONS, STOP = 60, 1e-10
 BATCH = 64  # lanes on a device
+LOOPED = 256  # points at most
+RATE = 1e-3  # of gradient descent
 
 
 def measure(point):
@@ -105,10 +109,41 @@ def bare(axes, devices):
     return time.perf_counter() - began
 
 
-def idle(steps, lanes):
-    """Share of lane iterations that are waited for, in batches of consecutive lanes."""
-    batches = [steps[k : k + lanes] for k in range(0, len(steps), lanes)]
-    return 1.0 - steps.sum() / sum(len(batch) * batch.max() for batch in batches)
+def looped(axes):
+    """Points a second of the same compiled flow, called for one point after the other."""
+    key, logs = jax.random.key(0), axes["log_lambda"]
+
+    @functools.partial(jax.jit, compiler_options=rf.compiler_options())
+    def one(seed, log_lambda):
+        data = rf.datasets.two_points()
+        net = rf.balanced(jax.random.fold_in(key, seed), NEURONS, data.dim, log_lambda)
+        return rf.flow(net, data, 40.0 - 3.0 * log_lambda, throw=False).stats["loss_final"]
+
+    points = [(seed, value) for value in logs for seed in axes["seed"]]
+    points = points[:: max(1, len(points) // LOOPED)]
+    float(one(*points[0]))  # compiled
+    began = time.perf_counter()
+    assert max(float(one(*point)) for point in points) < STOP
+    return len(points) / (time.perf_counter() - began)
+
+
+def descended():
+    """(lanes a second of vmapped gradient descent, its largest loss) at the flow's lambda = 1e-2,
+    as many steps as the flow has time."""
+    log_lambda, optimiser = np.log(1e-2), optax.sgd(RATE)
+    steps = round((40.0 - 3.0 * log_lambda) / RATE)
+
+    @jax.jit
+    @jax.vmap
+    def many(key):
+        data = rf.datasets.two_points()
+        net = rf.balanced(key, NEURONS, data.dim, log_lambda)
+        return rf.descent(net, data, optimiser, steps, throw=False).stats["loss_final"]
+
+    compiled = many.lower(keys := jax.random.split(jax.random.key(0), BATCH)).compile()
+    began = time.perf_counter()
+    loss = jax.block_until_ready(compiled(keys))
+    return BATCH / (time.perf_counter() - began), float(loss.max())
 
 
 def differences(ds, other):
@@ -142,9 +177,7 @@ def main():
         kept, alone = np.min(times, axis=0).tolist()
         found["rates"].append([len(some), points / kept, points / alone, alone / kept])
         assert float(ds.loss.max()) < STOP and int(ds.status.max()) == 0
-    steps = ds.steps.values
-    ordered, mixed = steps.T.ravel(), np.random.default_rng(0).permutation(steps.ravel())
-    found["idle"] = {"ordered": idle(ordered, BATCH), "shuffled": idle(mixed, BATCH)}
+    found["loop"], found["descent"] = looped(axes), descended()
     few = {"seed": range(8), "log_lambda": logs[:: max(1, given.lambdas // 8)][:8]}
     whole, _ = swept(few, stopwatch, devices=1, batch=64)
     for lanes in (1, 7):
@@ -167,7 +200,7 @@ def report(found, points):
         [name, f"{d['weights']:.1e}", f"{d['event times']:.1e}", str(d["same events"])]
         for name, d in found["differences"].items()
     ]
-    shares = found["idle"]
+    descent, loss = found["descent"]
     return "\n".join(
         [
             "# rf.sweep\n",
@@ -176,8 +209,9 @@ def report(found, points):
             table(["devices", "points/s of rf.sweep", "bare", "ratio"], rates, markdown=True),
             "\n64 points in 64 lanes of one device, against the same points in other batches:\n",
             table(["batch", "weights", "event times", "same number of events"], apart, True),
-            f"\nIdle lane iterations in batches of {BATCH}: {shares['ordered']:.1%} in the order "
-            f"of the sweep, {shares['shuffled']:.1%} in a random order.\n",
+            f"\nThe same flow in a Python loop, one point after the other: {found['loop']:.3g} "
+            f"points/s. Gradient descent with step {RATE:g}, vmapped over {BATCH} seeds at lambda "
+            f"= 1e-2, for the same time: {descent:.3g} points/s, to a loss of {loss:.1e}.\n",
         ]
     )
 

@@ -47,7 +47,12 @@ _CACHE = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
+    # Where a worker crashes the run has failed. It would wait for ever if xdist replaced the worker
+    # (pytest-xdist 1378).
+    if getattr(config.option, "maxworkerrestart", "0") is None:
+        config.option.maxworkerrestart = "0"
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         config.own_cache = tempfile.mkdtemp(prefix="reluflow-tests-")
         _CACHE["jax_compilation_cache_dir"] = config.own_cache
