@@ -5,6 +5,7 @@ hypothesis repeats itself: every run has the same examples.
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -53,6 +54,9 @@ def pytest_configure(config):
     # (pytest-xdist 1378).
     if getattr(config.option, "maxworkerrestart", "0") is None:
         config.option.maxworkerrestart = "0"
+    # In the background of a shell it is ignored, here and by all programs that tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         config.own_cache = tempfile.mkdtemp(prefix="reluflow-tests-")
         _CACHE["jax_compilation_cache_dir"] = config.own_cache

@@ -19,6 +19,7 @@ from reluflow._rays import Geometry
 
 SAMPLES, DIM = 6, 4
 SETTLE = jax.jit(settle, static_argnums=6)
+ARRANGED = jax.jit(Arrangement.of, static_argnums=1)
 
 
 def problem(seed, size, attractive):
@@ -48,7 +49,7 @@ def settled(x, residual, sign, mode, boundary, status=None, precise=True, depart
 
 def arrangement(x, precise=True):
     """Of these inputs; their Gram matrix as it is, orthogonal to rounding or not."""
-    found = Arrangement.of(rf.Dataset(x, np.zeros(len(x))), Geometry(None, precise, True))
+    found = ARRANGED(rf.Dataset(x, np.zeros(len(x))), Geometry(None, precise, True))
     return eqx.tree_at(lambda a: a.gram, found, jnp.asarray(x @ x.T))
 
 

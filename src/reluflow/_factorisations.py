@@ -7,6 +7,7 @@ for ever (seen with jax 0.10.2: two threads, 20 lanes, 32 samples). One matrix i
 A derivative whose point has no lanes is the exception: there an outer `jax.vmap` makes a batch.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
         found = jax.lax.map(one, chosen)
         return found, jax.tree.map(lambda _: True, found)
 
+    @functools.partial(jax.jit, inline=True)  # so that none is compiled anew outside of programs
     def call(*matrices):
         return jax.lax.platform_dependent(*matrices, cpu=alone, default=function)
 
