@@ -26,7 +26,7 @@ from reluflow.sweep._program import Program, Traced
 
 jax.config.update("jax_enable_x64", True)
 
-ROUNDS = 3  # of each of the two, by turns: the fastest counts
+ROUNDS = 2  # of each of the two, by turns: the fastest counts
 
 NEURONS, STOP = 60, 1e-10
 BATCH = 64  # lanes on a device
