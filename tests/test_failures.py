@@ -83,25 +83,6 @@ def test_labels_of_extreme_size(integrator, factor, result):
     assert bool(sol.result == result) and finite(sol)
 
 
-def test_parallel_inputs_that_cannot_be_seen_before():
-    """Under jit the data are traced: the run ends at the common boundary, with its own code.
-
-    With rf.Boost: test_every_result.py.
-    """
-    x = np.array([[1.0, 0.2], [-2.0, -0.4], [0.3, 1.0]])
-    net = rf.balanced(jax.random.key(0), 20, 2, -2.0)
-    solve = jax.jit(
-        lambda x, y: rf.flow(net, rf.Dataset(x, y), 30.0, integrator=rf.RungeKutta(), throw=False),
-        compiler_options=rf.compiler_options(),
-    )
-    sol = solve(x, np.array([1.0, -1.0, 1.0]))
-    assert bool(sol.result == rf.RESULTS.parallel_inputs) and finite(sol)
-    # Turned apart, or where no neuron reaches that boundary, it is no failure.
-    turned = x + np.array([[0.0, 0.0], [0.0, 0.5], [0.0, 0.0]])
-    assert bool(solve(turned, np.array([1.0, -1.0, 1.0])).result == rf.RESULTS.successful)
-    assert bool(solve(x, np.array([1.0, 1.0, -1.0])).result == rf.RESULTS.successful)
-
-
 class Hopeless(diffrax.Tsit5):
     """Tsit5, with an error estimate that no step size brings below the tolerance."""
 

@@ -20,9 +20,17 @@ def test_the_python_example(tmp_path):
     assert abs(squared_norm / minimum - 1.0) < 1e-5
 
 
+def test_the_shared_boundaries(tmp_path):
+    lines = EXAMPLES[0].split("data =")[0], "import jax.numpy as jnp", EXAMPLES[2]
+    printed = fresh_python("-c", "\n".join(lines), cwd=tmp_path)
+    named, squared_norm = printed.split("\n")[-2].rsplit(" ", 1)
+    assert named == "{0: [0, 3], 1: [1, 2]}"
+    assert abs(float(squared_norm) / (4.0 * 2.0**0.5) - 1.0) < 1e-6
+
+
 @pytest.mark.slow  # compiles two flows, one of them of many lanes
 def test_the_sweep(tmp_path):
-    flow, sweep = EXAMPLES
+    flow, sweep, _ = EXAMPLES
     shown = "print(dict(ds.sizes), float(ds.norm.min()), set(ds.status.values.ravel().tolist()))"
     printed = fresh_python("-c", "\n".join([flow, sweep, shown]), cwd=tmp_path)
     sizes, norm, status = re.findall(r"(\{.*?\}) (\S+) (\{.*\})", printed.split("\n")[-2])[0]

@@ -12,7 +12,7 @@ from scipy.optimize import lsq_linear
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow._arrangement import Arrangement
+from reluflow._arrangement import Arrangement, Pulls
 from reluflow._events import Boundary, settle
 from reluflow._modes import ACTIVE, INACTIVE, RESTING, SLIDING
 from reluflow._rays import Geometry
@@ -43,13 +43,15 @@ def settled(x, residual, sign, mode, boundary, status=None, precise=True, depart
     no = jnp.zeros(SAMPLES, bool)
     away = no.at[jnp.asarray(departs, int)].set(True)
     place = Boundary.gather(jnp.asarray(on), mode, jnp.asarray(begin), no, away, SAMPLES)
-    given = (jnp.asarray(residual), jnp.zeros(()), jnp.asarray(sign), mode, place)
+    pulls = Pulls(jnp.asarray(residual), None)
+    given = (pulls, jnp.zeros(()), jnp.asarray(sign), mode, place)
     return SETTLE(arrangement(x, precise), *given, DIM)
 
 
 def arrangement(x, precise=True):
     """Of these inputs; their Gram matrix as it is, orthogonal to rounding or not."""
-    found = ARRANGED(rf.Dataset(x, np.zeros(len(x))), Geometry(None, precise, True))
+    geometry = Geometry(None, precise, tuple(range(len(x))), False)
+    found = ARRANGED(rf.Dataset(x, np.zeros(len(x))), geometry)
     return eqx.tree_at(lambda a: a.gram, found, jnp.asarray(x @ x.T))
 
 
@@ -181,7 +183,8 @@ def test_more_sliding_units_than_room_do_not_fit():
     mode = jnp.array([0, 0, 0, 1, 0, 0])
     no = jnp.zeros(SAMPLES, bool)
     boundary = Boundary.gather(jnp.arange(6) < 3, mode, mode, no, no, SAMPLES)
-    given = (jnp.asarray(residual), jnp.zeros(()), jnp.asarray(sign), mode, boundary)
+    pulls = Pulls(jnp.asarray(residual), None)
+    given = (pulls, jnp.zeros(()), jnp.asarray(sign), mode, boundary)
     arguments = (arrangement(x), *given)
     assert int(np.sum(np.asarray(SETTLE(*arguments, DIM).mode) == SLIDING)) == 3
     assert bool(SETTLE(*arguments, DIM).fits) and not bool(SETTLE(*arguments, 2).fits)

@@ -16,6 +16,7 @@ from ._initialisation import he_uniform as he_uniform
 from ._initialisation import unbalanced as unbalanced
 from ._integrator import AbstractIntegrator as AbstractIntegrator
 from ._loss import loss as loss
+from ._modes import Mode as Mode
 from ._network import Network as Network
 from ._results import RESULTS as RESULTS
 from ._runge_kutta import RungeKutta as RungeKutta

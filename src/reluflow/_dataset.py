@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Int
 
 from ._checks import as_float64, check_finite, check_ndim, is_concrete
 from ._shapes import Gram, Inputs, Labels
@@ -19,12 +19,12 @@ class Dataset(eqx.Module):
         x: shape (samples, dim).
         y: shape (samples,).
 
-    A bias is a coordinate of x that is constant. An input that is zero is refused: its
-    preactivation vanishes for every neuron, so it has no boundary and only adds a constant to
-    the loss.
+    A bias is a coordinate of x that is constant. Inputs may be parallel, antiparallel or equal,
+    with any labels: those on one line through 0 share a boundary. An input that is zero has none,
+    and only adds a constant to the loss.
 
     Raises:
-        ValueError: shapes that do not match, no samples, NaN or infinite or zero inputs.
+        ValueError: shapes that do not match, no samples, NaN or infinite inputs.
     """
 
     x: Inputs
@@ -48,13 +48,6 @@ class Dataset(eqx.Module):
         check_finite("y", self.y)
         _check_squares("x", self.x, "squared lengths")
         _check_squares("y", self.y, "squares")
-        if is_concrete(self.x):
-            zero = np.flatnonzero(~np.any(np.asarray(self.x) != 0.0, axis=1))
-            if len(zero):
-                raise ValueError(
-                    f"Argument `x` must have no zero rows, but x[{zero[0]}] is zero: no neuron "
-                    "has a boundary there. Drop the sample (its loss is a constant)."
-                )
 
     @property
     def samples(self) -> int:
@@ -72,7 +65,7 @@ class Dataset(eqx.Module):
         a product of 1e-17 would let a neuron of size 1e-20 be switched on by noise. The
         threshold is the rounding error of the product itself, 4 d eps |x_k| |x_l|.
         """
-        return _gram(self.x)
+        return gram_of(self.x)
 
     def is_orthogonal(self) -> bool:
         """Whether all inputs are orthogonal to each other, to rounding (needs concrete data)."""
@@ -81,31 +74,42 @@ class Dataset(eqx.Module):
         np.fill_diagonal(gram, 0.0)
         return not gram.any()
 
-    def parallel_inputs(self) -> tuple[int, int] | None:
-        """The first two inputs that are parallel to rounding, if any can be seen now.
+    def lines(self) -> tuple[int, ...] | None:
+        """On which line through 0 each input is, counted from 0 in the order of their first inputs;
+        -1 for an input that is zero. None where the inputs cannot be looked at, under `jax.jit`.
 
-        One-dimensional inputs all are, and share the one boundary w = 0: they do not count.
+        Two inputs are on one line where the sine of their angle is no more than rounding of their
+        entries, 8 eps sqrt(d).
         """
-        if not is_concrete(self.x) or self.dim == 1:
+        if not is_concrete(self.x):
             return None
-        pairs = np.argwhere(_sines(np.asarray(self.x)) <= _parallel_sine(self.dim))
-        return (int(pairs[0, 0]), int(pairs[0, 1])) if len(pairs) else None
+        x = np.asarray(self.x)
+        near = _sines(x) <= _parallel_sine(self.dim)
+        found, count = np.full(self.samples, -1), 0
+        for k in np.flatnonzero(np.any(x != 0.0, axis=1)):
+            earlier = np.flatnonzero(near[:k, k] & (found[:k] >= 0))
+            found[k] = found[earlier[0]] if len(earlier) else count
+            count += not len(earlier)
+        return tuple(found.tolist())
 
-    def parallel(self) -> Bool[Array, "samples samples"]:
-        """Pairs of different inputs on one line, to rounding; none in one dimension.
-
-        Where data cannot be looked at, under `jax.jit`, this is what tells them.
-        """
-        if self.dim == 1 or is_concrete(self.x):
-            return jnp.zeros((self.samples, self.samples), bool)
-        sine = jax.lax.map(lambda row: _sine(row, self.x), self.x)
-        return (sine <= _parallel_sine(self.dim)) & ~jnp.eye(self.samples, dtype=bool)
+    def boundaries(self) -> dict[int, list[int]]:
+        """The samples on each boundary, by the first of them, which is the boundary's name in
+        `Events`. An input that is zero is on none. (Needs concrete data.)"""
+        lines = self.lines()
+        if lines is None:
+            raise ValueError("The boundaries of inputs that are traced by JAX are not known yet.")
+        found: dict[int, list[int]] = {}
+        for k, line in enumerate(lines):
+            if line >= 0:
+                found.setdefault(lines.index(line), []).append(k)
+        return found
 
     def smallest_sine(self) -> float:
-        """Of the angle between two inputs; 1 where they cannot be looked at."""
-        if not is_concrete(self.x) or self.dim == 1:
+        """Of the angle between two boundaries; 1 where they cannot be looked at."""
+        if not is_concrete(self.x):
             return 1.0
-        return float(np.min(_sines(np.asarray(self.x)), initial=1.0))
+        sine = _sines(np.asarray(self.x))
+        return float(np.min(sine, initial=1.0, where=sine > _parallel_sine(self.dim)))
 
 
 def _parallel_sine(dim: int) -> float:
@@ -113,20 +117,40 @@ def _parallel_sine(dim: int) -> float:
     return 8.0 * float(np.finfo(np.float64).eps) * float(np.sqrt(dim))
 
 
+def lines_of(x: Inputs) -> tuple[Int[Array, " samples"], Int[Array, " samples"]]:
+    """(the first input on each line, padded with their number; the line of each input, -1 if it is
+    zero): what `Dataset.lines` tells, where data cannot be looked at."""
+    samples, dim = x.shape
+    exists = jnp.any(x != 0.0, axis=1)
+    sine = jax.lax.map(lambda row: _sine(row, x), x)
+    near = (sine <= _parallel_sine(dim)) & exists & exists[:, None]
+    near = near | jnp.eye(samples, dtype=bool)
+    representative = jnp.argmax(near, axis=0)
+    is_first = exists & (representative == jnp.arange(samples))
+    (first,) = jnp.nonzero(is_first, size=samples, fill_value=samples)
+    number = jnp.cumsum(is_first) - 1
+    return first, jnp.where(exists, number[representative], -1)
+
+
 def _sine(row, x):
     """Of the angles between one input and all: what is left of them beside it."""
-    onto = (x @ row) / (row @ row)
-    return jnp.linalg.norm(x - onto[:, None] * row, axis=1) / jnp.linalg.norm(x, axis=1)
+    square, length = row @ row, jnp.linalg.norm(x, axis=1)
+    onto = (x @ row) / jnp.where(square > 0.0, square, 1.0)
+    rest = jnp.linalg.norm(x - onto[:, None] * row, axis=1)
+    return rest / jnp.where(length > 0.0, length, 1.0)
 
 
 def _sines(x: np.ndarray) -> np.ndarray:
-    """Of the angles between inputs k < l; 1 elsewhere.
+    """Of the angles between inputs k < l; 1 elsewhere, and where one is zero.
 
     From the Gram matrix; near 0, where that is too coarse, from the inputs.
     """
     length = np.linalg.norm(x, axis=1)
-    cosine = np.clip(np.abs((x / length[:, None]) @ (x / length[:, None]).T), 0.0, 1.0)
-    sine = np.where(np.triu(np.ones_like(cosine), k=1) > 0.0, np.sqrt(1.0 - cosine**2), 1.0)
+    exists = length > 0.0
+    unit = x / np.where(exists, length, 1.0)[:, None]
+    cosine = np.clip(np.abs(unit @ unit.T), 0.0, 1.0)
+    pairs = np.triu(np.ones_like(cosine), k=1) > 0.0
+    sine = np.where(pairs & exists & exists[:, None], np.sqrt(1.0 - cosine**2), 1.0)
     for k, other in np.argwhere(sine < 1e-4):
         rest = x[other] - (x[other] @ x[k]) / (x[k] @ x[k]) * x[k]
         sine[k, other] = np.linalg.norm(rest) / length[other]
@@ -152,7 +176,7 @@ def _check_squares(name: str, array: jax.Array, what: str) -> None:
 
 
 @jax.jit
-def _gram(x: Inputs) -> Gram:
+def gram_of(x: Inputs) -> Gram:
     gram = x @ x.T
     length = jnp.sqrt(jnp.diag(gram))
     noise = 4.0 * x.shape[1] * np.finfo(np.float64).eps * length[:, None] * length[None, :]
@@ -161,4 +185,4 @@ def _gram(x: Inputs) -> Gram:
 
 @functools.cache
 def _compiled_gram(shape: tuple[int, int]):
-    return _gram.lower(jax.ShapeDtypeStruct(shape, jnp.float64)).compile()
+    return gram_of.lower(jax.ShapeDtypeStruct(shape, jnp.float64)).compile()

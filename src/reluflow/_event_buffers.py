@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _modes
+from ._arrangement import Arrangement
 from ._checks import check_memory
 from ._events import KINDS, Ambiguity
 from ._shapes import Buffer
@@ -31,6 +32,10 @@ class Switches(eqx.Module):
         time = jnp.full((places,), jnp.inf, jnp.float64)
         return cls(time, unit, unit, mode, mode, jnp.zeros((places,), bool))
 
+    def named(self, arrangement: Arrangement) -> "Switches":
+        """With the first sample of each boundary in place of its number."""
+        return eqx.tree_at(lambda s: s.boundary, self, arrangement.samples_of(self.boundary))
+
 
 class AmbiguousNeurons(eqx.Module):
     """Neurons for which the flow was not determined in one step: up to `places`, those marked."""
@@ -38,7 +43,7 @@ class AmbiguousNeurons(eqx.Module):
     time: Float[Array, "*#batch places"]
     neuron: Int[Array, "*#batch places"]
     kind: Int[Array, "*#batch places"]
-    at: Bool[Array, "*#batch places boundaries"]
+    at: Bool[Array, "*#batch places _"]
     count: Int[Array, "*#batch"]  # may be more than there are places
 
     @classmethod
@@ -54,6 +59,10 @@ class AmbiguousNeurons(eqx.Module):
         count = jnp.any(ambiguity.at).astype(jnp.int32)
         rows = (jnp.asarray(time)[None], jnp.asarray(neuron)[None], ambiguity.kind[None])
         return cls(*rows, ambiguity.at[None], count)
+
+    def named(self, arrangement: Arrangement) -> "AmbiguousNeurons":
+        """With the samples on the boundaries in place of these."""
+        return eqx.tree_at(lambda a: a.at, self, arrangement.touching(self.at))
 
 
 def appended(buffers, count, changed, new) -> list:
@@ -83,9 +92,10 @@ class Events(eqx.Module):
 
     Fields, each of shape (max_events,) unless noted:
         time: when; padded with inf.
-        neuron, boundary: which unit (j, k); padded with -1. Boundary k is that of sample k.
-        before, after: its mode on either side: 0 inactive, 1 active, 2 sliding, 3 resting (on
-            its boundary for good); padded with -1.
+        neuron, boundary: which unit; padded with -1. A boundary is named by its sample, or, of
+            several inputs on one line through 0, by the first (`Dataset.boundaries` has all).
+        before, after: its mode on either side, see `rf.Mode`: 0 inactive, 1 active, 2 sliding,
+            3 resting (on its boundary for good); padded with -1.
         count: how many there were, shape (); may exceed max_events only with the result
             `event_buffer_full`.
     """
@@ -124,7 +134,7 @@ class Events(eqx.Module):
 
     @property
     def sample(self) -> Int[Array, "*#batch events"]:
-        """The sample whose boundary it is."""
+        """The sample whose boundary it is; the first of several."""
         return self.boundary
 
     def tally(self) -> dict[str, int]:
@@ -153,21 +163,21 @@ class Ambiguities(eqx.Module):
         time: when; padded with inf.
         neuron: which; padded with -1.
         kind: what is not determined, and what was taken: an index of `KINDS`.
-        at: the boundaries it is about, shape (places, samples).
+        at: the samples on the boundaries it is about, shape (places, samples).
         count: how many there were, shape (); those beyond the places are counted only.
     """
 
     time: Float[Buffer, "*#batch places"]
     neuron: Int[Buffer, "*#batch places"]
     kind: Int[Buffer, "*#batch places"]
-    at: Bool[Buffer, "*#batch places boundaries"]
+    at: Bool[Buffer, "*#batch places samples"]
     count: Int[Array, "*#batch"]
 
     KINDS: ClassVar = KINDS
 
     @classmethod
-    def empty(cls, boundaries: int) -> "Ambiguities":
-        nothing = AmbiguousNeurons.none(_MOST_AMBIGUITIES, boundaries)
+    def empty(cls, samples: int) -> "Ambiguities":
+        nothing = AmbiguousNeurons.none(_MOST_AMBIGUITIES, samples)
         return cls(nothing.time, nothing.neuron, nothing.kind, nothing.at, nothing.count)
 
     def buffers(self):

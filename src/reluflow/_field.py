@@ -1,31 +1,32 @@
 """The gradient flow on one activation pattern: a smooth vector field.
 
-With r the residual, alpha the pattern and beta_jk = alpha_jk r_k,
+With alpha the pattern, F the pulls of the boundaries (see `_arrangement`) and
+beta_jb = alpha_jb F_b^+ + (1 - alpha_jb) F_b^-,
 
-    a_j' = 1/n sum_k beta_jk p_jk,      w_j' = (a_j / n) sum_k beta_jk x_k,
-    p_jk = <w_j, x_k>,                  p_jk' = (a_j / n) sum_l beta_jl <x_l, x_k>.
+    a_j' = 1/n sum_b beta_jb p_jb,      w_j' = (a_j / n) sum_b beta_jb u_b,
+    p_jb = <w_j, u_b>,                  p_jb' = (a_j / n) sum_c beta_jc <u_c, u_b>.
 
-The state of the solver is (a, c): c_jk is the coefficient of x_k gained by w_j since the
+The state of the solver is (a, c): c_jb is the coefficient of u_b gained by w_j since the
 beginning of the step. The preactivations follow from it, p = p(start) + c G, rather than from w:
 this makes an inactive preactivation of orthogonal inputs *exactly* constant, so that rounding can
 never switch a dead neuron on (2022, Lemma 6), and it costs one product with the Gram matrix
 instead of two with the inputs.
 
 All quantities of a neuron are over its own e^{log_scale}: the ODE is linear in the neuron, only
-the predictions see the scale, h_k = sum_j e^{2 s_j} a_j relu(p_jk).
+the predictions see the scale, h_k = sum_j e^{2 s_j} a_j relu(c_k p_jb), b the boundary of k.
 """
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
 from . import _modes
-from ._arrangement import Arrangement
+from ._arrangement import Arrangement, Pulls
 from ._dataset import Dataset
 from ._rays import Geometry
-from ._shapes import Gram, Inputs, Labels, PerNeuron, PerSample, Scalar, UnitModes, Units
+from ._shapes import Gram, Labels, PerBoundary, PerNeuron, PerSample, Scalar, UnitModes, Units
 
 _ROUNDINGS = 64.0 * float(np.finfo(np.float64).eps)  # of a residual, in its largest terms
 
@@ -42,16 +43,23 @@ class Problem(eqx.Module):
         return cls(Arrangement.of(data, geometry), data.y)
 
     @property
-    def inputs(self) -> Inputs:
-        return self.arrangement.inputs
+    def samples(self) -> int:
+        return self.labels.shape[0]
+
+    @property
+    def normals(self) -> Float[Array, "boundaries dim"]:
+        return self.arrangement.normals
 
     @property
     def gram(self) -> Gram:
         return self.arrangement.gram
 
     @property
-    def length(self) -> PerSample:
+    def length(self) -> PerBoundary:
         return self.arrangement.length
+
+    def pulls(self, residual: PerSample) -> Pulls:
+        return self.arrangement.pulls(residual)
 
 
 class Neurons(eqx.Module):
@@ -82,12 +90,12 @@ class Gain(eqx.Module):
 class Pattern(eqx.Module):
     """Which units are active, and what holds the sliding ones on their boundaries.
 
-    mode: (neurons, samples), see `_modes`.
-    slots: (neurons, max_sliding), the samples along whose boundaries a neuron slides; `samples`
-        where a slot is empty.
-    response: (neurons, max_sliding, samples). On the sliding units S of a neuron,
-        beta_S = -response @ r with response = G_SS^{-1} G_SA over the active units A: the alpha
-        that keeps p_S = 0. It changes only when a mode of the neuron does.
+    mode: (neurons, boundaries), see `_modes`.
+    slots: (neurons, max_sliding), the boundaries along which a neuron slides; their number where a
+        slot is empty.
+    response: (neurons, max_sliding, boundaries). On the sliding units S of a neuron,
+        beta_S = -response @ F with response = G_SS^{-1} G_SA over the units A that something pulls
+        at: the alpha that keeps p_S = 0. It changes only when a mode of the neuron does.
     watched: (neurons, rays), of a neuron at rest at w = 0: the rays along which no way leads out
         yet. It is asked again when one does.
     """
@@ -100,31 +108,59 @@ class Pattern(eqx.Module):
     @classmethod
     def of(cls, preactivation: Units, max_sliding: int, rays: int) -> "Pattern":
         """Where no unit slides."""
-        neurons, samples = preactivation.shape
+        neurons, boundaries = preactivation.shape
         return cls(
             jnp.where(preactivation > 0.0, _modes.ACTIVE, _modes.INACTIVE).astype(jnp.int8),
-            jnp.full((neurons, max_sliding), samples, jnp.int32),
-            jnp.zeros((neurons, max_sliding, samples)),
+            jnp.full((neurons, max_sliding), boundaries, jnp.int32),
+            jnp.zeros((neurons, max_sliding, boundaries)),
             jnp.zeros((neurons, rays), bool),
         )
 
-    def sliding_coefficients(self, residual: PerSample | Units) -> jax.Array:
-        """beta = alpha r on the slots, shape (neurons, max_sliding)."""
-        each = "jk" if residual.ndim == 2 else "k"
-        return -jnp.einsum(f"jsk,{each}->js", self.response, residual)
+    def sliding_coefficients(self, pulls: Pulls) -> jax.Array:
+        """beta on the slots, shape (neurons, max_sliding)."""
+        if pulls.minus is None:
+            each = "jk" if pulls.plus.ndim == 2 else "k"
+            return -jnp.einsum(f"jsk,{each}->js", self.response, pulls.plus)
+        return -jnp.einsum("jsk,jk->js", self.response, pulls.on(self.mode))
 
-    def amplification(self) -> tuple[jax.Array, jax.Array]:
-        """By how much an error of the residual shows in alpha r and in (1 - alpha) r of each slot,
-        both (neurons, max_sliding). Inputs that are nearly orthogonal hold their units by a tiny
-        part of the residual, which is known as much better."""
-        low = jnp.sum(jnp.abs(self.response), axis=2)
-        return low, 1.0 + low
+    def sliding_guards(self, pulls: Pulls) -> tuple[jax.Array, jax.Array]:
+        """alpha (F^+ - F^-) and (1 - alpha) (F^+ - F^-) on the slots, both (neurons, max_sliding);
+        0 where one is empty."""
+        held = self.sliding_coefficients(pulls)
+        low = held
+        if pulls.minus is not None:
+            low = held - self.in_slots(pulls.minus)
+        return low, self.in_slots(pulls.jump) - low
+
+    def in_slots(self, values: Array) -> Array:
+        """Of values over boundaries, the same for all neurons or for each, those of the slots."""
+        if values.ndim == 1:
+            return values.at[self.slots].get(mode="fill", fill_value=0.0)
+        rows = jnp.arange(values.shape[0])[:, None]
+        return values.at[rows, self.slots].get(mode="fill", fill_value=0.0)
+
+    def amplification(self, arrangement: Arrangement) -> tuple[jax.Array, jax.Array]:
+        """By how much an error of the residual shows in the two guards of each slot, both (neurons,
+        max_sliding). Inputs that are nearly orthogonal hold their units by a tiny part of the
+        residual, which is known as much better."""
+        size = jnp.abs(self.response)
+        if arrangement.incidence is None:
+            low = jnp.sum(size, axis=2)
+            return low, 1.0 + low
+        low = jnp.sum(size * arrangement.weight(), axis=2)
+        return low, self.in_slots(arrangement.weight()) + low
 
 
-def predictions(neurons: Neurons, pattern: Pattern, weight: PerNeuron) -> PerSample:
-    """h_k = sum_j weight_j a_j relu(p_jk), weight = e^{2 log_scale}."""
-    active = jnp.where(pattern.mode == _modes.ACTIVE, neurons.preactivation, 0.0)
-    return (weight * neurons.output) @ active
+def predictions(
+    arrangement: Arrangement, neurons: Neurons, pattern: Pattern, weight: PerNeuron
+) -> PerSample:
+    """h_k = sum_j weight_j a_j relu(c_k p_jb), weight = e^{2 log_scale}."""
+    each, p = weight * neurons.output, neurons.preactivation
+    positive = each @ jnp.where(pattern.mode == _modes.ACTIVE, p, 0.0)
+    if arrangement.incidence is None:
+        return positive
+    negative = each @ jnp.where(pattern.mode == _modes.INACTIVE, p, 0.0)
+    return arrangement.predictions(positive, negative)
 
 
 def residual_rounding(
@@ -133,25 +169,25 @@ def residual_rounding(
     """What rounding may make of the residual: of the labels, and of the terms that h is a sum of,
     which may be much larger than h is. After convergence alpha = 0 / 0 is made of it."""
     terms = Neurons(jnp.abs(neurons.output), neurons.combination, neurons.preactivation)
-    largest = jnp.max(jnp.abs(problem.labels) + predictions(terms, pattern, weight))
+    sizes = predictions(problem.arrangement, terms, pattern, weight)
+    largest = jnp.max(jnp.abs(problem.labels) + sizes)
     return jax.lax.stop_gradient(_ROUNDINGS * largest)
 
 
-def coefficients(residual: PerSample | Units, pattern: Pattern) -> Units:
-    """beta_jk = alpha_jk r_k, with one residual for all neurons or one for each."""
-    beta = jnp.where(pattern.mode == _modes.ACTIVE, residual, 0.0)
+def coefficients(pulls: Pulls, pattern: Pattern) -> Units:
+    """beta_jb, with the same pulls for all neurons or some for each."""
+    beta = pulls.on(pattern.mode)
     if pattern.slots.shape[1] > 0:
         rows = jnp.arange(beta.shape[0])[:, None]
-        held = pattern.sliding_coefficients(residual)
+        held = pattern.sliding_coefficients(pulls)
         beta = beta.at[rows, pattern.slots].add(held, mode="drop")
     return beta
 
 
 def velocity(neurons: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem) -> Neurons:
     """The field (a', c', p') of the module's equations on one pattern."""
-    samples = problem.labels.shape[0]
-    residual = problem.labels - predictions(neurons, pattern, weight)
-    beta = coefficients(residual, pattern) / samples
+    h = predictions(problem.arrangement, neurons, pattern, weight)
+    beta = coefficients(problem.pulls(problem.labels - h), pattern) / problem.samples
     combination = neurons.output[:, None] * beta
     preactivation = combination @ problem.gram
     if pattern.slots.shape[1] > 0:  # zero up to rounding: made exact
@@ -162,12 +198,18 @@ def velocity(neurons: Neurons, pattern: Pattern, weight: PerNeuron, problem: Pro
 def kernel_trace(neurons: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem) -> Scalar:
     """A bound of the tangent kernel's eigenvalues, K = dh dh^T / n: its trace,
 
-    1/n sum_jk weight_j (alpha_jk a_j^2 |x_k|^2 + relu(p_jk)^2), with alpha = 1 where it slides.
+    1/n sum_jk weight_j (alpha_jk a_j^2 |x_k|^2 + relu(<w_j, x_k>)^2), with alpha = 1 where it
+    slides.
     """
-    touched = (pattern.mode == _modes.ACTIVE) | (pattern.mode == _modes.SLIDING)
-    outer = (neurons.output**2)[:, None] * problem.length**2
-    diagonal = jnp.where(touched, outer + neurons.preactivation**2, 0.0)
-    return jnp.sum(weight[:, None] * diagonal) / problem.labels.shape[0]
+    arrangement, slides = problem.arrangement, pattern.mode == _modes.SLIDING
+    relu, touched = arrangement.at_samples(
+        neurons.preactivation,
+        (pattern.mode == _modes.ACTIVE) | slides,
+        (pattern.mode == _modes.INACTIVE) | slides,
+    )
+    square = jnp.diag(arrangement.sample_gram())
+    diagonal = jnp.where(touched, (neurons.output**2)[:, None] * square, 0.0) + relu**2
+    return jnp.sum(weight[:, None] * diagonal) / problem.samples
 
 
 def square_loss(residual: PerSample) -> Scalar:

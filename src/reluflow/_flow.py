@@ -115,7 +115,7 @@ def flow(
     Returns:
         `rf.Solution`, whose `result` is `successful`, `loss_reached`, or what went wrong:
         `max_steps_reached`, `event_buffer_full`, `sliding_buffer_full`, `step_collapsed`,
-        `chattering`, `parallel_inputs`, `invalid_argument` or `not_finite`; `help(rf.RESULTS)`
+        `chattering`, `invalid_argument` or `not_finite`; `help(rf.RESULTS)`
         says what each means, and what to try. Works under `jax.jit` and `jax.vmap`, in float64;
         with `rf.Boost` also under `jax.jvp` and `jax.jacfwd`, through all events (but not with
         `stop_loss`).
@@ -273,13 +273,6 @@ def _started(net, data, t0) -> tuple[Network | FlowState, Dataset, Any]:
 
 def _check_problem(net, data) -> None:
     check_single_pair(net, data)
-    pair = data.parallel_inputs()
-    if pair is not None:
-        raise ValueError(
-            "Argument `data` must have no two parallel inputs, because their boundaries coincide "
-            f"and the two samples would switch as one, but x[{pair[0]}] and x[{pair[1]}] are "
-            "parallel. Perturb one of them, or replace the two by one sample."
-        )
 
 
 def _settings(t0, t1, rtol, atol, stop_loss, checks: Checks):

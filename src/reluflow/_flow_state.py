@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from . import _modes
+from ._arrangement import Arrangement
 from ._events import on_boundary
 from ._field import Pattern, Problem
 from ._network import Network
@@ -20,7 +21,7 @@ class FlowState(eqx.Module):
     Fields:
         time: the clock.
         net: the network.
-        preactivation: <w_j, x_k>, over e^{log_scale}; 0 exactly on a boundary.
+        preactivation: <w_j, u_b>, over e^{log_scale}; 0 exactly on a boundary.
         balance: a_j^2 - |w_j|^2, likewise; the flow conserves it (2022, Lemma 1).
         pattern: the mode of every unit, and what holds those that slide.
         armed: which units have been clear of their boundaries since they last stood on them.
@@ -40,15 +41,16 @@ class FlowState(eqx.Module):
     @classmethod
     def of(cls, problem: Problem, net: Network, time: Scalar, max_sliding: int) -> "FlowState":
         """Of bare weights: a unit within rounding of its boundary stands on it."""
-        preactivation = net.hidden @ problem.inputs.T
+        preactivation = net.hidden @ problem.normals.T
         size = jnp.sqrt(net.output**2 + jnp.sum(net.hidden**2, axis=1))
-        near = on_boundary(preactivation, size, problem.length)
+        exists = problem.arrangement.exists()
+        near = on_boundary(preactivation, size, problem.length) & exists
         pattern = Pattern.of(
             jnp.where(near, 0.0, preactivation), max_sliding, problem.arrangement.rays.shape[0]
         )
         # A neuron that is zero stays so: nothing is to be decided, and nothing happens to it.
         zero = size == 0.0
-        mode = jnp.where(zero[:, None], jnp.int8(_modes.RESTING), pattern.mode)
+        mode = jnp.where(zero[:, None] | ~exists, jnp.int8(_modes.RESTING), pattern.mode)
         return cls(
             time=time,
             net=net,
@@ -60,17 +62,44 @@ class FlowState(eqx.Module):
             step_size=jnp.array(jnp.inf),
         )
 
-    def watching(self, rays: int) -> "FlowState":
-        """With room for so many rays: as many as are known of inputs that are traced are others.
+    def on(self, arrangement: Arrangement) -> "FlowState":
+        """With the boundaries and rays of this arrangement, which is of the same inputs: where they
+        are traced, there is room for more of both.
 
-        Which ones a neuron at rest at w = 0 waits for is then asked again.
+        Which rays a neuron at rest at w = 0 waits for is then asked again.
         """
-        watched = self.pattern.watched
-        if watched.shape[1] == rays:
-            return self
-        pending = self.pending | jnp.any(watched, axis=1)
-        none = jnp.zeros((watched.shape[0], rays), bool)
-        return eqx.tree_at(lambda s: (s.pattern.watched, s.pending), self, (none, pending))
+        state, watched = self, self.pattern.watched
+        if watched.shape[1] != arrangement.rays.shape[0]:
+            pending = self.pending | jnp.any(watched, axis=1)
+            none = jnp.zeros((watched.shape[0], arrangement.rays.shape[0]), bool)
+            fields = (none, pending)
+            state = eqx.tree_at(lambda s: (s.pattern.watched, s.pending), state, fields)
+        old, new = self.pattern.mode.shape[1], arrangement.boundaries
+        if old == new:
+            return state
+
+        def resized(leaf, fill):
+            more = jnp.full((*leaf.shape[:-1], max(new - old, 0)), fill, leaf.dtype)
+            return jnp.concatenate([leaf[..., :new], more], axis=-1)
+
+        slots = self.pattern.slots
+        return eqx.tree_at(
+            lambda s: (
+                s.preactivation,
+                s.armed,
+                s.pattern.mode,
+                s.pattern.response,
+                s.pattern.slots,
+            ),
+            state,
+            (
+                resized(self.preactivation, 0.0),
+                resized(self.armed, True),
+                resized(self.pattern.mode, _modes.RESTING),
+                resized(self.pattern.response, 0.0),
+                jnp.where(slots >= old, new, slots),
+            ),
+        )
 
     def held(self, problem: Problem) -> "FlowState":
         """With weights that tell, too, which units are on their boundaries.
@@ -83,6 +112,6 @@ class FlowState(eqx.Module):
         along = jnp.where(on, 1.0, 0.0) @ jnp.abs(problem.gram)
         hidden = self.net.hidden
         for _ in range(_PROJECTIONS):
-            left = jnp.where(on, hidden @ problem.inputs.T, 0.0)
-            hidden = hidden - (left / jnp.maximum(along, problem.length**2)) @ problem.inputs
+            left = jnp.where(on, hidden @ problem.normals.T, 0.0)
+            hidden = hidden - (left / jnp.maximum(along, problem.length**2)) @ problem.normals
         return eqx.tree_at(lambda s: s.net.hidden, self, hidden)

@@ -1,7 +1,8 @@
 """The functions whose first zero ends a step.
 
-    unit (j, k), not sliding    sigma_jk p_jk,  sigma = +1 where active, -1 where not
-    slot of a sliding unit      alpha_jk |r_k| and (1 - alpha_jk) |r_k|: it leaves at alpha = 0 or 1
+    unit (j, b), not sliding    sigma_jb p_jb,  sigma = +1 where active, -1 where not
+    slot of a sliding unit      alpha |F^+ - F^-| and (1 - alpha) |F^+ - F^-|: it leaves at
+                                alpha = 0 or 1
     neuron with sliding units   |a_j|: beyond its zero the boundaries repel
     sign of a_j, ray u          -sign(a_j) E(u), of neurons at rest at w = 0: where it is negative,
                                 a way leads out
@@ -25,9 +26,9 @@ from ._shapes import PerNeuron, PerSample, Scalar, Units
 class Guards(eqx.Module):
     """The guards of one pattern; fixed during a step.
 
-    sign: of a_j. Only a unit with a_j r_k < 0 slides, so -sign(a_j) is the sign of r_k there.
+    sign: of a_j. Only a unit with a_j (F^+ - F^-) < 0 slides, so -sign(a_j) is the sign of that.
     residual_noise: the rounding of a residual.
-    slack: (neurons, samples), added to the guard of a unit: what is on its boundary to rounding,
+    slack: (neurons, boundaries), added to the guard of a unit: what is on its boundary to rounding,
         since it has just been switched or only tends to it, does not fire.
     """
 
@@ -43,7 +44,7 @@ class Guards(eqx.Module):
         """The guards in one state on this pattern."""
         mode, slots = self.pattern.mode, self.pattern.slots
         # Below the rounding of a residual, alpha means nothing: a slot fires beyond it.
-        noise = [self.residual_noise * part for part in self.pattern.amplification()]
+        noise = [self.residual_noise * part for part in self._amplification()]
         low, high = (jnp.where(slots >= mode.shape[1], 1.0, part).ravel() for part in noise)
         constant = [
             jnp.where(mode == _modes.SLIDING, 1.0, self.slack).ravel(),
@@ -77,13 +78,15 @@ class Guards(eqx.Module):
         side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
         units = jnp.where(mode == _modes.SLIDING, 0.0, side * neurons.preactivation)
         toward = -self.sign[:, None]
-        low = toward * self.pattern.sliding_coefficients(residual)
-        slots = self.pattern.slots
-        high = toward * residual.at[slots].get(mode="fill", fill_value=0.0) - low
+        pulls = self.problem.pulls(residual)
+        low, high = (toward * part for part in self.pattern.sliding_guards(pulls))
         outer = self._slides() * self.sign * neurons.output
-        rises = -jnp.array(SIGNS)[:, None] * self.problem.arrangement.rises(residual)
+        rises = -jnp.array(SIGNS)[:, None] * self.problem.arrangement.rises(pulls)
         appear = jnp.where(self._watches(), rises, 0.0)
         return [units.ravel(), low.ravel(), high.ravel(), outer, appear.ravel()]
+
+    def _amplification(self):
+        return self.pattern.amplification(self.problem.arrangement)
 
     def _slides(self):
         slots = self.pattern.slots

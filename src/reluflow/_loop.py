@@ -81,7 +81,7 @@ class Run(eqx.Module):
         if isinstance(start, Network):
             room = decided(self.integrator.max_sliding)
             start = FlowState.of(self.problem, start, self.interval[0], room)
-        start = start.watching(self.problem.arrangement.rays.shape[0])
+        start = start.on(self.problem.arrangement)
         state = self.integrator.init(self.problem, start, self.tolerances, self.stop_loss)
         report = self.integrator.report(self.problem, state)
         there = loss(start.net, self.data) <= self.stop_loss
@@ -100,7 +100,8 @@ class Run(eqx.Module):
         waits = self._waits(carry)
         limit = t1 if self._dense else jnp.minimum(t1, carry.saved.next_time(self.schedule))
         saved, state, report = self._advance(carry, limit, waits)
-        events = carry.events.record(report.switches)
+        arrangement = self.problem.arrangement
+        events = carry.events.record(report.switches.named(arrangement))
         rests = report.rests & jnp.isinf(t1) & (report.result == RESULTS.successful)
         result = RESULTS.where(rests, RESULTS.rest_reached, report.result)
         result = RESULTS.where(events.full(), RESULTS.event_buffer_full, result)
@@ -117,7 +118,7 @@ class Run(eqx.Module):
             saved=saved,
             stored=carry.stored.add(self.integrator, carry.state, state, report),
             events=events,
-            ambiguities=carry.ambiguities.record(report.ambiguous),
+            ambiguities=carry.ambiguities.record(report.ambiguous.named(arrangement)),
             meter=self._metered(carry.meter, state, report, num_accepted, saved.count),
         )
 
@@ -220,6 +221,7 @@ def _rounding(problem: Problem, stands: FlowState) -> Scalar:
     weight = jnp.exp(2.0 * stands.net.log_scale)
     nothing = jnp.zeros_like(stands.preactivation)
     neurons = Neurons(stands.net.output, nothing, stands.preactivation)
-    residual = problem.labels - predictions(neurons, stands.pattern, weight)
+    h = predictions(problem.arrangement, neurons, stands.pattern, weight)
+    residual = problem.labels - h
     rounding = residual_rounding(problem, neurons, stands.pattern, weight)
     return rounding / height_of(problem, residual)

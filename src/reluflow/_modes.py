@@ -1,11 +1,6 @@
-"""The mode of a unit (j, k): what neuron j does on sample k.
+"""The mode of a unit: what neuron j does at boundary b."""
 
-INACTIVE  <w_j, x_k> < 0, alpha_jk = 0
-ACTIVE    <w_j, x_k> > 0, alpha_jk = 1
-SLIDING   <w_j, x_k> = 0, held there by alpha_jk in (0, 1) (Filippov)
-RESTING   <w_j, x_k> = 0, alpha_jk = 0, at rest (sigma'(0) = 0; 2022, Lemma 6 and Prop. 2)
-"""
-
+import enum
 from typing import Final
 
 INACTIVE: Final = 0
@@ -13,4 +8,24 @@ ACTIVE: Final = 1
 SLIDING: Final = 2
 RESTING: Final = 3
 
-NAMES: Final = ("inactive", "active", "sliding", "resting")
+
+class Mode(enum.IntEnum):
+    """What neuron j does at boundary b, as `sol.events.before` and `after` say it.
+
+    INACTIVE  <w_j, u_b> < 0, alpha_jb = 0: on the negative side
+    ACTIVE    <w_j, u_b> > 0, alpha_jb = 1: on the positive side
+    SLIDING   <w_j, u_b> = 0, held there by alpha_jb in (0, 1) (Filippov)
+    RESTING   <w_j, u_b> = 0, where nothing pulls along u_b (relu'(0) = 0; 2022, Lemma 6 and
+              Prop. 2); all units of a neuron that has come to w = 0, until it is let go
+
+    u_b is the input of the boundary's first sample. A sample at x = -u_b is active where the
+    boundary is INACTIVE.
+    """
+
+    INACTIVE = INACTIVE
+    ACTIVE = ACTIVE
+    SLIDING = SLIDING
+    RESTING = RESTING
+
+
+NAMES: Final = tuple(mode.name.lower() for mode in Mode)

@@ -39,37 +39,48 @@ class Geometry(NamedTuple):
     """What is fixed about the inputs when a flow is compiled.
 
     rank: of the inputs; None where they cannot be looked at. precise: whether sliding units are
-    held by the inputs rather than by their Gram matrix. distinct: whether it is known that no two
-    inputs are on one line.
+    held by the inputs rather than by their Gram matrix. lines: see `Dataset.lines`. two_sided:
+    whether it is known that two inputs are antiparallel.
     """
 
     rank: int | None
     precise: bool
-    distinct: bool
+    lines: tuple[int, ...] | None
+    two_sided: bool
 
     @classmethod
     def of(cls, data: Dataset) -> "Geometry":
         few = data.samples <= _FEW
         if not is_concrete(data.x):
-            return cls(None, few, False)
+            return cls(None, few, None, False)
         rank = min(data.samples, data.dim)
         if rank <= _FEW:
-            rank = int(np.linalg.matrix_rank(np.asarray(data.x), rtol=_INDEPENDENT))
-        return cls(rank, few or data.smallest_sine() < _NEARLY_PARALLEL, True)
+            rank = max(1, int(np.linalg.matrix_rank(np.asarray(data.x), rtol=_INDEPENDENT)))
+        lines, precise = data.lines(), few or data.smallest_sine() < _NEARLY_PARALLEL
+        return cls(rank, precise, lines, _antiparallel(np.asarray(data.x), lines))
+
+    def is_simple(self) -> bool:
+        """Whether each input is known to have a boundary of its own."""
+        return self.lines is not None and self.lines == tuple(range(len(self.lines)))
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def rays(x: Inputs, rank: int | None) -> Float[Array, "rays samples"]:
+def _antiparallel(x: np.ndarray, lines) -> bool:
+    first = [lines.index(line) for line in lines]
+    return any(x[k] @ x[first[k]] < 0.0 for k, line in enumerate(lines) if line >= 0)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def rays(x: Inputs, rank: int | None, two_sided: bool = False) -> Float[Array, "rays samples"]:
     """<u, x_k> for the extreme rays u, both signs; none where a neuron cannot come to rest at
     w = 0 and be let go again, or where there are more than can be looked at.
 
-    With independent inputs there is a cone on which no unit is active. A neuron that comes to
-    w = 0 goes on into it and stops: none is asked again.
+    With independent inputs there is a cone on which no unit is active, unless some are
+    antiparallel. A neuron that comes to w = 0 goes on into it and stops: none is asked again.
 
     Each u is of such a length that relu(<u, x_k>) sums to 1 over k: n E(u) is a mean of residuals.
     """
     samples, dim = x.shape
-    chosen = _intersections(samples, dim, rank)
+    chosen = _intersections(samples, dim, rank, two_sided)
     if len(chosen) == 0:
         return jnp.zeros((0, samples))
     onto, size, _ = svd(x)
@@ -91,11 +102,12 @@ def rays(x: Inputs, rank: int | None) -> Float[Array, "rays samples"]:
 
 
 @rays.defjvp
-def _rays_moved(rank, primals, tangents):
+def _rays_moved(rank, two_sided, primals, tangents):
     """<u, x_k> where the inputs move: u turns so that it stays on its boundaries."""
     (x,), (dx,) = primals, tangents
     samples, dim = x.shape
-    found, chosen = rays(x, rank), _intersections(samples, dim, rank)
+    found = rays(x, rank, two_sided)
+    chosen = _intersections(samples, dim, rank, two_sided)
     if len(chosen) == 0:
         return found, jnp.zeros_like(found)
     inverse = jnp.linalg.pinv(x, rtol=_INDEPENDENT)
@@ -115,7 +127,7 @@ def _crossed(chosen: np.ndarray, samples: int) -> np.ndarray:
     return np.any(chosen[:, :, None] == np.arange(samples), axis=1)
 
 
-def _intersections(samples: int, dim: int, rank: int | None) -> np.ndarray:
+def _intersections(samples: int, dim: int, rank: int | None, two_sided=False) -> np.ndarray:
     """Sets of samples whose boundaries may meet in a line, padded with `samples`."""
     if (
         rank is None
@@ -124,7 +136,7 @@ def _intersections(samples: int, dim: int, rank: int | None) -> np.ndarray:
         sizes = range(min(samples, dim))
     else:
         rank = min(samples, dim) if rank is None else rank
-        many = samples <= rank or math.comb(samples, rank - 1) > _MOST
+        many = (samples <= rank and not two_sided) or math.comb(samples, rank - 1) > _MOST
         sizes = [] if many else [rank - 1]
     sets = [s for size in sizes for s in itertools.combinations(range(samples), size)]
     longest = max((len(s) for s in sets), default=0)

@@ -10,7 +10,8 @@ r_inf, stays. The flow has nowhere to go if
 
 A neuron of size e^-1000 that grows, however slowly, does neither: a plateau that it ends is no
 rest. Where alpha is within the tolerance of 0 or 1, or a way out of w = 0 about to appear, a
-shrinking or waiting neuron may still be let go.
+shrinking or waiting neuron may still be let go. (But where such a way ends up as one along which
+nothing pulls, a neuron that took it would stand there as well.)
 """
 
 from collections.abc import Callable
@@ -60,14 +61,14 @@ def height_of(problem: Problem, residual: PerSample) -> Scalar:
 
 def bound_of(problem: Problem) -> Scalar:
     """|D_j| is at most this many times |r|: the root of the largest eigenvalue of the Gram matrix,
-    over n."""
-    rows = jnp.max(jnp.sum(jnp.abs(problem.gram), axis=1))
-    return jnp.sqrt(rows) / problem.labels.shape[0]
+    over n. (Of inputs that are all zero, any positive number.)"""
+    rows = jnp.max(jnp.sum(jnp.abs(problem.arrangement.sample_gram()), axis=1))
+    return jnp.sqrt(jnp.where(rows > 0.0, rows, 1.0)) / problem.samples
 
 
 def held_on_line(problem: Problem, pattern: Pattern) -> Bool[Array, " neurons"]:
     """Which neurons slide along all but one of the independent boundaries, or have no other way."""
-    dim = problem.inputs.shape[1]
+    dim = problem.normals.shape[1]
     held = jnp.sum(pattern.mode == _modes.SLIDING, axis=1)
     return (held == dim - 1) | jnp.array(dim == 1)
 
@@ -90,7 +91,8 @@ class Standing(eqx.Module):
     def trace(self, problem: Problem) -> Scalar:
         """A bound of the trace of n K."""
         weight = jnp.exp(2.0 * self.log_scale)
-        return jnp.sum(weight * self.squares()) * jnp.sum(problem.length**2)
+        square = jnp.diag(problem.arrangement.sample_gram())
+        return jnp.sum(weight * self.squares()) * jnp.sum(square)
 
 
 def at_rest(
@@ -120,7 +122,7 @@ def spectrum_of(problem: Problem, here: Standing) -> tuple[PerSample, Array]:
     at = Here(
         jnp.exp(2.0 * here.log_scale)[None], neurons.output[None], neurons.preactivation[None]
     )
-    kernel = kernels(problem.gram, here.pattern, here.pattern.mode[None], at)[0]
+    kernel = kernels(problem.arrangement, here.pattern, here.pattern.mode[None], at)[0]
     return eigh(kernel)
 
 
@@ -143,9 +145,8 @@ def _look(problem: Problem, here: Standing, rates, vectors, rtol, height, stop_l
     balanced = jnp.abs(here.balance) <= _BALANCED * square
     line = held_on_line(problem, here.pattern) & balanced
     shrinks = line & (neurons.output * along < 0.0) & small
-    firm = _margin(problem, here, lasting) > tolerance
-    waits = jnp.any(here.pattern.watched, axis=1)
-    rests = (stands & (firm | ~waits)) | (shrinks & firm)
+    held, waits = _margins(problem, here, lasting)
+    rests = (stands & (waits >= -tolerance)) | (shrinks & (held > tolerance))
     # A loss to stop at that is to come, if its residual is more than rounding.
     least = square_loss(jnp.full_like(residual, _ROUNDING * height))
     stops = (stop_loss > square_loss(lasting)) & (stop_loss > least)
@@ -159,24 +160,26 @@ def _look(problem: Problem, here: Standing, rates, vectors, rtol, height, stop_l
 
 def _pull(problem: Problem, here: Standing, residual):
     """|D_j| and <D_j, w_j> under this residual."""
-    beta = coefficients(residual, here.pattern) / residual.shape[0]
+    beta = coefficients(problem.pulls(residual), here.pattern) / problem.samples
     square = jnp.sum(beta * (beta @ problem.gram), axis=1)
     along = jnp.sum(beta * here.neurons.preactivation, axis=1)
     return jnp.sqrt(jnp.maximum(square, 0.0)), along
 
 
-def _margin(problem: Problem, here: Standing, residual) -> PerNeuron:
-    """How far alpha r and (1 - alpha) r of the sliding units are from zero, and the rays that are
-    waited for from leading out."""
+def _margins(problem: Problem, here: Standing, residual) -> tuple[PerNeuron, PerNeuron]:
+    """How far the guards of the sliding units are from zero; and how far the rays that are waited
+    for are from leading out."""
     pattern = here.pattern
     toward = -jnp.sign(here.neurons.output)[:, None]
-    low = toward * pattern.sliding_coefficients(residual)
-    whole = toward * residual.at[pattern.slots].get(mode="fill", fill_value=0.0)
-    empty = pattern.slots >= residual.shape[0]
-    of_low, of_high = pattern.amplification()
+    pulls = problem.pulls(residual)
+    low, high = (toward * part for part in pattern.sliding_guards(pulls))
+    empty = pattern.slots >= pattern.mode.shape[1]
     least = jnp.finfo(jnp.float64).tiny
-    guards = jnp.minimum(low / jnp.maximum(of_low, least), (whole - low) / of_high)
+    of_low, of_high = (
+        jnp.maximum(part, least) for part in pattern.amplification(problem.arrangement)
+    )
+    guards = jnp.minimum(low / of_low, high / of_high)
     guards = jnp.min(jnp.where(empty, jnp.inf, guards), axis=1, initial=jnp.inf)
-    rises = toward * problem.arrangement.rises(residual)
+    rises = toward * problem.arrangement.rises(pulls)
     appear = jnp.min(jnp.where(pattern.watched, rises, jnp.inf), axis=1, initial=jnp.inf)
-    return jnp.minimum(guards, appear)
+    return guards, appear

@@ -58,7 +58,7 @@ def restep(
         field_term(), zero, length, gain, args, memory, jnp.array(True)
     )
     end = gain.on(start, passage.pattern, problem)
-    hidden = passage.hidden + end.combination @ problem.inputs
+    hidden = passage.hidden + end.combination @ problem.normals
     output = balanced_output(end.output, hidden, passage.balance)
     net = Network(passage.log_scale, output, hidden)
     scale = passage.log_scale + passage.rest.rates * length

@@ -38,11 +38,6 @@ class RESULTS(eqx.Enumeration):
         "determined to rounding. Perturb the initialisation or the data slightly, and see "
         "whether the flow is unique there (a repulsive boundary is not)."
     )
-    parallel_inputs = (
-        "A neuron reached the common boundary of two parallel inputs whose residuals have opposite "
-        "signs: there the two units switch as one, which is not implemented. Perturb one of the "
-        "inputs, or replace the two by one sample."
-    )
     invalid_argument = (
         "An argument that was traced, so that only the compiled program could look at it, is not "
         "one that rf.flow takes. With throw=True the error names it."

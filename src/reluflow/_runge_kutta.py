@@ -121,7 +121,8 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         start = starting_point(state)
         args = (start, state.pattern, state.weight(), problem)
         slope = velocity(*args)
-        residual = problem.labels - predictions(start, state.pattern, state.weight())
+        h = predictions(problem.arrangement, start, state.pattern, state.weight())
+        residual = problem.labels - h
         height = height_of(problem, residual)
         pace = jnp.max(jnp.abs(slope.preactivation) / problem.length, axis=1)
         pace = jnp.maximum(pace, jnp.abs(slope.output)) / jnp.maximum(state.size(), _TINY)
@@ -276,7 +277,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         return moved(problem, state, end, elapsed, trial.rate)
 
     def report(self, problem, state) -> Report:
-        boundaries = problem.labels.shape[0]
+        boundaries = problem.arrangement.boundaries
         nothing, sure = Switches.none(boundaries), AmbiguousNeurons.none(1, boundaries)
         zero = jnp.array(0)
         yes, no = jnp.array(True), jnp.array(False)

@@ -2,6 +2,7 @@
 
 neurons   m, the width of the hidden layer
 samples   n, the number of data points
+boundaries  the lines through inputs, see `_arrangement`
 dim       d, the dimension of an input
 time      saved times
 ...       leading axes: the time axis of a trajectory, the lanes of a vmap
@@ -22,11 +23,12 @@ Key = Array | np.ndarray  # of jax.random, of either style
 
 PerNeuron = Float[Array, "*#batch neurons"]
 PerSample = Float[Array, "*#batch samples"]
+PerBoundary = Float[Array, "*#batch boundaries"]
 Hidden = Float[Array, "*#batch neurons dim"]
 Inputs = Float[Array, "samples dim"]
 Labels = Float[Array, " samples"]
-Gram = Float[Array, "samples samples"]
-Units = Float[Array, "*#batch neurons samples"]
-UnitModes = Int[Array, "neurons samples"]
-UnitFlags = Bool[Array, "neurons samples"]
+Gram = Float[Array, "inputs inputs"]
+Units = Float[Array, "*#batch neurons boundaries"]
+UnitModes = Int[Array, "neurons boundaries"]
+UnitFlags = Bool[Array, "neurons boundaries"]
 Scalar = Float[Array, ""]

@@ -31,8 +31,8 @@ class Solution(eqx.Module):
         ambiguities: where the flow was not determined: when, which neuron, why.
         result: a member of `rf.RESULTS`, whose message (`rf.RESULTS[sol.result]`) says what to try:
             `successful`, `loss_reached`, `rest_reached`, `max_steps_reached`, `event_buffer_full`,
-            `sliding_buffer_full`, `step_collapsed`, `chattering`, `parallel_inputs`,
-            `invalid_argument`, `not_finite`, `diverged`. `help(rf.RESULTS)` explains each.
+            `sliding_buffer_full`, `step_collapsed`, `chattering`, `invalid_argument`,
+            `not_finite`, `diverged`. `help(rf.RESULTS)` explains each.
         stats: counts of the work done; `t_final`, the time at which the run ended, and
             `loss_final`; `rounding`, by how much rounding may move a prediction, over max|y|,
             beside `rtol`.

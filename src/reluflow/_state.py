@@ -86,7 +86,7 @@ def moved(
     clear = side * end.preactivation > 4.0 * state.slack(problem)
     later = state.upcoming - elapsed
     progressed = elapsed * rate > _SAME_INSTANT
-    hidden = state.hidden + end.combination @ problem.inputs
+    hidden = state.hidden + end.combination @ problem.normals
     preactivation = tied(
         problem, hidden, end.preactivation, state.slack(problem), state.armed, mode
     )
@@ -150,7 +150,7 @@ def tied(
     a neuron that grows, but too much for one that has shrunk by 1e-3 since. Never across zero,
     and not for a unit on its boundary: a mode is decided by events alone.
     """
-    exact = hidden @ problem.inputs.T
+    exact = hidden @ problem.normals.T
     drifted = jnp.abs(exact - preactivation) > 4.0 * slack
     moving = armed & (mode != _modes.SLIDING)
     same_side = exact * preactivation > 0.0

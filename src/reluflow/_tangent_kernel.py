@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from . import _modes
+from ._arrangement import Arrangement
 from ._field import Pattern
-from ._shapes import Gram
 
 
 class Here(eqx.Module):
@@ -14,66 +14,82 @@ class Here(eqx.Module):
 
     weight: Float[Array, "*points neurons"]
     output: Float[Array, "*points neurons"]
-    preactivation: Float[Array, "*points neurons samples"]
+    preactivation: Float[Array, "*points neurons boundaries"]
 
 
-def predictions(mode, here: Here) -> Float[Array, "points samples"]:
+def predictions(arrangement: Arrangement, mode, here: Here) -> Float[Array, "points samples"]:
     """h; mode: of all points, or for each."""
-    return jnp.sum(_each(mode, here), axis=1)
+    sides = (jnp.sum(each, axis=1) for each in _sides(arrangement, mode, here))
+    return arrangement.predictions(*sides)
 
 
 def predictions_of_lanes(
-    mode, here: Here, lane, lanes: int
+    arrangement: Arrangement, mode, here: Here, lane, lanes: int
 ) -> Float[Array, "lanes points samples"]:
     """The same where each neuron belongs to a lane."""
     if lanes == 1:
-        return predictions(mode, here)[None]
-    each = jnp.moveaxis(_each(mode, here), 1, 0)
-    return jnp.zeros((lanes, *each.shape[1:])).at[lane].add(each)
+        return predictions(arrangement, mode, here)[None]
+
+    def summed(each):
+        each = jnp.moveaxis(each, 1, 0)
+        return jnp.zeros((lanes, *each.shape[1:])).at[lane].add(each)
+
+    return arrangement.predictions(*map(summed, _sides(arrangement, mode, here)))
 
 
-def _each(mode, here: Here):
-    active = jnp.where(mode == _modes.ACTIVE, here.preactivation, 0.0)
-    return (here.weight * here.output)[:, :, None] * active
+def _sides(arrangement: Arrangement, mode, here: Here):
+    """weight_j a_j p_jb of the units on the positive side, and of those on the negative side, where
+    there are samples for them."""
+    share = (here.weight * here.output)[:, :, None]
+    positive = share * jnp.where(mode == _modes.ACTIVE, here.preactivation, 0.0)
+    if arrangement.incidence is None:
+        return positive, positive
+    return positive, share * jnp.where(mode == _modes.INACTIVE, here.preactivation, 0.0)
 
 
 def kernels(
-    gram: Gram, pattern: Pattern, mode, here: Here
+    arrangement: Arrangement, pattern: Pattern, mode, here: Here
 ) -> Float[Array, "nodes samples samples"]:
     """The tangent kernel K of r' = -K r at all nodes, with each neuron's D projected where it
     slides:
 
-    K_kl = 1/n sum_j weight_j alpha_jk alpha_jl (a_j^2 <x_k, P_j x_l> + p_jk p_jl).
+    K_kl = 1/n sum_j weight_j (alpha_jk alpha_jl a_j^2 <x_k, P_j x_l> + relu(p_jk) relu(p_jl)).
 
-    mode: (nodes or 1, neurons, samples). Where the sliding units of a neuron are not those of
+    mode: (nodes or 1, neurons, boundaries). Where the sliding units of a neuron are not those of
     `pattern`, P_j is left out: near an event, K need not be exact.
     """
-    active = jnp.broadcast_to(mode == _modes.ACTIVE, here.preactivation.shape)
+    p, active, gram = _at_samples(arrangement, mode, here)
     mask = active.astype(jnp.float64)
     outer = here.weight * here.output**2
-    p = jnp.where(active, here.preactivation, 0.0)
     matrix = jnp.einsum("ijk,ijl->ikl", outer[:, :, None] * mask, mask) * gram
     matrix = matrix + jnp.einsum("ijk,ijl->ikl", here.weight[:, :, None] * p, p)
     if pattern.slots.shape[1] > 0:
         matrix = matrix - jnp.einsum(
-            "ij,jkl->ikl", outer * _same(mode, pattern), _lost(gram, pattern)
+            "ij,jkl->ikl", outer * _same(mode, pattern), _lost(arrangement, pattern)
         )
     return matrix / gram.shape[0]
 
 
-def kernels_of_lanes(gram: Gram, pattern: Pattern, mode, here: Here, lane, lanes: int):
+def kernels_of_lanes(arrangement: Arrangement, pattern: Pattern, mode, here: Here, lane, lanes):
     """The same where each neuron belongs to a lane, with an axis of lanes first."""
     if lanes == 1:
-        return kernels(gram, pattern, mode, here)[None]
-    active = jnp.broadcast_to(mode == _modes.ACTIVE, here.preactivation.shape)
+        return kernels(arrangement, pattern, mode, here)[None]
+    p, active, gram = _at_samples(arrangement, mode, here)
     outer = (here.weight * here.output**2)[:, :, None, None]
-    p = jnp.where(active, here.preactivation, 0.0)
     each = outer * jnp.where(active[:, :, :, None] & active[:, :, None], gram, 0.0)
     each = each + here.weight[:, :, None, None] * p[:, :, :, None] * p[:, :, None]
     if pattern.slots.shape[1] > 0:
-        each = each - outer * _same(mode, pattern)[:, :, None, None] * _lost(gram, pattern)
+        lost = _lost(arrangement, pattern)
+        each = each - outer * _same(mode, pattern)[:, :, None, None] * lost
     each = jnp.moveaxis(each, 1, 0) / gram.shape[0]
     return jnp.zeros((lanes, *each.shape[1:])).at[lane].add(each)
+
+
+def _at_samples(arrangement: Arrangement, mode, here: Here):
+    """relu(<w_j, x_k>), which units are active, both (nodes, neurons, samples); and <x_k, x_l>."""
+    mode = jnp.broadcast_to(mode, here.preactivation.shape)
+    sides = (mode == _modes.ACTIVE, mode == _modes.INACTIVE)
+    return *arrangement.at_samples(here.preactivation, *sides), arrangement.sample_gram()
 
 
 def _same(mode, pattern: Pattern):
@@ -82,8 +98,12 @@ def _same(mode, pattern: Pattern):
     return jnp.all(slides, axis=2).astype(jnp.float64)
 
 
-def _lost(gram: Gram, pattern: Pattern) -> Float[Array, "neurons samples samples"]:
-    """G_AS G_SS^-1 G_SA: what the projection of each neuron takes from the Gram matrix."""
-    rows = gram.at[pattern.slots].get(mode="fill", fill_value=0.0)
-    rows = jnp.where((pattern.mode == _modes.ACTIVE)[:, None, :], rows, 0.0)
-    return jnp.einsum("jsk,jsl->jkl", rows, pattern.response)
+def _lost(arrangement: Arrangement, pattern: Pattern) -> Float[Array, "neurons samples samples"]:
+    """X_A G_SS^-1 X_A': what the projection of each neuron takes from the Gram matrix."""
+    rows = arrangement.gram.at[pattern.slots].get(mode="fill", fill_value=0.0)
+    sides = (pattern.mode == _modes.ACTIVE, pattern.mode == _modes.INACTIVE)
+    rows, response = (
+        arrangement.at_samples(each, *(side[:, None] for side in sides))[0]
+        for each in (rows, pattern.response)
+    )
+    return jnp.einsum("jsk,jsl->jkl", rows, response)

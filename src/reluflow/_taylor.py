@@ -3,9 +3,9 @@
 The field is a polynomial in (a, p), so its Taylor coefficients follow by recursion, one product
 with the Gram matrix each: with [i] the coefficient of t^i, * the Cauchy product, and r - y = -h,
 
-    h_k[i] = sum_j weight_j (a_j * p_jk)[i],      beta[i] = alpha r[i]  (linear, see `Pattern`),
-    (i+1) a_j[i+1] = 1/n sum_k (beta_jk * p_jk)[i],
-    (i+1) c_jk[i+1] = 1/n (a_j * beta_jk)[i],     p[i+1] = c[i+1] G.
+    h_k[i] = sum_j weight_j c_k (a_j * p_jb)[i],    beta[i]: linear in r[i], see `Pattern`,
+    (i+1) a_j[i+1] = 1/n sum_b (beta_jb * p_jb)[i],
+    (i+1) c_jb[i+1] = 1/n (a_j * beta_jb)[i],       p[i+1] = c[i+1] G.
 
 It carries the flow over the last bit of the way to an event, exact to rounding, where another
 Runge-Kutta step would cost three times as much and need a guess of its length.
@@ -27,11 +27,10 @@ def expand(
     start: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem
 ) -> tuple[Neurons, Float[Array, "orders samples"]]:
     """Coefficients 0..ORDER of (a, c, p) and of the residual, along a leading axis."""
-    samples = problem.labels.shape[0]
-    active, sliding = pattern.mode == _modes.ACTIVE, pattern.mode == _modes.SLIDING
+    samples, sliding = problem.samples, pattern.mode == _modes.SLIDING
     a, c, p = start.output[None], start.combination[None], start.preactivation[None]
-    residual = (problem.labels - predictions(start, pattern, weight))[None]
-    beta = coefficients(residual[0], pattern)[None] / samples
+    residual = (problem.labels - predictions(problem.arrangement, start, pattern, weight))[None]
+    beta = coefficients(problem.pulls(residual[0]), pattern)[None] / samples
     for i in range(ORDER):
         # Each sum over k of terms k and i - k is one contraction with a reversed factor.
         pull = jnp.einsum("ijk,ijk->j", beta, p[::-1]) / (i + 1.0)
@@ -39,10 +38,20 @@ def expand(
         a = jnp.concatenate([a, pull[None]])
         c = jnp.concatenate([c, push[None]])
         p = jnp.concatenate([p, jnp.where(sliding, 0.0, push @ problem.gram)[None]])
-        h = jnp.einsum("ij,ijk->k", weight * a, jnp.where(active, p[::-1], 0.0))
+        h = _product(problem, pattern, weight * a, p[::-1])
         residual = jnp.concatenate([residual, -h[None]])
-        beta = jnp.concatenate([beta, coefficients(-h, pattern)[None] / samples])
+        change = coefficients(problem.pulls(-h), pattern)
+        beta = jnp.concatenate([beta, change[None] / samples])
     return Neurons(a, c, p), residual
+
+
+def _product(problem: Problem, pattern: Pattern, a, p):
+    """The coefficient of h that is the sum of these products."""
+    sides = (pattern.mode == _modes.ACTIVE, pattern.mode == _modes.INACTIVE)
+    if problem.arrangement.incidence is None:
+        sides = sides[:1] * 2
+    of_sides = (jnp.einsum("ij,ijk->k", a, jnp.where(side, p, 0.0)) for side in sides)
+    return problem.arrangement.predictions(*of_sides)
 
 
 def evaluate(expansion: Neurons, time: Scalar) -> Neurons:

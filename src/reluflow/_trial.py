@@ -11,7 +11,6 @@ from jaxtyping import Array, Bool, Float, Int
 from ._field import Gain, Neurons, Problem, kernel_trace, predictions, residual_rounding, velocity
 from ._guards import Guards
 from ._location import NODES, first_roots
-from ._modes import ACTIVE
 from ._shapes import PerNeuron, PerSample, Scalar
 from ._state import LOOK_AHEAD, RungeKuttaState, no_gain, starting_point
 from ._taylor import expand, first_zero
@@ -155,10 +154,13 @@ def _scaled_error(
     scaled_atol = jnp.exp(jnp.log(state.atol) - state.total_log_scale())
     scale = state.rtol * state.size() + scaled_atol
     of_neurons = jnp.max(largest / jnp.maximum(scale, jnp.finfo(jnp.float64).tiny))
-    active = state.pattern.mode == ACTIVE
-    p, p_error = (jnp.where(active, v, 0.0) for v in (end.preactivation, error.preactivation))
-    weight = state.weight()
-    of_predictions = jnp.abs((weight * error.output) @ p + (weight * end.output) @ p_error)
+    arrangement, weight = problem.arrangement, state.weight()
+    first = Neurons(error.output, end.combination, end.preactivation)
+    second = Neurons(end.output, end.combination, error.preactivation)
+    of_predictions = jnp.abs(
+        predictions(arrangement, first, state.pattern, weight)
+        + predictions(arrangement, second, state.pattern, weight)
+    )
     # Where rounding of h is more than that, it cannot be asked for.
     allowed = jnp.maximum(state.rtol * state.height, rounding)
     return jnp.maximum(of_neurons, jnp.max(of_predictions) / allowed)
@@ -169,7 +171,7 @@ def _guards(state: RungeKuttaState, problem: Problem, weight: PerNeuron) -> Guar
     noise = noise + _UNCERTAIN * state.rtol * state.height
     sign, slack = jnp.sign(state.output), state.slack(problem)
     # Aimed a little below: the loss is never above.
-    size = jnp.sqrt(2.0 * problem.labels.shape[0] * jnp.maximum(state.stop_loss, 1e-300))
+    size = jnp.sqrt(2.0 * problem.samples * jnp.maximum(state.stop_loss, 1e-300))
     below = jnp.clip(_ROUNDINGS * state.height / size, _BELOW, 0.5)
     stop = state.stop_loss * (1.0 - below)
     return Guards(problem, state.pattern, weight, sign, slack, noise, stop)
@@ -235,7 +237,8 @@ def _inside(guards, interpolant, start, end, problem, length, at_end: _AtEnd):
     )
 
     def values_at(neurons):
-        residual = problem.labels - predictions(neurons, guards.pattern, guards.weight)
+        h = predictions(problem.arrangement, neurons, guards.pattern, guards.weight)
+        residual = problem.labels - h
         return guards.values(neurons, residual)
 
     values = jax.vmap(values_at)(nodes)

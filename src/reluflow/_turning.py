@@ -22,7 +22,7 @@ class Turn(eqx.Module):
     neuron: Int[Array, ""]
     mode: Int[Array, " boundaries"]
     slots: Int[Array, " max_sliding"]
-    response: Float[Array, "max_sliding samples"]
+    response: Float[Array, "max_sliding boundaries"]
     watched: Bool[Array, " rays"]
     stands: Bool[Array, " boundaries"]
     switches: Switches
@@ -67,16 +67,13 @@ def turn(
         watched=state.pattern.watched[neuron],
         sign=sign,
     )
-    h = predictions(starting_point(state), state.pattern, state.weight())
-    residual, uncertainty = problem.labels - h, guards.residual_noise
-    found = transition(
-        problem.arrangement, residual, uncertainty, standing, which.fired, max_sliding
-    )
+    h = predictions(problem.arrangement, starting_point(state), state.pattern, state.weight())
+    pulls, uncertainty = problem.pulls(problem.labels - h), guards.residual_noise
+    found = transition(problem.arrangement, pulls, uncertainty, standing, which.fired, max_sliding)
     stops = which.loss_reached
     chatters = ~found.found | (state.switched[neuron] > 2 * mode.shape[0] + 16)
     result = RESULTS.where(chatters, RESULTS.chattering, RESULTS.successful)
     result = RESULTS.where(found.fits, result, RESULTS.sliding_buffer_full)
-    result = RESULTS.where(found.distinct, result, RESULTS.parallel_inputs)
     result = RESULTS.where(stops, RESULTS.loss_reached, result)
     neuron = jnp.where(stops, _nobody(), neuron)
     return Turn(

@@ -1,4 +1,4 @@
-"""The data sets of the papers.
+"""The data sets of the papers, and small ones whose inputs share boundaries.
 
 `two_points` and `five_points` are one-dimensional with a bias coordinate, x = (u, 1).
 """
@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ._checks import check_key, check_memory, check_positive_int, require_x64
+from ._checks import (
+    as_float64,
+    check_bool,
+    check_finite,
+    check_key,
+    check_memory,
+    check_ndim,
+    check_positive_int,
+    require_x64,
+)
 from ._dataset import Dataset
 from ._factorisations import qr
 from ._shapes import Key
@@ -25,6 +34,59 @@ def five_points() -> Dataset:
     """u = -1.5, -1, 0, 0.25, 2 with a bias; not orthogonal, the flow slides (2022, Fig. 4, 5)."""
     u = np.array([-1.5, -1.0, 0.0, 0.25, 2.0])
     return Dataset(np.stack([u, np.ones_like(u)], axis=1), np.array([0.7, -0.3, -0.3, 0.4, 0.2]))
+
+
+def xor() -> Dataset:
+    """x = (+-1, +-1) and y = x_1 x_2. Of its two boundaries each has an input and its opposite, of
+    equal label; from small balanced weights the flow ends at |theta|^2 = 4 sqrt 2.
+    """
+    x = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    return Dataset(x, x[:, 0] * x[:, 1])
+
+
+def one_dimensional(u, y, bias: bool = True) -> Dataset:
+    """Regression of labels on numbers u, both of shape (samples,): x = (u, 1), or x = (u) without
+    a bias.
+
+    Without one, all inputs share the boundary w = 0, and h is linear on either side of u = 0.
+    """
+    check_bool("bias", bias)
+    u = as_float64("u", u)
+    check_ndim("u", u, ("samples",))
+    check_finite("u", u)
+    return Dataset(jnp.stack([u, jnp.ones_like(u)], axis=1) if bias else u[:, None], y)
+
+
+def symmetric_pairs(
+    key: Key, pairs: int, dim: int, labels: Literal["even", "odd", "normal"] = "even"
+) -> Dataset:
+    """Standard Gaussian inputs x and their opposites -x, first all x, then all -x: 2 pairs samples.
+
+    Arguments:
+        key: a JAX random key.
+        pairs: how many.
+        dim: d.
+        labels: N(0, 1), the same for x and -x ("even"), or of opposite sign ("odd"), or
+            independent ("normal").
+
+    Raises:
+        ValueError: an unknown kind of labels.
+    """
+    require_x64()
+    check_key("key", key)
+    check_positive_int("pairs", pairs)
+    check_positive_int("dim", dim)
+    if labels not in ("even", "odd", "normal"):
+        raise ValueError(
+            f"Argument `labels` must be 'even', 'odd' or 'normal', but it is {labels!r}."
+        )
+    check_memory("pairs", 16 * pairs * dim, f"a data set of {2 * pairs} samples")
+    x_key, y_key, other_key = jr.split(key, 3)
+    x = jr.normal(x_key, (pairs, dim), jnp.float64)
+    y = jr.normal(y_key, (pairs,), jnp.float64)
+    other = jr.normal(other_key, (pairs,), jnp.float64) if labels == "normal" else y
+    other = -other if labels == "odd" else other
+    return Dataset(jnp.concatenate([x, -x]), jnp.concatenate([y, other]))
 
 
 def orthonormal(

@@ -1,10 +1,10 @@
 """Neurons on the same pattern move by the same linear map.
 
-In the coordinates of a `SampleFrame` a neuron is (a, p_1, ..., p_n), and over an interval
+In the coordinates of a `BoundaryFrame` a neuron is (a, p_1, ..., p_n), and over an interval
 
     a' = A (a, p),      gained' = C (a, p),      p' = kappa p + G gained',      over e^gamma,
 
-where A, C, kappa and gamma belong to its pattern. Of few samples there are few patterns, however
+where A, C, kappa and gamma belong to its pattern. Of few boundaries there are few patterns, however
 many neurons: the maps are made once for each pattern, all intervals at once, by the boosts of
 the unit vectors; the neurons then only apply them, one interval after the other.
 """
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._field import Pattern
-from ._frame import SampleFrame
+from ._frame import BoundaryFrame
 from ._path import Move, Reduced, boosted
 from ._small import total
 
@@ -26,7 +26,7 @@ class Maps(eqx.Module):
     """From the beginning of the step to every later point, of each class; columns are (a, p)."""
 
     output: Float[Array, "points columns classes"]
-    gained: Float[Array, "points samples columns classes"]
+    gained: Float[Array, "points boundaries columns classes"]
     growth: Float[Array, "points classes"]
 
     def applied(self, to: Int[Array, " neurons"], here: Float[Array, "columns neurons"]):
@@ -44,9 +44,9 @@ class Classes(eqx.Module):
 
     @classmethod
     def by_pattern(cls, pattern: Pattern) -> "Classes":
-        """Modes are told from each other by two bits each: few samples have few patterns."""
-        neurons, samples = pattern.mode.shape
-        digits = 4 ** jnp.arange(samples, dtype=jnp.int32)
+        """Modes are told from each other by two bits each: few boundaries have few patterns."""
+        neurons, boundaries = pattern.mode.shape
+        digits = 4 ** jnp.arange(boundaries, dtype=jnp.int32)
         key = total(pattern.mode.astype(jnp.int32) * digits, 1)
         first = jnp.argmax(key[:, None] == key, axis=1)
         is_first = first == jnp.arange(neurons)
@@ -56,16 +56,16 @@ class Classes(eqx.Module):
 
 
 def moves_by_class(
-    frame: SampleFrame, pattern: Pattern, start: Reduced, weights, intervals: int
+    frame: BoundaryFrame, pattern: Pattern, start: Reduced, weights, intervals: int
 ) -> Move:
     """From the beginning of the step to every later point, with a leading axis.
 
-    weights(frame, classes): the coefficients of the boosts, (boosts, samples, intervals classes),
-        of a frame that has each of so many classes once for each interval.
+    weights(frame, classes): the coefficients of the boosts, of shape (boosts, boundaries, intervals
+        classes), of a frame that has each of so many classes once for each interval.
     """
     classes = Classes.by_pattern(pattern)
-    neurons, samples = pattern.mode.shape
-    size = min(_BLOCK, neurons, 4**samples)
+    neurons, boundaries = pattern.mode.shape
+    size = min(_BLOCK, neurons, 4**boundaries)
     here = jnp.concatenate([start.output[None], start.overlap])
 
     def block(carry):
@@ -81,7 +81,7 @@ def moves_by_class(
         return begin + size, moved
 
     shape = (intervals, neurons)
-    blank = (jnp.zeros(shape), jnp.zeros((intervals, samples, neurons)), jnp.zeros(shape))
+    blank = (jnp.zeros(shape), jnp.zeros((intervals, boundaries, neurons)), jnp.zeros(shape))
     begin = (jnp.array(0, jnp.int32), blank)
     _, moved = jax.lax.while_loop(lambda c: c[0] < classes.count, block, begin)
     output, gained, growth = moved
@@ -91,14 +91,14 @@ def moves_by_class(
     return Move(end, kept, gained, growth, jnp.zeros(shape, jnp.int32))
 
 
-def _maps(frame: SampleFrame, weights, classes: int) -> Maps:
+def _maps(frame: BoundaryFrame, weights, classes: int) -> Maps:
     """Over each interval alone, by the boosts of the unit vectors."""
-    samples, places = weights.shape[1:]
-    unit = jnp.eye(1 + samples)[:, :, None] + jnp.zeros(places)
+    boundaries, places = weights.shape[1:]
+    unit = jnp.eye(1 + boundaries)[:, :, None] + jnp.zeros(places)
     none, nowhere = jnp.zeros(places), jnp.zeros(places, jnp.int32)
     start = Move(Reduced(unit[0], unit[1:], none), none + 1.0, 0.0 * unit[1:], none, nowhere)
     moved = boosted(start, frame, weights, none)
-    shape = (samples, 1 + samples, places // classes, classes)
+    shape = (boundaries, 1 + boundaries, places // classes, classes)
     return Maps(
         output=jnp.moveaxis(moved.end.output.reshape(shape[1:]), 0, 1),
         gained=jnp.moveaxis(moved.gained.reshape(shape), 2, 0),
@@ -106,14 +106,14 @@ def _maps(frame: SampleFrame, weights, classes: int) -> Maps:
     )
 
 
-def _composed(frame: SampleFrame, maps: Maps) -> Maps:
+def _composed(frame: BoundaryFrame, maps: Maps) -> Maps:
     """One after the other. A map gives (a, c) from (a, p), and p is kappa p_0 + G c."""
-    samples = frame.gram.shape[0]
+    boundaries = frame.gram.shape[0]
     each = jnp.concatenate([maps.output[:, None], maps.gained], axis=1)
     growth = jnp.cumsum(maps.growth, axis=0)
-    metric = jnp.eye(1 + samples).at[1:, 1:].set(frame.gram)[:, :, None, None]
-    unit = jnp.eye(1 + samples)[:, :, None]
-    of_hidden = (jnp.arange(1 + samples) > 0)[:, None, None]
+    metric = jnp.eye(1 + boundaries).at[1:, 1:].set(frame.gram)[:, :, None, None]
+    unit = jnp.eye(1 + boundaries)[:, :, None]
+    of_hidden = (jnp.arange(1 + boundaries) > 0)[:, None, None]
     begin = (jnp.where(of_hidden, 0.0, unit), unit)
     begin = jax.tree.map(lambda leaf: leaf + jnp.zeros_like(growth[0]), begin)
 

@@ -21,7 +21,7 @@ from ._collocation import (
     integrated_legendre,
     legendre_at,
 )
-from ._frame import Frame, SampleFrame
+from ._frame import BoundaryFrame, Frame
 from ._line import moved_on_line, on_line
 from ._meeting import beyond, reached_by, tolerated, turning_point
 from ._path import Move, boosted, exponents, size_of, standing, total_growth
@@ -43,8 +43,8 @@ class Flight(eqx.Module):
     """The neurons at every point after the first; for how many intervals each was undisturbed."""
 
     moves: Move  # from the beginning of the step, with a leading axis: points
-    preactivation: Float[Array, "points neurons samples"]
-    armed: Bool[Array, "points neurons samples"]
+    preactivation: Float[Array, "points neurons boundaries"]
+    armed: Bool[Array, "points neurons boundaries"]
     safe: Int[Array, " neurons"]
 
     def growth(self) -> Float[Array, "points neurons"]:
@@ -81,11 +81,11 @@ def _of_all(modal) -> Array:
 def _moves(course: Course, walk: Walk, frame: Frame) -> Move:
     """From the beginning to every later point. A neuron is rescaled later, by its next hop or
     at the end of the step."""
-    if isinstance(frame, SampleFrame):
+    if isinstance(frame, BoundaryFrame):
         # The intervals of each class stand side by side, as if they were neurons.
         along = np.moveaxis(_AT_GAUSS, 1, 2)
 
-        def weights(some: SampleFrame, classes: int):
+        def weights(some: BoundaryFrame, classes: int):
             return _boosts(course, some, np.repeat(along, classes, axis=2))
 
         return moves_by_class(frame, walk.pattern, walk.reduced, weights, len(_SPANS))
@@ -127,7 +127,7 @@ def _disturbed(
     slope1 = side * (scale * output)[:, :, None] * velocity[1:]
     height0 = side * kept[:, :, None] * before(walk.preactivation, reached)
     units = (free, armed, crossing, height0, side * reached, slope0, slope1, slack)
-    short = course.samples <= NUM_NODES
+    short = course.boundaries <= NUM_NODES
     if short:  # side by side the more numerous neurons, or a CPU takes three times as long
         units = [jnp.swapaxes(leaf, -1, -2) for leaf in units]
     met = jnp.any(units[2] | jnp.isfinite(turning_point(*units)), axis=1 if short else 2)
@@ -140,7 +140,8 @@ def _disturbed(
 
 
 def _guards_at_points(course: Course, walk: Walk):
-    fine = small_product(legendre_at(POINTS, len(POINTS)).T, course.fine)
+    at_points = legendre_at(POINTS, len(POINTS)).T
+    fine = course.fine.map(lambda modes: small_product(at_points, modes))
     return guards(course.arrangement, walk.pattern, fine)
 
 

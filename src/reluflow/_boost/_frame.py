@@ -1,8 +1,8 @@
 """In which vectors the motion of a neuron is written: w = kept w(0) + sum_i c_i B_i.
 
-On a pattern, D(s) = sum_i P_i(s) D_i, where D_i = sum_k beta_ik x_k belongs to the Legendre
-coefficient i of the residual. Two choices of the B_i make the equations of `_path` short: the D_i,
-seven, however many samples there are; or, where these are fewer, the inputs x_k, whose Gram matrix
+On a pattern, D(s) = sum_i P_i(s) D_i, where D_i = sum_b beta_ib u_b belongs to the Legendre
+coefficient i of the pulls. Two choices of the B_i make the equations of `_path` short: the D_i,
+seven, however many boundaries there are; or, where these are fewer, the u_b, whose Gram matrix
 all neurons share and which a change of pattern does not touch.
 """
 
@@ -16,6 +16,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float
 
 from .. import _modes
+from .._arrangement import Pulls
 from .._field import Pattern, coefficients
 from .._shapes import PerNeuron, UnitFlags, Units
 from ._collocation import NUM_NODES
@@ -38,22 +39,22 @@ class Frame(eqx.Module):
 
     @abc.abstractmethod
     def spread(self, b: Array) -> Array:
-        """<x_k, sum_i b_i B_i>, of shape (..., neurons, samples)."""
+        """<u_b, sum_i b_i B_i>, of shape (..., neurons, boundaries)."""
 
     @abc.abstractmethod
-    def spread_at(self, b: Array, sample: Array) -> Array:
-        """The same at one sample of each neuron, of shape (..., neurons)."""
+    def spread_at(self, b: Array, boundary: Array) -> Array:
+        """The same at one boundary of each neuron, of shape (..., neurons)."""
 
     @abc.abstractmethod
     def combination(self, course: "Course", pattern: Pattern, b: Array) -> Units:
-        """The coefficients of the x_k in sum_i b_i B_i."""
+        """The coefficients of the u_b in sum_i b_i B_i."""
 
     def velocity(self, basis: Array) -> Array:
-        """<x_k, D(s)> from the Legendre polynomials at s."""
+        """<u_b, D(s)> from the Legendre polynomials at s."""
         return self.spread(self.weights(basis))
 
-    def velocity_at(self, basis: Array, sample: Array) -> PerNeuron:
-        return self.spread_at(self.weights(basis), sample)
+    def velocity_at(self, basis: Array, boundary: Array) -> PerNeuron:
+        return self.spread_at(self.weights(basis), boundary)
 
     def along(self, basis: Array, overlap: Array) -> PerNeuron:
         """<D(s), w> from the <B_i, w>: the velocity of the output."""
@@ -61,9 +62,9 @@ class Frame(eqx.Module):
 
 
 class ModeFrame(Frame):
-    """B_i = D_i: <x_k, D_i> and <D_i, D_l>."""
+    """B_i = D_i: <u_b, D_i> and <D_i, D_l>."""
 
-    force: Float[Array, "modes neurons samples"]
+    force: Float[Array, "modes neurons boundaries"]
     inner: Float[Array, "modes modes neurons"]
 
     def weights(self, modal):
@@ -75,33 +76,33 @@ class ModeFrame(Frame):
     def spread(self, b):
         return total(b[..., None] * self.force, -3)
 
-    def spread_at(self, b, sample):
-        return total(b * self.force[:, jnp.arange(sample.shape[0]), sample], -2)
+    def spread_at(self, b, boundary):
+        return total(b * self.force[:, jnp.arange(boundary.shape[0]), boundary], -2)
 
     def combination(self, course, pattern, b):
-        passed = total(b[:, :, None] * course.residual, 0) / course.samples
+        passed = course.pulls.map(lambda pull: total(b[:, :, None] * pull, 0) / course.samples)
         return coefficients(passed, pattern)
 
-    def switched(self, course: "Course", change: PerNeuron, sample) -> "ModeFrame":
+    def switched(self, course: "Course", change: PerNeuron, boundary) -> "ModeFrame":
         """After one unit of each neuron has changed its alpha by `change`: updates of rank one."""
         gram = course.gram
-        beta = change * course.modal(sample) / course.samples
-        cross = beta[:, None] * self.force[:, jnp.arange(sample.shape[0]), sample][None]
-        square = beta[:, None] * beta[None] * jnp.diag(gram)[sample]
+        beta = change * course.modal(boundary) / course.samples
+        cross = beta[:, None] * self.force[:, jnp.arange(boundary.shape[0]), boundary][None]
+        square = beta[:, None] * beta[None] * jnp.diag(gram)[boundary]
         inner = self.inner + cross + jnp.swapaxes(cross, 0, 1) + square
-        return ModeFrame(self.force + beta[:, :, None] * gram[sample][None], inner)
+        return ModeFrame(self.force + beta[:, :, None] * gram[boundary][None], inner)
 
 
-class SampleFrame(Frame):
-    """B_k = x_k."""
+class BoundaryFrame(Frame):
+    """B_b = u_b."""
 
-    beta: Float[Array, "modes samples neurons"]
-    gram: Float[Array, "samples samples"]
+    beta: Float[Array, "modes boundaries neurons"]
+    gram: Float[Array, "boundaries boundaries"]
     sliding: UnitFlags
 
-    def rows(self, at) -> "SampleFrame":
+    def rows(self, at) -> "BoundaryFrame":
         """Of some of the neurons."""
-        return SampleFrame(self.beta[..., at], self.gram, self.sliding[at])
+        return BoundaryFrame(self.beta[..., at], self.gram, self.sliding[at])
 
     def weights(self, modal):
         return total(modal[..., :, None, :] * self.beta, -3)
@@ -112,24 +113,26 @@ class SampleFrame(Frame):
     def spread(self, b):
         return jnp.where(self.sliding, 0.0, jnp.swapaxes(self.products(b), -1, -2))
 
-    def spread_at(self, b, sample):
-        sliding = self.sliding[jnp.arange(sample.shape[0]), sample]
-        return jnp.where(sliding, 0.0, total(b * self.gram[:, sample], -2))
+    def spread_at(self, b, boundary):
+        sliding = self.sliding[jnp.arange(boundary.shape[0]), boundary]
+        return jnp.where(sliding, 0.0, total(b * self.gram[:, boundary], -2))
 
     def combination(self, course, pattern, b):
         return b.T
 
 
-def betas(course: "Course", pattern: Pattern) -> Float[Array, "modes neurons samples"]:
-    def at(residual):  # one for all neurons or one for each
-        return coefficients(residual[0] if course.length.shape[0] == 1 else residual, pattern)
+def betas(course: "Course", pattern: Pattern) -> Float[Array, "modes neurons boundaries"]:
+    def at(pulls: Pulls):  # the same for all neurons or some for each
+        if course.length.shape[0] == 1:
+            pulls = pulls.map(lambda pull: pull[0])
+        return coefficients(pulls, pattern)
 
-    return jax.vmap(at)(course.residual) / course.samples
+    return jax.vmap(at)(course.pulls) / course.samples
 
 
-def sample_frame(course: "Course", pattern: Pattern) -> SampleFrame:
+def boundary_frame(course: "Course", pattern: Pattern) -> BoundaryFrame:
     beta = jnp.swapaxes(betas(course, pattern), 1, 2)
-    return SampleFrame(beta, course.gram, pattern.mode == _modes.SLIDING)
+    return BoundaryFrame(beta, course.gram, pattern.mode == _modes.SLIDING)
 
 
 def mode_frame(course: "Course", pattern: Pattern) -> ModeFrame:
@@ -145,6 +148,6 @@ def mode_frame(course: "Course", pattern: Pattern) -> ModeFrame:
 
 def overlaps(course: "Course", pattern: Pattern, preactivation: Units) -> Float[Array, "vectors _"]:
     """<B_i, w> of neurons with these preactivations."""
-    if course.samples <= NUM_NODES:
+    if course.boundaries <= NUM_NODES:
         return preactivation.T
     return jnp.sum(betas(course, pattern) * preactivation, axis=2)

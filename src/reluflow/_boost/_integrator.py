@@ -30,6 +30,7 @@ from ._walk import Uncertainty
 
 _NEAR = 1e-8  # of a neuron's own time
 _MAX_STALLED = 48  # rejections in a row
+_MOST_TIMES = 1e60  # of the flow's own time, in one step
 
 
 class BoostState(eqx.Module):
@@ -67,7 +68,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         noise = rounding_of(problem, neurons)
         nodes = jnp.broadcast_to(residual, (NUM_NODES, residual.shape[0]))
         nothing = Unknowns.of_nodes(nodes, residual, jnp.zeros(()))
-        decay = Decay.by(jnp.zeros_like(problem.gram))
+        decay = Decay.by(jnp.zeros((problem.samples, problem.samples)))
         rest = Rest.unknown(len(neurons.output))
         passed = Passed(
             start.time, neurons, hidden, nothing, Uncertainty(noise, noise), rest, decay
@@ -137,8 +138,8 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         # Where steps end is a choice: the flow does not depend on it.
         chosen = jax.lax.stop_gradient(jnp.minimum(wish, longest))
         length = jnp.minimum(chosen, limit - state.time)
-        # Nothing moves, and there is no end: after any step that will be known.
-        length = jnp.where(jnp.isfinite(length), length, 1.0 / (state.bound * state.height))
+        # Where nothing moves that will be known after any step; and lengths are squared.
+        length = jnp.minimum(length, _MOST_TIMES / (state.bound * state.height))
         return _of_length(problem, state, length, tolerance)
 
     def _step(
@@ -225,7 +226,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
             jnp.array(False),
             RESULTS.successful,
             Switches.none(placed(state.start)),
-            AmbiguousNeurons.none(DOUBTS, len(state.residual)),
+            AmbiguousNeurons.none(DOUBTS, problem.arrangement.boundaries),
             jnp.array(-1),
             zero,
             jnp.array(False),

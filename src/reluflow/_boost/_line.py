@@ -26,10 +26,10 @@ _COMPARABLE = 10.0
 
 def on_line(course: Course, walk: Walk) -> Bool[Array, " neurons"] | None:
     """Which neurons are to be moved along a line; None where none can be."""
-    dim, slots = course.arrangement.inputs.shape[1], walk.pattern.slots
+    dim, slots = course.arrangement.normals.shape[1], walk.pattern.slots
     if slots.shape[1] < dim - 1:
         return None
-    held = jnp.sum(slots < course.samples, axis=1) == dim - 1
+    held = jnp.sum(slots < course.boundaries, axis=1) == dim - 1
     output, hidden = jnp.abs(walk.reduced.output), _hidden(walk.reduced)
     near = (output < _COMPARABLE * hidden) & (hidden < _COMPARABLE * output)
     return near & (held if dim > 1 else True)

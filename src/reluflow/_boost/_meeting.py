@@ -127,7 +127,7 @@ def tolerated(course: Course, armed, slack, uncertainty: Uncertainty) -> jax.Arr
     """How far beyond its boundary a unit may be: rounding; and one that has not yet come away from
     it, also what the uncertainty of the residual may do. One that has just ceased to slide did so
     by `course.fine`, and moves under `course.residual`; and a fitted sample's residual is noise."""
-    scale = course.norms / (course.samples * ON_BOUNDARY)
+    scale = course.norms * course.arrangement.weight() / (course.samples * ON_BOUNDARY)
     driven = (course.length * uncertainty.motion)[:, None] * scale
     return jnp.where(armed, slack, slack * (1.0 + driven))
 

@@ -43,7 +43,7 @@ def begin(state: FlowState) -> tuple[Start, Hidden]:
 
 def arrived(problem: Problem, start: Start, hidden: Hidden, walk: Walk) -> tuple[Start, Hidden]:
     """The neurons where a walk has taken them, each of size about 1 again."""
-    hidden = walk.kept[:, None] * hidden + walk.combination @ problem.inputs
+    hidden = walk.kept[:, None] * hidden + walk.combination @ problem.normals
     slack = walk.slack(problem.length)
     preactivation = tied(problem, hidden, walk.preactivation, slack, walk.armed, walk.pattern.mode)
     balance = walk.reduced.balance
@@ -78,7 +78,7 @@ def _rescaled(start: Start, hidden: Hidden) -> tuple[Start, Hidden]:
 
 
 def residual_of(problem: Problem, start: Start) -> PerSample:
-    return problem.labels - predictions(*_at(start))
+    return problem.labels - predictions(problem.arrangement, *_at(start))
 
 
 def rounding_of(problem: Problem, start: Start) -> Scalar:

@@ -86,11 +86,11 @@ def _worked_off(arrangement: Arrangement, lanes: Lane, places: int):
     """All leaves of `lanes` have an axis of lanes first."""
     count, neurons = lanes.meets.shape
     few = _at_once(count, neurons)
-    course, gram = _of_neurons(arrangement, lanes), arrangement.gram
+    course, samples = _of_neurons(arrangement, lanes), arrangement.samples
     walk = lanes.walk.over_neurons(_merged)
     here = jax.tree.map(lambda leaf: _merged(leaf, 1), lanes.here)
-    added = jnp.zeros((count, len(POINTS) - 1, gram.shape[0]))
-    theirs = jnp.zeros((count, NUM_NODES, *gram.shape))
+    added = jnp.zeros((count, len(POINTS) - 1, samples))
+    theirs = jnp.zeros((count, NUM_NODES, samples, samples))
 
     def some(carry):
         meets, walk, record, added, theirs = carry
@@ -109,11 +109,12 @@ def _worked_off(arrangement: Arrangement, lanes: Lane, places: int):
             jax.tree.map(lambda leaf: leaf[:, at], here),
         )
         there = eqx.tree_at(lambda h: h.weight, there, jnp.where(present, there.weight, 0.0))
-        added = added + predictions_of_lanes(mode, there, lane, count)
+        added = added + predictions_of_lanes(arrangement, mode, there, lane, count)
 
         def with_kernels(theirs):
             at_nodes = jax.tree.map(lambda leaf: leaf[::2], there)
-            return theirs + kernels_of_lanes(gram, done.pattern, mode[::2], at_nodes, lane, count)
+            of_these = (done.pattern, mode[::2], at_nodes, lane, count)
+            return theirs + kernels_of_lanes(arrangement, *of_these)
 
         useful = jnp.any(lanes.wants_kernels & jnp.isinf(record.useless_from))
         theirs = run_if(useful, with_kernels, theirs)
@@ -124,7 +125,8 @@ def _worked_off(arrangement: Arrangement, lanes: Lane, places: int):
         meets, _, record, *_ = carry
         return jnp.any(meets.reshape(count, neurons) & ~record.failed()[:, None])
 
-    begin = (lanes.meets.ravel(), walk, Record.empty(count, places, len(gram)), added, theirs)
+    record = Record.empty(count, places, arrangement.boundaries)
+    begin = (lanes.meets.ravel(), walk, record, added, theirs)
     _, walk, record, added, theirs = jax.lax.while_loop(running, some, begin)
     walk = walk.over_neurons(lambda leaf, axis: _parted(leaf, axis, count))
     return walk, record, added, theirs
@@ -150,14 +152,15 @@ def _parted(leaf, axis: int, lanes: int):
 def _of_neurons(arrangement: Arrangement, lanes: Lane) -> Course:
     """What each of the neurons moves under: one thing, if there is one lane."""
     course, (count, neurons) = lanes.course, lanes.meets.shape
-    fields = (course.residual, course.fine, course.length)  # (lanes, ..., one, ...)
+    fields = (course.pulls, course.fine, course.length)  # (lanes, ..., one, ...)
     if count == 1:
-        return Course(arrangement, lanes.log_scale[0], *(leaf[0] for leaf in fields))
+        return Course(arrangement, lanes.log_scale[0], *jax.tree.map(lambda leaf: leaf[0], fields))
 
     def of_each(leaf, axis):
         return jnp.repeat(_merged(leaf, axis), neurons, axis=axis)
 
-    return Course(arrangement, lanes.log_scale.ravel(), *map(of_each, fields, (1, 1, 0)))
+    pulls, fine = (each.map(lambda leaf: of_each(leaf, 1)) for each in fields[:2])
+    return Course(arrangement, lanes.log_scale.ravel(), pulls, fine, of_each(course.length, 0))
 
 
 def _idle(walk: Walk, which) -> Walk:
@@ -170,8 +173,8 @@ def _through_step(
     course: Course, walk: Walk, record: Record, lane, uncertainty, of_use: Worth, here: Here
 ):
     """These neurons hop to the end; and their modes, and where they were, at all points."""
-    neurons, samples = walk.preactivation.shape
-    limit = 16 * samples + 4 * neurons + 64  # far more than a neuron has boundaries
+    neurons, boundaries = walk.preactivation.shape
+    limit = 16 * boundaries + 4 * neurons + 64  # far more than a neuron has boundaries
     rows = jnp.arange(neurons)
     mode = jnp.broadcast_to(walk.pattern.mode, here.preactivation.shape)
 

@@ -86,8 +86,8 @@ class Question(eqx.Module):
         """The effect per unit of time of rounding in r; no less can be asked for."""
         return 8.0 * _EPS * self.bound * jnp.sqrt(1.0 * self.residual.shape[0]) * self.height
 
-    def slid(self) -> Bool[Array, " samples"]:
-        """The samples along whose boundaries some neuron slides as the step begins."""
+    def slid(self) -> Bool[Array, " boundaries"]:
+        """The boundaries along which some neuron slides as the step begins."""
         return jnp.any(self.start.pattern.mode == _modes.SLIDING, axis=0)
 
 

@@ -96,7 +96,6 @@ class Record(eqx.Module):
     ambiguous: AmbiguousNeurons  # times in units of the step
     chatters: Bool[Array, "*lanes"]
     overflows: Bool[Array, "*lanes"]  # the room for sliding units
-    parallel: Bool[Array, "*lanes"]
 
     @classmethod
     def empty(cls, lanes: int, places: int, boundaries: int) -> "Record":
@@ -104,7 +103,7 @@ class Record(eqx.Module):
         never = jnp.full((lanes,), jnp.inf)
         nobody = AmbiguousNeurons.none(DOUBTS, boundaries)
         nobody = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (lanes, *leaf.shape)), nobody)
-        return cls(StepEvents.empty(lanes, places), never, nobody, no, no, no)
+        return cls(StepEvents.empty(lanes, places), never, nobody, no, no)
 
     def add(self, worth: Worth, lane, changed, time, neuron, sample, before, after, kink, jump):
         """With these events, each of a lane."""
@@ -137,12 +136,12 @@ class Record(eqx.Module):
         return (walk.goal < len(POINTS)) & useful
 
     def failed(self) -> Bool[Array, "*lanes"]:
-        return self.chatters | self.overflows | self.parallel
+        return self.chatters | self.overflows
 
 
-def kink_of(course: Course, walk: Walk, rows, sample, residual) -> jax.Array:
-    """weight a^2 |r_k| |x_k|^2 / n, a bound of the jump of r' when this unit switches."""
-    k = jnp.minimum(sample, course.samples - 1)
+def kink_of(course: Course, walk: Walk, rows, boundary, jump) -> jax.Array:
+    """weight a^2 |F^+ - F^-| |u_b|^2 / n, a bound of the jump of r' when this unit switches."""
+    k = jnp.minimum(boundary, course.boundaries - 1)
     log_scale = course.log_scale[rows] + walk.total_growth()[rows]
-    pull = jnp.abs(residual) * jnp.diag(course.gram)[k] / course.samples
+    pull = jnp.abs(jump) * jnp.diag(course.gram)[k] / course.samples
     return weight_of(log_scale) * walk.reduced.output[rows] ** 2 * pull

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._arrangement import Arrangement
+from .._arrangement import Arrangement, Pulls
 from .._field import Pattern
 from .._shapes import PerNeuron
 from ._path import legendre, series
@@ -22,37 +22,34 @@ class Release(eqx.Module):
 
 
 def guards(
-    arrangement: Arrangement, pattern: Pattern, fine: Float[Array, "parts one samples"]
+    arrangement: Arrangement, pattern: Pattern, fine: Pulls
 ) -> Float[Array, "parts neurons guards"]:
-    """alpha r and (1 - alpha) r of all slots: while a unit slides, both are of the sign of -a.
-    And n E(u) along the rays u: while a neuron stays at w = 0, those it waits for are, too.
+    """The parts alpha and 1 - alpha of F^+ - F^- on all slots: while a unit slides, both are of the
+    sign of -a. And n E(u) along the rays u: while a neuron stays at w = 0, those it waits for are,
+    too.
 
-    They change only when the pattern does. fine: r at some points, or its Legendre coefficients,
-    of which the guards then are polynomials too.
+    They change only when the pattern does. fine: F at some points, or its Legendre coefficients,
+    of which the guards then are polynomials too, of shape (parts, one, boundaries).
     """
-    response, slots = pattern.response, pattern.slots
-    if fine.shape[1] == 1:
-        held = -jnp.einsum("jsk,pk->pjs", response, fine[:, 0])
-    else:
-        held = -jnp.einsum("jsk,pjk->pjs", response, fine)
-    each = (fine.shape[0], slots.shape[0], fine.shape[2])
-    rows = jnp.arange(slots.shape[0])[:, None]
-    all_fine = jnp.broadcast_to(fine, each)
-    whole = all_fine.at[:, rows, slots].get(mode="fill", fill_value=0.0)
-    values = [held, whole - held]
+
+    def at(pulls: Pulls):  # the same for all neurons or some for each
+        pulls = pulls.map(lambda pull: pull[0] if pull.shape[0] == 1 else pull)
+        return pattern.sliding_guards(pulls)
+
+    values = list(jax.vmap(at)(fine))
     if pattern.watched.shape[1]:
-        rises = fine @ jnp.maximum(arrangement.rays, 0.0).T
-        values.append(jnp.broadcast_to(rises, (*each[:2], rises.shape[2])))
+        rises = arrangement.rises(fine)
+        values.append(jnp.broadcast_to(rises, (*values[0].shape[:2], rises.shape[2])))
     return jnp.concatenate(values, axis=2)
 
 
 def leave(course, walk, values, noise) -> Bool[Array, "... neurons guards"]:
     """Which guards have fired, from their values at some time; noise: of the residual, (..., 1)."""
     pattern = walk.pattern
-    empty = pattern.slots >= course.samples
+    empty = pattern.slots >= course.boundaries
     idle = jnp.concatenate([empty, empty, ~pattern.watched], axis=1)
     even = jnp.ones(pattern.watched.shape)
-    noise = noise * jnp.concatenate([*pattern.amplification(), even], axis=1)
+    noise = noise * jnp.concatenate([*pattern.amplification(course.arrangement), even], axis=1)
     return (-_sign(course, walk)[:, None] * values < -noise) & ~idle
 
 

@@ -116,8 +116,8 @@ def _sum_with_log(k: float, z: PerNeuron) -> PerNeuron:
 
 
 def _pull(problem: Problem, start: Start, residual: PerSample) -> tuple[Units, PerNeuron]:
-    """beta and |D_j|, of D_j = sum_k beta_jk x_k."""
-    beta = coefficients(residual, start.pattern) / residual.shape[0]
+    """beta and |D_j|, of D_j = sum_b beta_jb u_b."""
+    beta = coefficients(problem.pulls(residual), start.pattern) / problem.samples
     return beta, jnp.sqrt(jnp.maximum(jnp.sum(beta * (beta @ problem.gram), axis=1), 0.0))
 
 

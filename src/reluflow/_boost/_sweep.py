@@ -33,8 +33,7 @@ class Swept(eqx.Module):
     def result(self) -> RESULTS:
         record = self.record
         result = RESULTS.where(record.chatters, RESULTS.chattering, RESULTS.successful)
-        result = RESULTS.where(record.overflows, RESULTS.sliding_buffer_full, result)
-        return RESULTS.where(record.parallel, RESULTS.parallel_inputs, result)
+        return RESULTS.where(record.overflows, RESULTS.sliding_buffer_full, result)
 
 
 def sweep(
@@ -63,11 +62,13 @@ def sweep(
     calm = eqx.tree_at(lambda h: h.weight, here, jnp.where(meets, 0.0, here.weight))
     lane = Lane(walk, start.log_scale, course, here, meets, uncertainty, of_use, wants_kernels)
     walk, record, added, theirs = through_events(lane, places, pooled)
-    added = added + predictions(start.pattern.mode, calm)
+    added = added + predictions(problem.arrangement, start.pattern.mode, calm)
 
     def with_kernels(theirs):
         at_nodes = jax.tree.map(lambda leaf: leaf[::2], calm)
-        return theirs + kernels(problem.gram, start.pattern, start.pattern.mode[None], at_nodes)
+        return theirs + kernels(
+            problem.arrangement, start.pattern, start.pattern.mode[None], at_nodes
+        )
 
     useful = jnp.isinf(record.useless_from)
     theirs = run_if(wants_kernels & useful, with_kernels, theirs)

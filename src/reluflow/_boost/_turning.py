@@ -7,9 +7,10 @@ rank one, for all neurons at once; the others are asked about a few at a time.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
 from .. import _modes
+from .._arrangement import Pulls
 from .._branch import run_if
 from .._events import Fired, Standing, Transition, alone, places, ties, transition
 from .._field import Pattern
@@ -34,7 +35,7 @@ class Turning(eqx.Module):
     fired: Fired  # of each neuron
     sign: PerNeuron
     velocity: Units  # of the preactivations
-    residual: Float[Array, "neurons samples"]
+    pulls: Pulls  # (neurons, boundaries)
     slope: PerNeuron  # of the guard that fires, in units of the step
 
 
@@ -50,10 +51,11 @@ def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles
     k = walk.search.sample
     old = walk.pattern.mode[rows, k]
     # Of the same polynomial as the force: where nothing else pulls, the two cancel exactly.
-    pull = course.residual_of(basis, k) * jnp.diag(course.gram)[k] / course.samples
-    mode, sure = alone(old, sign * frame.velocity_at(basis, k), pull, sign)
+    pull = course.jump_of(basis, k) * jnp.diag(course.gram)[k] / course.samples
+    two_sided = course.arrangement.two_sided()[k]
+    mode, sure = alone(old, sign * frame.velocity_at(basis, k), pull, sign, two_sided)
     slides = walk.pattern.mode == _modes.SLIDING
-    itself = meets[:, None] & (jnp.arange(course.samples) == k[:, None])
+    itself = meets[:, None] & (jnp.arange(course.boundaries) == k[:, None])
     speed = sign[:, None] * frame.velocity(basis)
     near = walk.slack(course.norms)
     tied = ties(walk.pattern.mode, tried.preactivation, speed, near, walk.armed) & ~itself
@@ -65,16 +67,20 @@ def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles
         fired=_fired(walk, released, leaves, vanishes, meets),
         sign=sign,
         velocity=jnp.abs(end.output)[:, None] * speed,
-        residual=_judged_by(course, tried.end, slides),
+        pulls=_judged_by(course, tried.end, slides),
         slope=released.slope,
     )
 
 
-def _judged_by(course: Course, s: PerNeuron, slides: UnitFlags) -> Float[Array, "neurons samples"]:
-    """The residual by which the neurons are settled: where units slide, that by which they cease
+def _judged_by(course: Course, s: PerNeuron, slides: UnitFlags) -> Pulls:
+    """The pulls by which the neurons are settled: where units slide, that by which they cease
     to; else that which moves them, which would take back at once what the other says."""
-    moves = series(s[:, None], course.residual)
-    return jnp.where(jnp.any(slides, axis=1)[:, None], course.residual_at(s), moves)
+
+    def judging(fine, moves):
+        moves, fine = series(s[:, None], moves), series(s[:, None], fine)
+        return jnp.where(jnp.any(slides, axis=1)[:, None], fine, moves)
+
+    return jax.tree.map(judging, course.fine, course.pulls)
 
 
 def _fired(walk: Walk, released: Release, leaves, vanishes, meets) -> Fired:
@@ -108,7 +114,7 @@ def turn(
         (walk, record),
     )
     neurons, width = walk.pattern.slots.shape
-    at_once = 1 if places(course.samples, width) > _ROOM else min(_TURNS, neurons)
+    at_once = 1 if places(course.boundaries, width) > _ROOM else min(_TURNS, neurons)
 
     def some(carry):
         full, walk, record = carry
@@ -125,7 +131,7 @@ def _turn_simple(course: Course, walk: Walk, record: Record, lane, of_use: Worth
     k = walk.search.sample
     rows = jnp.arange(k.shape[0])
     old = walk.pattern.mode[rows, k]
-    here = turning.simple[:, None] & (jnp.arange(course.samples) == k[:, None])
+    here = turning.simple[:, None] & (jnp.arange(course.boundaries) == k[:, None])
     change = jnp.where(turning.mode == _modes.ACTIVE, 1.0, 0.0)
     change = change - jnp.where(old == _modes.ACTIVE, 1.0, 0.0)
     modes, overlap = walk.modes, walk.reduced.overlap
@@ -136,7 +142,7 @@ def _turn_simple(course: Course, walk: Walk, record: Record, lane, of_use: Worth
         rests = here & (turning.mode == _modes.RESTING)[:, None]
         modes = eqx.tree_at(lambda m: m.force, modes, jnp.where(rests, 0.0, modes.force))
     mode = jnp.where(here, turning.mode[:, None].astype(walk.pattern.mode.dtype), walk.pattern.mode)
-    kink = kink_of(course, walk, rows, k, turning.residual[rows, k])
+    kink = kink_of(course, walk, rows, k, turning.pulls.jump[rows, k])
     record = record.add(
         of_use, lane, turning.simple, walk.time, walk.index, k, old, turning.mode, kink, kink
     )
@@ -173,10 +179,10 @@ def _turn_full(
         sign=given.sign,
     )
 
-    def one(residual, uncertainty, standing, fired):
-        return transition(course.arrangement, residual, uncertainty, standing, fired, width)
+    def one(pulls, uncertainty, standing, fired):
+        return transition(course.arrangement, pulls, uncertainty, standing, fired, width)
 
-    each = (given.residual, uncertainty[at], standing, given.fired)
+    each = (given.pulls, uncertainty[at], standing, given.fired)
     if len(at) > 1:
         found = jax.vmap(one)(*each)
     else:  # loops of one, which `jax.vmap` would make copy their tables at every turn
@@ -228,8 +234,8 @@ def _recorded(
     """The record so far, and what became of the neurons `at`."""
     before = walk.pattern.mode[at].astype(jnp.int32)
     changed = (before != found.mode) & present[:, None]
-    boundary = jnp.broadcast_to(jnp.arange(course.samples), before.shape)
-    kink = kink_of(course, walk, at[:, None], boundary, given.residual)
+    boundary = jnp.broadcast_to(jnp.arange(course.boundaries), before.shape)
+    kink = kink_of(course, walk, at[:, None], boundary, given.pulls.jump)
     # Where alpha r, or (1 - alpha) r, passes through zero, r'' jumps by what its slope makes of
     # the kink: over a step, a polynomial misses a fifth as much of it as of a kink in r'.
     leaves = (given.fired.leaves_low | given.fired.leaves_high)[:, None]
@@ -249,11 +255,10 @@ def _recorded(
         return flags.at[lane].max(bad, mode="drop")
 
     return eqx.tree_at(
-        lambda r: (r.chatters, r.overflows, r.parallel),
+        lambda r: (r.chatters, r.overflows),
         record,
         (
             reported(record.chatters, ~found.found),
             reported(record.overflows, ~found.fits),
-            reported(record.parallel, ~found.distinct),
         ),
     )

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
-from .._arrangement import Arrangement
+from .._arrangement import Arrangement, Pulls
 from .._events import ON_BOUNDARY
 from .._field import Pattern, Problem
-from .._shapes import Gram, PerNeuron, PerSample, UnitFlags, Units
+from .._shapes import Gram, PerBoundary, PerNeuron, UnitFlags, Units
 from ._collocation import NUM_NODES, TO_FINE_MODES, TO_MODES
-from ._frame import Frame, ModeFrame, mode_frame, overlaps, sample_frame
-from ._path import Reduced, series, size_of, total_growth
+from ._frame import Frame, ModeFrame, boundary_frame, mode_frame, overlaps
+from ._path import Reduced, size_of, total_growth
 from ._release import guards
 from ._small import small_product, total
 
@@ -27,7 +27,8 @@ SEEKING, SEARCHING, LANDING = 0, 1, 2
 
 
 class Course(eqx.Module):
-    """What neurons move under: the residual in a step of this length, by its Legendre coefficients.
+    """What neurons move under: the pulls in a step of this length, by their Legendre coefficients,
+    of shape (modes, one, boundaries).
 
     The axes called one have length 1, where all neurons are in the same step, or one place for
     each of them.
@@ -39,50 +40,56 @@ class Course(eqx.Module):
 
     arrangement: Arrangement
     log_scale: PerNeuron  # at the beginning of the step
-    residual: Float[Array, "modes one samples"]
-    fine: Float[Array, "fine_modes one samples"]
+    pulls: Pulls
+    fine: Pulls
     length: Float[Array, " one"]
 
     @classmethod
     def of_step(cls, problem: Problem, log_scale: PerNeuron, nodes, fine, length) -> "Course":
         """Of all neurons in one step, from the residual at the nodes and at all points."""
-        modes, fine_modes = small_product(TO_MODES, nodes), small_product(TO_FINE_MODES, fine)
-        one = (modes[:, None], fine_modes[:, None], jnp.reshape(length, 1))
-        return cls(problem.arrangement, log_scale, *one)
+
+        def pulls(modes):
+            return problem.pulls(modes).map(lambda leaf: leaf[:, None])
+
+        moves, ceases = small_product(TO_MODES, nodes), small_product(TO_FINE_MODES, fine)
+        of_all = (pulls(moves), pulls(ceases), jnp.reshape(length, 1))
+        return cls(problem.arrangement, log_scale, *of_all)
 
     @property
     def gram(self) -> Gram:
         return self.arrangement.gram
 
     @property
-    def norms(self) -> PerSample:
-        """|x_k|."""
+    def norms(self) -> PerBoundary:
+        """|u_b|."""
         return self.arrangement.length
 
     @property
     def samples(self) -> int:
         return self.arrangement.samples
 
+    @property
+    def boundaries(self) -> int:
+        return self.arrangement.boundaries
+
     def rows(self, at) -> "Course":
         """Of some of the neurons."""
-        fields = (self.residual, self.fine, self.length)
+        fields = (self.pulls, self.fine, self.length)
         if self.length.shape[0] > 1:
-            fields = (self.residual[:, at], self.fine[:, at], self.length[at])
+            pulls, fine = (each.map(lambda leaf: leaf[:, at]) for each in fields[:2])
+            fields = (pulls, fine, self.length[at])
         return Course(self.arrangement, self.log_scale[at], *fields)
 
-    def residual_at(self, s: PerNeuron) -> Units:
-        """r at a time of each neuron."""
-        return series(s[:, None], self.fine)
+    def jump_of(self, basis, boundary: Int[Array, " neurons"]) -> PerNeuron:
+        """F^+ - F^-, of the polynomials through the nodes, at one boundary of each neuron."""
+        return total(basis * self.modal(boundary), 0)
 
-    def residual_of(self, basis, sample: Int[Array, " neurons"]) -> PerNeuron:
-        """The polynomial through the nodes at one sample of each neuron."""
-        return total(basis * self.modal(sample), 0)
-
-    def modal(self, sample: Int[Array, " neurons"]) -> Float[Array, "modes neurons"]:
-        """The residual of one sample of each neuron."""
+    def modal(self, boundary: Int[Array, " neurons"]) -> Float[Array, "modes neurons"]:
+        """F^+ - F^- at one boundary of each neuron."""
+        jump = self.pulls.jump
         if self.length.shape[0] == 1:
-            return self.residual[:, 0, sample]
-        return self.residual[:, jnp.arange(sample.shape[0]), sample]
+            return jump[:, 0, boundary]
+        return jump[:, jnp.arange(boundary.shape[0]), boundary]
 
 
 class Uncertainty(eqx.Module):
@@ -121,7 +128,7 @@ class Search(eqx.Module):
 
 
 class Walk(eqx.Module):
-    """The neurons; w = kept w(step start) + combination @ x, all over 2^exponent e^growth."""
+    """The neurons; w = kept w(step start) + combination @ u, all over 2^exponent e^growth."""
 
     index: Int[Array, " neurons"]  # which neurons of the network these are
     time: PerNeuron  # in [0, 1]
@@ -164,7 +171,7 @@ class Walk(eqx.Module):
             pattern=pattern,
             armed=start.armed,
             pending=start.pending,
-            modes=None if course.samples <= NUM_NODES else mode_frame(course, pattern),
+            modes=None if course.boundaries <= NUM_NODES else mode_frame(course, pattern),
             guards=None,
         )
 
@@ -202,9 +209,9 @@ class Walk(eqx.Module):
         return eqx.tree_at(lambda w: w.guards, self, guards, is_leaf=lambda leaf: leaf is None)
 
     def frame(self, course: Course) -> Frame:
-        return sample_frame(course, self.pattern) if self.modes is None else self.modes
+        return boundary_frame(course, self.pattern) if self.modes is None else self.modes
 
-    def slack(self, norms: PerSample) -> Units:
+    def slack(self, norms: PerBoundary) -> Units:
         """How far from its boundary a unit has to be before its sign is more than rounding."""
         return ON_BOUNDARY * size_of(self.reduced.output, self.reduced.balance)[:, None] * norms
 

@@ -1,17 +1,18 @@
 """At a boundary: which pattern comes next.
 
 On the boundaries B that neuron j stands on, alpha_B in [0, 1]^B solves a box complementarity
-problem for the velocities z_k = a_j <x_k, D_j(alpha)> of p_jk:
+problem for the velocities z_b = a_j <u_b, D_j(alpha)> of p_jb:
 
-    alpha_k = 1 where z_k > 0,    alpha_k = 0 where z_k < 0,    anything between where z_k = 0,
+    alpha_b = 1 where z_b > 0,    alpha_b = 0 where z_b < 0,    anything between where z_b = 0,
 
-    z_B = a_j (g_B + G_BB u),     u = alpha_B r_B,     g = the pull of the active units outside B.
+    z_B = a_j (g_B + G_BB v),     v = alpha_B (F^+ - F^-)_B,
 
-An attractive unit (a_j r_k < 0) is pushed back from either side, and may slide. With attractive
+g the pull of the units outside B, and of F^- on B. An attractive unit, a_j (F^+ - F^-)_b < 0, is
+pushed back from either side, and may slide. With attractive
 units only, this is the minimal-norm element of the Clarke subdifferential: a strictly convex
 quadratic program over a box, which principal pivoting with the least-index rule solves in
-finitely many pivots (Murty's argument), and in the usual event in one or two. A repulsive unit
-(a_j r_k > 0) never slides: it is on the side it came from, or crosses.
+finitely many pivots (Murty's argument), and in the usual event in one or two. A repulsive unit,
+with the other sign, never slides: it is on the side it came from, or crosses.
 
 A unit that has slid until its alpha is 0 or 1 leaves, to the side that this alpha names. Its
 velocity is zero in that instant, so nothing but what crossed zero can decide: it is `fixed`, and
@@ -26,9 +27,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
-from .._arrangement import Arrangement
+from .._arrangement import Arrangement, Pulls
 from .._branch import run_if
-from .._shapes import PerSample, Scalar
+from .._shapes import PerBoundary, Scalar
 from ._independent import eliminated, orthonormalised
 from ._thresholds import ROUNDING, SAME_FORCE
 
@@ -39,7 +40,7 @@ _OFF, _ON, _FREE = _modes.INACTIVE, _modes.ACTIVE, _modes.SLIDING
 class Boundary(eqx.Module):
     """The boundaries one neuron stands on, gathered into `capacity` places.
 
-    index: the boundaries of B, padded with their number n.
+    index: the boundaries of B, padded with the number of all.
     before: their modes on arrival.
     status: from which the search begins: 0 (alpha = 0), 1 (alpha = 1) or 2 (sliding).
     fixed: whether that status is the answer: of a unit whose alpha has reached 0 or 1.
@@ -76,18 +77,16 @@ class Boundary(eqx.Module):
 class Settled(eqx.Module):
     """The neuron's next pattern.
 
-    mode: (boundaries,), slots: (max_sliding,), response: (max_sliding, samples): see `Pattern`.
+    mode: (boundaries,), slots: (max_sliding,), response: (max_sliding, boundaries): see `Pattern`.
     found: whether the pivoting ended; fits: whether there was room for the sliding units.
-    distinct: whether no two of the boundaries are one, with residuals of opposite signs.
     either: the repulsive units that could as well have left to the other side.
     """
 
     mode: Int[Array, " boundaries"]
     slots: Int[Array, " max_sliding"]
-    response: Float[Array, "max_sliding samples"]
+    response: Float[Array, "max_sliding boundaries"]
     found: Bool[Array, ""]
     fits: Bool[Array, ""]
-    distinct: Bool[Array, ""]
     either: Bool[Array, " boundaries"]
 
 
@@ -99,54 +98,57 @@ class _Local(eqx.Module):
     rows: Float[Array, "capacity columns"]  # of G; without columns where no unit may slide
     pull: Float[Array, " capacity"]  # g_B
     effort: Float[Array, " capacity"]  # the sum of absolute values behind g_B
-    residual: PerSample  # r_B
+    jump: Float[Array, " capacity"]  # (F^+ - F^-)_B
+    weight: Float[Array, " #capacity"]  # by how much an error of r shows in it
+    two_sided: Bool[Array, " capacity"]  # something pulls on the negative side, too
     uncertainty: Scalar  # of r
     sign: Scalar  # of a_j
     boundary: Boundary
-    outside: Bool[Array, " samples"]  # the active units outside B
-    active: PerSample  # r on them, 0 elsewhere
+    outside: Bool[Array, " boundaries"]  # the units outside B that something pulls at
+    forces: PerBoundary  # F on them, 0 elsewhere
 
     @property
     def present(self):
-        return self.boundary.index < self.active.shape[0]
+        return self.boundary.index < self.forces.shape[0]
 
     def solved(self, status):
-        """u = alpha r for this status: on the free units the u that makes z zero; and their
-        response G_FF^-1 G_FA. In one go: the status asked about is mostly the one that is found.
+        """v = alpha (F^+ - F^-) for this status: on the free units the v that makes z zero; and
+        their response G_FF^-1 G_FA. In one go: the status asked about is mostly the one found.
         """
         free = status == _FREE
-        fixed = jnp.where(status == _ON, self.residual, 0.0)
+        fixed = jnp.where(status == _ON, self.jump, 0.0)
         index = self.boundary.index
-        on = self.outside.at[index].set(status == _ON, mode="drop")[: self.rows.shape[1]]
-        right = [(self.pull + self.gram @ fixed)[:, None], jnp.where(on, self.rows, 0.0)]
+        pulled = (status == _ON) | ((status == _OFF) & self.two_sided)
+        pulled = self.outside.at[index].set(pulled, mode="drop")[: self.rows.shape[1]]
+        right = [(self.pull + self.gram @ fixed)[:, None], jnp.where(pulled, self.rows, 0.0)]
         if self.arrangement.precise:
-            inputs = self.arrangement.inputs.at[index].get(mode="fill", fill_value=0.0)
-            found, response = orthonormalised(inputs, free, right)
+            normals = self.arrangement.normals.at[index].get(mode="fill", fill_value=0.0)
+            found, response = orthonormalised(normals, free, right)
         else:
             found, response = eliminated(self.gram, free, right)
         return jnp.where(free, -found[:, 0], fixed), response
 
-    def velocities(self, u):
+    def velocities(self, v):
         """sign(a) times the velocities z, and the noise that they may carry."""
-        z = self.sign * (self.pull + self.gram @ u)
-        return z, ROUNDING * (self.effort + jnp.abs(self.gram) @ jnp.abs(u))
+        z = self.sign * (self.pull + self.gram @ v)
+        return z, ROUNDING * (self.effort + jnp.abs(self.gram) @ jnp.abs(v))
 
     def differ(self, one, other):
-        """Whether two u give different forces."""
+        """Whether two v give different forces."""
         difference = one - other
         square = difference @ self.gram @ difference
-        total = jnp.sum(jnp.abs(self.active) * self.arrangement.length)
-        total = total + jnp.sum(jnp.abs(self.residual) * jnp.sqrt(jnp.diag(self.gram)))
+        total = jnp.sum(jnp.abs(self.forces) * self.arrangement.length)
+        total = total + jnp.sum(jnp.abs(self.jump) * jnp.sqrt(jnp.diag(self.gram)))
         return square > (SAME_FORCE * total) ** 2
 
 
 class _Found(eqx.Module):
-    """Where the pivoting has got to: the status; its u, the response of its free units, which
+    """Where the pivoting has got to: the status; its v, the response of its free units, which
     units have no velocity and which nothing pulls at."""
 
     status: Int[Array, " capacity"]
     ends: Bool[Array, ""]
-    u: Float[Array, " capacity"]
+    v: Float[Array, " capacity"]
     response: Float[Array, "capacity columns"]
     still: Bool[Array, " capacity"]
     unpulled: Bool[Array, " capacity"]
@@ -155,28 +157,31 @@ class _Found(eqx.Module):
 
 def _look(local: _Local, status, count) -> tuple[_Found, Array]:
     """This status; and the one that units which break the conditions should take."""
-    u, response = local.solved(status)
-    z, noise = local.velocities(u)
-    attractive = local.sign * local.residual < 0.0
+    v, response = local.solved(status)
+    z, noise = local.velocities(v)
+    attractive = local.sign * local.jump < 0.0
     rises, falls = z > noise, z < -noise
     # An alpha of a unit that slid before is known to the uncertainty of the residual; but where
     # nothing pulls at its neuron any more, it is 0.
     slid = (local.boundary.before == _FREE) & (noise > 0.0)
-    of_low = jnp.sum(jnp.abs(response), axis=1)
+    size = jnp.abs(response)
+    if local.arrangement.incidence is not None:
+        size = size * local.arrangement.weight()[: size.shape[1]]
+    of_low = jnp.sum(size, axis=1)
     unsure = jnp.where(slid, local.uncertainty, 0.0)
-    low = u * jnp.sign(local.residual)
+    low = v * jnp.sign(local.jump)
     to_off = ((status == _FREE) & (low <= -unsure * of_low)) | (
         (status == _ON) & falls & ~attractive
     )
-    high = jnp.abs(local.residual) - low
-    to_on = ((status == _FREE) & (high <= -unsure * (1.0 + of_low)) & ~to_off) | (
+    high = jnp.abs(local.jump) - low
+    to_on = ((status == _FREE) & (high <= -unsure * (local.weight + of_low)) & ~to_off) | (
         (status == _OFF) & rises & ~attractive
     )
     to_free = attractive & (((status == _OFF) & rises) | ((status == _ON) & falls))
     target = jnp.where(to_off, _OFF, jnp.where(to_on, _ON, jnp.where(to_free, _FREE, status)))
     target = jnp.where(local.present & ~local.boundary.fixed, target, status)
     ends = jnp.all(target == status)
-    found = _Found(status, ends, u, response, jnp.abs(z) <= noise, noise == 0.0, count)
+    found = _Found(status, ends, v, response, jnp.abs(z) <= noise, noise == 0.0, count)
     return found, target
 
 
@@ -203,7 +208,7 @@ def _pivot(local: _Local, status) -> _Found:
 
 def settle(
     arrangement: Arrangement,
-    residual: PerSample,
+    pulls: Pulls,
     uncertainty: Scalar,
     sign: Scalar,
     mode: Int[Array, " boundaries"],
@@ -213,21 +218,21 @@ def settle(
     """The pattern with which one neuron goes on from the boundaries it stands on.
 
     Arguments:
-        residual, uncertainty: r, and how far it may be from the flow's.
+        pulls, uncertainty: F, and how far the residual may be from the flow's.
         sign: of a_j.
         mode: the neuron's modes.
         boundary: B, with the status from which the search of each unit begins.
         max_sliding: the room for sliding units.
     """
-    local = _local(arrangement, residual, uncertainty, sign, mode, boundary, max_sliding > 0)
+    local = _local(arrangement, pulls, uncertainty, sign, mode, boundary, max_sliding > 0)
     start = jnp.where(local.present, boundary.status, _OFF)
     first = _pivot(local, start)
     # With repulsive units there may be other solutions: a search from their other sides shows.
-    repulsive = local.present & (sign * local.residual > 0.0) & ~boundary.fixed
+    repulsive = local.present & (sign * local.jump > 0.0) & ~boundary.fixed
     turned = repulsive & (start != _FREE) & ~boundary.departs
     opposite = jnp.where(turned, _ON - start, start)
     other = run_if(jnp.any(turned), lambda _: _pivot(local, opposite), first)
-    several = first.ends & other.ends & local.differ(first.u, other.u)
+    several = first.ends & other.ends & local.differ(first.v, other.v)
     either = repulsive & (other.status != first.status) & several
     index = boundary.index
     modes = _name(local, first)
@@ -238,41 +243,40 @@ def settle(
         response,
         first.ends,
         fits & boundary.complete,
-        ~jnp.any(_conflicts(local)),
         jnp.zeros(mode.shape, bool).at[index].set(either, mode="drop"),
     )
 
 
-def _local(arrangement, residual, uncertainty, sign, mode, boundary: Boundary, slides) -> _Local:
-    index = boundary.index
-    outside = (mode == _modes.ACTIVE).at[index].set(False, mode="drop")
-    active = jnp.where(outside, residual, 0.0)
-    rows = arrangement.gram.at[index].get(mode="fill", fill_value=0.0)
+def _local(arrangement, pulls: Pulls, uncertainty, sign, mode, boundary: Boundary, slides):
+    index, two_sided = boundary.index, arrangement.two_sided()
+
+    def here(values):
+        return values.at[index].get(mode="fill", fill_value=0)
+
+    pulled = (mode == _modes.ACTIVE) | ((mode == _modes.INACTIVE) & two_sided)
+    outside = pulled.at[index].set(False, mode="drop")
+    forces = jnp.where(outside, pulls.on(mode), 0.0)
+    rows = here(arrangement.gram)
+    gram = rows.at[:, index].get(mode="fill", fill_value=0.0)
+    pull, effort = rows @ forces, jnp.abs(rows) @ jnp.abs(forces)
+    if pulls.minus is not None:
+        low = here(pulls.minus)
+        pull, effort = pull + gram @ low, effort + jnp.abs(gram) @ jnp.abs(low)
     return _Local(
         arrangement=arrangement,
-        gram=rows.at[:, index].get(mode="fill", fill_value=0.0),
+        gram=gram,
         rows=rows if slides else rows[:, :0],
-        pull=rows @ active,
-        effort=jnp.abs(rows) @ jnp.abs(active),
-        residual=residual.at[index].get(mode="fill", fill_value=0.0),
+        pull=pull,
+        effort=effort,
+        jump=here(pulls.jump),
+        weight=here(arrangement.weight()),
+        two_sided=here(two_sided),
         uncertainty=uncertainty,
         sign=sign,
         boundary=boundary,
         outside=outside,
-        active=active,
+        forces=forces,
     )
-
-
-def _conflicts(local: _Local):
-    """Pairs of one attractive and one repulsive unit on one boundary.
-
-    They switch together, so that what matters is the sum of their residuals: the conditions of
-    the complementarity problem, which let each decide alone, do not describe them.
-    """
-    index = local.boundary.index
-    rows = local.arrangement.parallel.at[index].get(mode="fill", fill_value=False)
-    parallel = rows.at[:, index].get(mode="fill", fill_value=False)
-    return parallel & (local.residual[:, None] * local.residual[None, :] < 0.0)
 
 
 def _name(local: _Local, found: _Found):
@@ -281,18 +285,18 @@ def _name(local: _Local, found: _Found):
     # alpha = 0 and no velocity at all: at rest for good. A unit that slid merely leaves slowly,
     # unless nothing pulls at its neuron any more.
     slid = local.boundary.before == _FREE
-    rests = off & found.still & (~slid | found.unpulled)
+    rests = off & found.still & (~slid | found.unpulled) & ~local.two_sided
     return jnp.where(rests, _modes.RESTING, found.status)
 
 
 def _placed(local: _Local, found: _Found, max_sliding: int):
     """slots and response = G_FF^-1 G_FA of the sliding units F, moved into the slots."""
-    samples = local.active.shape[0]
+    boundaries = local.forces.shape[0]
     free = (found.status == _FREE) & local.present
     if max_sliding == 0:
         slots = jnp.zeros((0,), local.boundary.index.dtype)
-        return slots, jnp.zeros((0, samples)), ~jnp.any(free)
+        return slots, jnp.zeros((0, boundaries)), ~jnp.any(free)
     (chosen,) = jnp.nonzero(free, size=max_sliding, fill_value=free.shape[0])
-    slots = local.boundary.index.at[chosen].get(mode="fill", fill_value=samples)
+    slots = local.boundary.index.at[chosen].get(mode="fill", fill_value=boundaries)
     response = found.response.at[chosen].get(mode="fill", fill_value=0.0)
     return slots, response, jnp.sum(free) <= max_sliding

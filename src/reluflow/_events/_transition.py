@@ -3,7 +3,7 @@
     arrives        the first unit crosses, or slides, or comes to rest (a complementarity problem)
     leaves         a unit that slid does so no more, on the side where its alpha is 0 or 1
     vanishes       a_j = 0 while units slide: beyond it their boundaries repel
-    starts         a start on boundaries
+    starts         a start on boundaries; at w = 0 exactly, a neuron stays there (relu'(0) = 0)
     through w = 0  the neuron goes on from its arriving velocity, cone by cone: see `_rays`
     a ray appears  a neuron at rest at w = 0 is let go
 
@@ -16,10 +16,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
-from .._arrangement import Arrangement
+from .._arrangement import Arrangement, Pulls
 from .._branch import run_if
 from .._rays import unwatched
-from .._shapes import PerSample, Scalar
+from .._shapes import Scalar
 from ._ambiguity import LEAVES, REPELS, RESTS, VANISHES, Ambiguity
 from ._complementarity import Boundary, Settled, settle
 from ._thresholds import AT_START, RETURNED, ROUNDING, ROUNDING_ALONE
@@ -64,18 +64,16 @@ class Standing(eqx.Module):
 class Transition(eqx.Module):
     """The neuron's next pattern.
 
-    found: whether there is one; fits: whether there was room; distinct: whether no two of its
-    boundaries are one, on which the units would switch together.
+    found: whether there is one; fits: whether there was room.
     """
 
     mode: Int[Array, "*#neurons boundaries"]
     slots: Int[Array, "*#neurons max_sliding"]
-    response: Float[Array, "*#neurons max_sliding samples"]
+    response: Float[Array, "*#neurons max_sliding boundaries"]
     watched: Bool[Array, "*#neurons rays"]
     stands: Bool[Array, "*#neurons boundaries"]  # the boundaries it stands on: their p are 0
     found: Bool[Array, "*#neurons"]
     fits: Bool[Array, "*#neurons"]
-    distinct: Bool[Array, "*#neurons"]
     ambiguity: Ambiguity
 
 
@@ -101,14 +99,16 @@ def ties(mode, preactivation, velocity, near, armed):
     return here & (mode != _modes.SLIDING) & (mode != _modes.RESTING)
 
 
-def alone(mode, velocity, pull, sign):
+def alone(mode, velocity, pull, sign, two_sided):
     """One unit that arrives at its boundary while no other of its neuron stands on one.
 
     Arguments, of any shape:
         mode: from which it comes.
         velocity: of its preactivation, in that mode.
-        pull: r_k |x_k|^2 / n, the part of the velocity over a_j that alpha_k is the factor of.
+        pull: (F^+ - F^-) |u_b|^2 / n, the part of the velocity over a_j that alpha is the factor
+            of.
         sign: of a_j, the other factor.
+        two_sided: whether something pulls on the negative side: then no unit rests.
 
     Returns (its next mode; whether the complementarity problem need not be asked).
     """
@@ -118,6 +118,7 @@ def alone(mode, velocity, pull, sign):
     noise = ROUNDING_ALONE * jnp.abs(pull)
     # What is small beside the unit's own pull may still be that of inputs almost orthogonal to it.
     crosses, rests = beyond > noise, active & (jnp.abs(beyond) <= ROUNDING * jnp.abs(pull))
+    rests = rests & ~two_sided
     slides = (beyond < -noise) & (sign * pull < 0.0) & (outward * velocity > noise)
     crossed = jnp.where(active, _modes.INACTIVE, _modes.ACTIVE)
     next_mode = jnp.where(rests, _modes.RESTING, jnp.where(slides, _modes.SLIDING, crossed))
@@ -126,7 +127,7 @@ def alone(mode, velocity, pull, sign):
 
 def transition(
     arrangement: Arrangement,
-    residual: PerSample,
+    pulls: Pulls,
     uncertainty: Scalar,
     standing: Standing,
     fired: Fired,
@@ -135,10 +136,11 @@ def transition(
     """What one neuron does next.
 
     Arguments:
-        residual, uncertainty: r, and how far it may be from the flow's.
+        pulls, uncertainty: F, and how far the residual may be from the flow's.
         max_sliding: the room for sliding units.
     """
     meeting, at_origin = _meeting(arrangement, standing, fired)
+    nowhere = fired.starts & ~jnp.any(standing.preactivation != 0.0)
 
     def settled(meeting: Meeting) -> Settled:
         capacity = places(meeting.mode.shape[0], max_sliding)
@@ -146,7 +148,7 @@ def transition(
             meeting.on, meeting.mode, meeting.status, meeting.fixed, meeting.departs, capacity
         )
         return settle(
-            arrangement, residual, uncertainty, standing.sign, meeting.mode, boundary, max_sliding
+            arrangement, pulls, uncertainty, standing.sign, meeting.mode, boundary, max_sliding
         )
 
     def step(way: Way) -> Way:
@@ -155,7 +157,7 @@ def transition(
         only = eqx.tree_at(lambda way: (way.chosen, way.done), way, (found, jnp.array(True)))
 
         def further(_: Way) -> Way:
-            return onward(arrangement, residual, standing, meeting, found, way)
+            return onward(arrangement, pulls, standing, meeting, found, way)
 
         return run_if(at_origin, further, only)
 
@@ -165,33 +167,33 @@ def transition(
     way = Way(meeting, zero, zero, no, blank, no, no, no)
     way = jax.lax.while_loop(lambda way: ~way.done, step, way)
     found = way.chosen
-    stays = at_origin & ~way.escapes
-    gone = jnp.array(residual.shape[0], found.slots.dtype)
+    stays = (at_origin & ~way.escapes) | nowhere
+    gone = jnp.array(arrangement.boundaries, found.slots.dtype)
     # Where a way leads into a cone in which all units are off, it is off for good.
-    waits = stays & ~way.stands & ~_all_off(arrangement)
+    waits = stays & ~nowhere & ~way.stands & ~_all_off(arrangement)
     return Transition(
         mode=jnp.where(stays, _modes.RESTING, found.mode),
         slots=jnp.where(stays, gone, found.slots),
         response=jnp.where(stays, 0.0, found.response),
-        watched=waits & _waited_for(arrangement, standing, residual),
+        watched=waits & _waited_for(arrangement, standing, pulls),
         stands=meeting.on | at_origin | fired.appears,
         found=found.found,
         fits=found.fits,
-        distinct=found.distinct,
-        ambiguity=_ambiguity(arrangement, residual, standing, fired, at_origin, way),
+        ambiguity=_ambiguity(arrangement, pulls, standing, fired, at_origin, way),
     )
 
 
-def _waited_for(arrangement: Arrangement, standing: Standing, residual):
+def _waited_for(arrangement: Arrangement, standing: Standing, pulls: Pulls):
     """The rays along which no way leads out."""
     exists = jnp.any(arrangement.rays != 0.0, axis=1)
-    return exists & (standing.sign * arrangement.rises(residual) <= 0.0)
+    return exists & (standing.sign * arrangement.rises(pulls) <= 0.0)
 
 
 def _all_off(arrangement: Arrangement) -> Bool[Array, ""]:
     """Whether there is a cone in which all units are off, as far as the rays tell."""
     rays = arrangement.rays
-    return jnp.any(jnp.all(rays <= 0.0, axis=1) & jnp.any(rays < 0.0, axis=1))
+    off = jnp.all((rays <= 0.0) & ~((rays < 0.0) & arrangement.two_sided()), axis=1)
+    return jnp.any(off & jnp.any(rays < 0.0, axis=1))
 
 
 def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
@@ -218,20 +220,28 @@ def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
         ray = arrangement.rays[jnp.minimum(fired.ray, arrangement.rays.shape[0] - 1)]
         direction = jnp.where(fired.appears, ray, direction)
     there = at_origin | fired.appears
-    toward = leaving_zero(direction)
+    toward = leaving_zero(arrangement, direction)
     return jax.tree.map(lambda a, b: jnp.where(there, a, b), toward, meeting), at_origin
 
 
 def _ambiguity(
-    arrangement, residual, standing: Standing, fired: Fired, at_origin, way
+    arrangement, pulls: Pulls, standing: Standing, fired: Fired, at_origin, way
 ) -> Ambiguity:
     slid, everywhere = standing.mode == _modes.SLIDING, jnp.ones(standing.mode.shape, bool)
-    boundaries, dim = arrangement.inputs.shape
+    boundaries, dim = arrangement.normals.shape
     rests = ~way.escapes & ~way.stands
-    loose = unwatched(boundaries, dim) & rests & jnp.any(standing.sign * residual > 0.0)
-    leads = standing.sign * arrangement.rises(residual) > -ROUNDING * jnp.sum(jnp.abs(residual))
+    unknown = jnp.any(arrangement.two_sided()) & (arrangement.rays.shape[0] == 0)
+    loose = (
+        (unwatched(boundaries, dim) | unknown) & rests & jnp.any(standing.sign * pulls.jump > 0.0)
+    )
+    total = jnp.sum(jnp.abs(pulls.plus) + jnp.abs(pulls.low))
+    leads = standing.sign * arrangement.rises(pulls) > -ROUNDING * total
     appear = fired.appears & _others_appear(arrangement, fired, leads & standing.watched)
     repels = way.chosen.either & ~at_origin & ~fired.appears
+    # At w = 0: the samples that would make the neuron grow.
+    grows = (standing.sign * pulls.plus > 0.0) | (standing.sign * pulls.low < 0.0)
+    nowhere = fired.starts & ~jnp.any(standing.preactivation != 0.0)
+    repels = jnp.where(nowhere, grows, repels)
     at = jnp.where(fired.vanishes, slid, repels)
     kind = jnp.where(fired.vanishes, VANISHES, REPELS)
     several = (at_origin & way.several) | appear
@@ -246,5 +256,6 @@ def _others_appear(arrangement: Arrangement, fired: Fired, leads: Bool[Array, " 
     rays = arrangement.rays
     if not rays.shape[0]:
         return jnp.array(False)
-    active = rays > RETURNED * jnp.max(jnp.abs(rays), axis=1, keepdims=True)
+    least = RETURNED * jnp.max(jnp.abs(rays), axis=1, keepdims=True)
+    active = arrangement.at_samples(rays, rays > least, rays < -least)[1]
     return jnp.any(leads & jnp.any(active != active[fired.ray], axis=1))

@@ -29,12 +29,14 @@ class Meeting(eqx.Module):
     direction: Float[Array, " boundaries"]
 
 
-def leaving_zero(direction) -> Meeting:
+def leaving_zero(arrangement: Arrangement, direction) -> Meeting:
     """From w = 0 in this direction: units on their side of it, or on their boundaries."""
     zero = jnp.abs(direction) <= RETURNED * jnp.max(jnp.abs(direction))
+    exists = arrangement.exists()
     side = jnp.where(direction > 0.0, _modes.ACTIVE, _modes.INACTIVE)
-    mode = jnp.where(zero, _modes.SLIDING, side).astype(jnp.int32)
-    no = jnp.zeros_like(zero)
+    mode = jnp.where(zero, _modes.SLIDING, side)
+    mode = jnp.where(exists, mode, _modes.RESTING).astype(jnp.int32)
+    zero, no = zero & exists, jnp.zeros_like(zero)
     return Meeting(mode, zero, mode, no, no, jnp.where(zero, 0.0, direction))
 
 
@@ -57,17 +59,17 @@ class Way(eqx.Module):
 
 
 def onward(
-    arrangement: Arrangement, residual, standing, first: Meeting, found: Settled, way: Way
+    arrangement: Arrangement, pulls, standing, first: Meeting, found: Settled, way: Way
 ) -> Way:
     """On from the solution of a problem: to the next boundaries, or to where another way begins."""
-    reached, escapes, stands, returns = _straight(arrangement, residual, standing, way, found)
+    reached, escapes, stands, returns = _straight(arrangement, pulls, standing, way, found)
     late = way.count > 4 * reached.shape[0] + 16
     over = escapes | stands | returns | ~found.found | late
     ends = escapes | stands
     decides = (way.begins == _VELOCITY) | ((way.begins == _RAY) & ~way.escapes & ~way.stands & ends)
     other = (escapes != way.escapes) | (escapes & jnp.any(found.mode != way.chosen.mode))
     begins = jnp.where(over, way.begins + 1, way.begins)
-    another, none = _beginning(arrangement, residual, standing, first, begins)
+    another, none = _beginning(arrangement, pulls, standing, first, begins)
     slides = found.mode == _modes.SLIDING
     came = jnp.where(found.mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
     further = Meeting(
@@ -90,12 +92,12 @@ def onward(
     )
 
 
-def _straight(arrangement: Arrangement, residual, standing, way: Way, found: Settled):
+def _straight(arrangement: Arrangement, pulls, standing, way: Way, found: Settled):
     """In a straight line to the next boundaries: where that is, and whether the way ends before."""
     pattern = Pattern(
         found.mode[None], found.slots[None], found.response[None], standing.watched[None]
     )
-    beta = coefficients(residual, pattern)[0]
+    beta = coefficients(pulls, pattern)[0]
     force, effort = arrangement.gram @ beta, jnp.abs(arrangement.gram) @ jnp.abs(beta)
     moving = (jnp.abs(force) > ROUNDING * effort) & (found.mode != _modes.SLIDING)
     z = jnp.where(moving, standing.sign * force, 0.0)
@@ -111,7 +113,7 @@ def _straight(arrangement: Arrangement, residual, standing, way: Way, found: Set
     return reached, escapes, ~jnp.any(moving), jnp.any(toward) & near
 
 
-def _beginning(arrangement: Arrangement, residual, standing, first: Meeting, begins):
+def _beginning(arrangement: Arrangement, pulls, standing, first: Meeting, begins):
     """Where a way begins, and whether there is none."""
     slid = standing.mode == _modes.SLIDING
     across = arrangement.gram @ jnp.where(slid, 1.0 / arrangement.length, 0.0)
@@ -119,11 +121,11 @@ def _beginning(arrangement: Arrangement, residual, standing, first: Meeting, beg
     beside = jnp.where(begins == _LEFT, pace, -pace) * across
     direction = first.direction + beside
     if arrangement.rays.shape[0]:
-        rises = standing.sign * arrangement.rises(residual)
+        rises = standing.sign * arrangement.rises(pulls)
         best = jnp.argmax(rises)
         ray = jnp.where(rises[best] > 0.0, arrangement.rays[best], first.direction)
         direction = jnp.where(begins == _RAY, ray, direction)
     else:
         direction = jnp.where(begins == _RAY, first.direction, direction)
     none = (begins > _RIGHT) | ((begins > _RAY) & ~jnp.any(slid))
-    return leaving_zero(direction), none
+    return leaving_zero(arrangement, direction), none

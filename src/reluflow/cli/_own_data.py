@@ -40,13 +40,6 @@ def read(path: Path) -> Dataset:
         data = Dataset(x, y)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    if (pair := data.parallel_inputs()) is not None:
-        first, second = (f"{_place(k)} ({_short(x[k])})" for k in pair)
-        raise ValueError(
-            f"{path}: the inputs of {first} and {second} are parallel, so that their boundaries "
-            "coincide, which rf.flow does not treat. Perturb one of them, or replace the two by "
-            "one sample."
-        )
     return data
 
 
@@ -107,8 +100,3 @@ def _check_numbers(path: Path, x: np.ndarray, y: np.ndarray) -> None:
 def _place(sample: int | np.integer) -> str:
     """As people count: samples from 1 on, without the header."""
     return f"sample {sample + 1}"
-
-
-def _short(row: np.ndarray) -> str:
-    text = ", ".join(f"{value:g}" for value in row[:4])
-    return text + (", ..." if len(row) > 4 else "")

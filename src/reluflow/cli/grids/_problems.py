@@ -66,6 +66,10 @@ PROBLEMS: Mapping[str, Problem] = {
         "five points with a bias, along which the flow slides (2022, Fig. 4)",
         lambda key, given: datasets.five_points(),
     ),
+    "xor": Problem(
+        "x = (+-1, +-1) and y = x_1 x_2: opposite inputs share a boundary",
+        lambda key, given: datasets.xor(),
+    ),
     "orthonormal": Problem(
         "a random orthonormal family",
         _orthonormal,
