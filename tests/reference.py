@@ -30,7 +30,7 @@ class Reference(NamedTuple):
     neurons of equal modes stop sliding together, because alpha depends on the residual alone.
     """
 
-    times: np.ndarray  # of the events, each a change of mode of one unit (neuron, sample)
+    times: np.ndarray  # of the events, each a change of mode of one unit (neuron, first sample)
     neurons: np.ndarray
     samples: np.ndarray
     before: np.ndarray  # 0 inactive, 1 active, 2 sliding, 3 resting
@@ -39,7 +39,7 @@ class Reference(NamedTuple):
     losses: np.ndarray  # at ts
     final: Weights
     final_loss: float
-    modes: np.ndarray  # at the end, (m, n)
+    modes: np.ndarray  # at the end, (m, lines)
     predictions: np.ndarray  # at the end, (n,)
     drift: float  # of the residual that is carried from that of the weights, over max|y|
     ambiguous: list  # (time, neuron, what): where several motions begin
@@ -110,8 +110,8 @@ class _Integrator:
         for j in flow.sliders:
             sign = self.sign(j)
             for k in np.flatnonzero(flow.modes[j] == SLIDING):
-                low = -sign * series.beta[:, j, k]
-                high = -sign * series.residual[:, k] - low
+                low = -sign * (series.beta[:, j, k] - flow.low(series.residual)[:, k])
+                high = -sign * flow.jump(series.residual)[:, k] - low
                 if flow.flat[j, k]:  # alpha starts at 0, or at 1
                     edge = low if low[0] < high[0] else high
                     edge[:] = np.append(edge[1:], REAL(0))
@@ -121,7 +121,8 @@ class _Integrator:
                 add(sign * series.a[:, j], OUTPUT, j, -1)
         for j in np.flatnonzero(flow.asleep):
             for i, edge in enumerate(self.edges):
-                add(-self.sign(j) * np.dot(series.residual, np.maximum(edge, 0)), RAY, j, i)
+                rises = np.dot(series.residual, np.maximum(flow.at_samples(edge), 0))
+                add(-self.sign(j) * rises, RAY, j, i)
         return names, polynomials
 
     def _near(self, series, length):
@@ -135,7 +136,7 @@ class _Integrator:
     def sign(self, j):
         """Of a_j; where a_j = 0 that of a_j'."""
         flow = self.flow
-        pull = np.dot(flow.residual * flow.active[j], flow.p[j])
+        pull = np.dot(flow.residual * flow.on[j], flow.at_samples(flow.p[j]))
         return np.sign(flow.a[j]) if flow.a[j] != 0 else np.sign(pull)
 
     def advance(self, series, length, now):
@@ -188,7 +189,8 @@ class _Integrator:
         """New modes for neuron j where `arrived` have come to their boundaries."""
         flow = self.flow
         flow.p[j, arrived] = 0
-        pushed = np.any(flow.coupled & (flow.modes[j] != INACTIVE), axis=1)
+        pushing = (flow.modes[j] != INACTIVE) | flow.two_sided
+        pushed = np.any(flow.coupled & pushing, axis=1)
         held = (flow.modes[j] == SLIDING) | ((flow.modes[j] == RESTING) & pushed)
         held |= (flow.flat[j] > 0) & (flow.p[j] == 0)
         boundary = np.union1d(np.flatnonzero(held), arrived).astype(int)
@@ -247,7 +249,8 @@ class _Integrator:
         flow = self.flow
         before = flow.modes[j, k]
         if mode != before:
-            self.events.append((float(self.t), int(j), int(k), int(before), int(mode)))
+            sample = int(flow.first[k])
+            self.events.append((float(self.t), int(j), sample, int(before), int(mode)))
         flow.modes[j, k] = mode
         flow.flat[j, k] = lead if mode < SLIDING else 0
 

@@ -1,4 +1,9 @@
-"""The inputs of the oracle in extended precision, and the force on a neuron of given modes."""
+"""The inputs of the oracle in extended precision, and the force on a neuron of given modes.
+
+A unit belongs to a line through 0 with inputs on it: x_k = factor_k u_b, b = line[k], u_b the first
+input of the line. Its mode is the side of <w, u_b> = 0; sample k is active on the side where
+<w, x_k> > 0. Everything about neurons is by lines, residuals and forces are by samples.
+"""
 
 import numpy as np
 
@@ -27,44 +32,91 @@ def orthonormal(rows):
 
 
 class Inputs:
-    """The inputs in extended precision, and their Gram matrix, exactly zero where it is zero to
-    the rounding of the data."""
+    """The inputs in extended precision, and the Gram matrix of the u_b, exactly zero where it is
+    zero to the rounding of the data."""
 
     def __init__(self, x):
         self.x = np.array(x, REAL)
         self.n = len(self.x)
-        gram = np.dot(self.x, self.x.T)
+        self.first, self.line, self.factor = self._lines()
+        self.u, self.lines = self.x[self.first], len(self.first)
+        gram = np.dot(self.u, self.u.T)
         self.length = np.sqrt(np.diag(gram))
         noise = 4 * self.x.shape[1] * DOUBLE * np.outer(self.length, self.length)
         self.gram = np.where(np.abs(gram) > noise, gram, REAL(0))
-        self.coupled = (self.gram != 0) & ~np.eye(self.n, dtype=bool)
+        self.coupled = (self.gram != 0) & ~np.eye(self.lines, dtype=bool)
         self.basis = self._basis()  # of the span of the inputs
         self.rank = len(self.basis)
+        self.cross = self.factor[:, None] * self.gram[self.line]  # <x_k, u_b>
+        self.size = np.abs(self.factor) * self.length[self.line]  # |x_k|
+        on = self.line[:, None] == np.arange(self.lines)
+        self.factors = np.where(on, self.factor[:, None], REAL(0))  # (samples, lines)
+        self.two_sided = np.any(self.factors < 0, axis=0)
+
+    def _lines(self):
+        """The first sample of each line; of each sample its line, and its factor there."""
+        first, line = [], np.zeros(self.n, int)
+        factor = np.zeros(self.n, REAL)
+        same = 8 * DOUBLE * np.sqrt(self.x.shape[1])
+        for k, x in enumerate(self.x):
+            length = np.sqrt(np.dot(x, x))
+            if length == 0:
+                continue
+            for b, other in enumerate(first):
+                u = self.x[other]
+                share = np.dot(x, u) / np.dot(u, u)
+                if np.sqrt(np.sum((x - share * u) ** 2)) <= same * length:
+                    line[k], factor[k] = b, share
+                    break
+            else:
+                line[k], factor[k] = len(first), 1
+                first.append(k)
+        return np.array(first, int), line, factor
+
+    def active(self, modes):
+        """Of modes (..., lines), which samples are active, (..., samples)."""
+        mode = modes[..., self.line]
+        positive, negative = self.factor > 0, self.factor < 0
+        return ((mode == ACTIVE) & positive) | ((mode == INACTIVE) & negative)
+
+    def pulled(self, modes):
+        """The lines whose inputs move a neuron of these modes."""
+        off = (modes == INACTIVE) & self.two_sided
+        return (modes == ACTIVE) | (modes == SLIDING) | off
+
+    def low(self, residual):
+        """What the samples of each line pull with on its negative side."""
+        return np.dot(residual, np.minimum(self.factors, 0))
+
+    def jump(self, residual):
+        """By how much more they do on its positive side."""
+        return np.dot(residual, np.abs(self.factors))
 
     def _basis(self):
         chosen = np.zeros((0, self.x.shape[1]), REAL)
-        for row in self.x:
+        for row in self.u:
             found = orthonormal(np.vstack([chosen, row]))
             chosen = chosen if found is None else found[0]
         return chosen
 
     def span(self, units):
-        """The dimension of the span of some inputs."""
+        """The dimension of the span of some lines."""
         chosen = np.zeros((0, self.x.shape[1]), REAL)
         for unit in units:
-            found = orthonormal(np.vstack([chosen, self.x[unit]]))
+            found = orthonormal(np.vstack([chosen, self.u[unit]]))
             chosen = chosen if found is None else found[0]
         return len(chosen)
 
     def held(self, sliding, on):
-        """beta = held @ r: the coefficients of the sliding inputs that make D orthogonal to all of
-        them, or None if these are dependent. (sliding, n), zero where nothing couples."""
+        """beta = held @ r: the coefficients of the sliding u_b that make D orthogonal to all of
+        them, or None if these are dependent. (sliding, n), zero where nothing couples; `on` are the
+        active samples."""
         matrix = np.zeros((len(sliding), self.n), REAL)
         for group in self._groups(sliding):
-            factors = orthonormal(self.x[sliding[group]])
+            factors = orthonormal(self.u[sliding[group]])
             if factors is None:
                 return None
-            touched = on[np.any(self.coupled[np.ix_(sliding[group], on)], axis=0)]
+            touched = on[np.any(self.coupled[np.ix_(sliding[group], self.line[on])], axis=0)]
             (q, r), size = factors, len(group)
             rest = -np.dot(q, self.x[touched].T)
             for i in reversed(range(size)):  # r u = rest
@@ -86,11 +138,13 @@ class Inputs:
         return groups
 
     def response(self, modes):
-        """M: n beta = M r for a neuron of these modes, or None if its sliding inputs depend."""
-        matrix = np.diag(np.where(modes == ACTIVE, REAL(1), REAL(0)))
+        """M: n beta = M r for a neuron of these modes, (lines, samples), or None if its sliding
+        lines depend."""
+        active = self.active(modes)
+        matrix = np.where(active[:, None], self.factors, REAL(0)).T
         sliding = np.flatnonzero(modes == SLIDING)
         if len(sliding):
-            held = self.held(sliding, np.flatnonzero(modes == ACTIVE))
+            held = self.held(sliding, np.flatnonzero(active))
             if held is None:
                 return None
             matrix[sliding] = held
@@ -102,14 +156,15 @@ class Inputs:
         Each active input less its projection on the sliding ones: so sliding inputs that are
         nearly parallel, whose coefficients beta are large, cost no accuracy.
         """
-        on, sliding = modes == ACTIVE, np.flatnonzero(modes == SLIDING)
-        force, touching = self.x * on[:, None], self.gram != 0
+        on, sliding = self.active(modes), np.flatnonzero(modes == SLIDING)
+        force, touching = self.x * on[:, None], self.cross != 0
         for group in self._groups(sliding):
-            q = orthonormal(self.x[sliding[group]])[0]
+            q = orthonormal(self.u[sliding[group]])[0]
             near = np.any(self.coupled[sliding[group]], axis=0)
-            touching = touching | np.outer(near, near)
+            samples = near[self.line] & (self.factor != 0)
+            touching = touching | np.outer(samples, near)
             for _ in range(2):
-                force[near] -= np.dot(np.dot(force[near], q.T), q)
-        pull = np.where(touching, np.dot(force, self.x.T), REAL(0))
+                force[samples] -= np.dot(np.dot(force[samples], q.T), q)
+        pull = np.where(touching, np.dot(force, self.u.T), REAL(0))
         pull[:, sliding] = 0
         return pull, force

@@ -21,7 +21,8 @@ def choose_modes(inputs, residual, modes, sign, boundary, arrived=None):
         modes: of all units of the neuron. sign: of a_j, or of a_j' where a_j = 0.
     """
     before, crossing = modes[boundary], boundary == arrived
-    attractive = np.all(sign * residual[boundary] < 0)
+    jump = inputs.jump(residual)[boundary]
+    attractive = np.all(sign * jump < 0)
     certain, best = [], (-np.inf, None)
     for choice in _choices(before, crossing):
         worst, velocity = margin(inputs, residual, modes, sign, boundary, choice)
@@ -37,7 +38,7 @@ def choose_modes(inputs, residual, modes, sign, boundary, arrived=None):
         certain = [(best[1], None)]
 
     def rank(found):
-        choice, repelled = found[0], sign * residual[boundary] > 0
+        choice, repelled = found[0], sign * jump > 0
         onwards = np.any((choice == 1 - before)[crossing])
         unstable = np.sum(repelled & (choice == SLIDING))
         return onwards, -unstable, arrived is not None or -np.sum(choice)
@@ -45,9 +46,10 @@ def choose_modes(inputs, residual, modes, sign, boundary, arrived=None):
     choice, velocity = max(certain, key=rank)
     others = [v for _, v in certain if v is not velocity]
     several = any(np.any(np.abs(v - velocity) > 1e-10) for v in others)
-    on = modes == ACTIVE
-    on[boundary] = choice != INACTIVE
-    alone = ~np.any(inputs.coupled[boundary] & on, axis=1)
+    trial = modes.copy()
+    trial[boundary] = choice
+    alone = ~np.any(inputs.coupled[boundary] & inputs.pulled(trial), axis=1)
+    alone &= ~inputs.two_sided[boundary]
     return np.where((choice == INACTIVE) & alone, RESTING, choice), several
 
 
@@ -74,17 +76,17 @@ def margin(inputs, residual, modes, sign, boundary, choice):
     if response is None:
         return -np.inf, None
     beta, pull = np.dot(response, residual), np.dot(residual, inputs.motion(trial)[0])
-    near = modes == ACTIVE
-    near[boundary] = True
-    effort = np.dot(np.abs(residual) * near, inputs.length)
+    near = inputs.active(modes) | np.isin(inputs.line, boundary)
+    effort = np.dot(np.abs(residual) * near, inputs.size)
     velocity = sign * pull / (inputs.length * max(effort, np.finfo(REAL).tiny))
-    held, margins = (trial == ACTIVE) | (trial == SLIDING), [REAL(1)]
+    held, margins = inputs.pulled(trial), [REAL(1)]
+    low, jump = inputs.low(residual), inputs.jump(residual)
     for k, mode in zip(boundary, choice, strict=True):
         if mode == SLIDING:
-            alpha = beta[k] / residual[k] if residual[k] != 0 else REAL(-1)
+            alpha = (beta[k] - low[k]) / jump[k] if jump[k] != 0 else REAL(-1)
             margins += [alpha, 1 - alpha]
         elif mode == ACTIVE:
             margins.append(velocity[k])
-        elif np.any(inputs.coupled[k] & held):
+        elif inputs.two_sided[k] or np.any(inputs.coupled[k] & held):
             margins.append(-velocity[k])
     return min(margins), velocity

@@ -5,10 +5,10 @@ preactivations p_j, which are carried on their own so that they are exactly cons
 entries are zero. The residual r is carried too, r' = -K r, not computed as y - h: so it keeps
 its relative accuracy while it decays, and what decides between modes is never rounding.
 
-    n D_j = sum_k beta_jk x_k,   a_j' = <D_j, w_j>,   w_j' = a_j D_j,   p_jk' = a_j <D_j, x_k>,
-    r' = -(sum_j active_jk a_j p_jk)',   beta_jk = r_k where active,
+    n D_j = sum_b beta_jb u_b,   a_j' = <D_j, w_j>,   w_j' = a_j D_j,   p_jb' = a_j <D_j, u_b>,
+    r_k' = -(sum_j active_jk a_j c_k p_jb)',   beta_jb = sum of c_k r_k of the active samples of b,
 
-and on the sliding units beta makes D_j orthogonal to their inputs: `reference_inputs.py`.
+and on the sliding units beta makes D_j orthogonal to their u_b: `reference_inputs.py`.
 """
 
 from typing import NamedTuple
@@ -35,7 +35,7 @@ class Series(NamedTuple):
 
     a: np.ndarray  # (order, m)
     w: np.ndarray  # (order, m, d)
-    p: np.ndarray  # (order, m, n)
+    p: np.ndarray  # (order, m, lines)
     beta: np.ndarray
     residual: np.ndarray  # (order, n)
 
@@ -49,14 +49,14 @@ class Flow(Inputs):
         self.exponent = np.round(np.array(log_scale, REAL) / np.log(REAL(2)))
         rest = np.exp(np.array(log_scale, REAL) - self.exponent * np.log(REAL(2)))
         self.a, self.w = rest * np.array(a, REAL), rest[:, None] * np.array(w, REAL)
-        self.p = np.dot(self.w, self.x.T)
+        self.p = np.dot(self.w, self.u.T)
         square = np.sum(self.w**2, axis=1)
         # Within rounding of a boundary is on it, within rounding of |a| = |w| is balanced.
         noise = 4 * self.x.shape[1] * DOUBLE
         self.p[np.abs(self.p) <= noise * np.sqrt(square)[:, None] * self.length] = 0
         self.balanced = np.abs(self.a**2 - square) <= noise * (self.a**2 + square)
         self.modes = np.where(self.p > 0, ACTIVE, INACTIVE)
-        self.flat = np.zeros((self.m, self.n), int)  # leading powers of time that p_jk lacks
+        self.flat = np.zeros((self.m, self.lines), int)  # leading powers of time that p_jb lacks
         self.asleep = np.zeros(self.m, bool)  # at w = 0, until some direction leads out of there
         self.normalise()
         self.residual = self.y - self.predictions()
@@ -66,11 +66,15 @@ class Flow(Inputs):
     def predictions(self):
         """h, from the weights."""
         size = np.ldexp(REAL(1), 2 * self.exponent.astype(int))
-        return np.dot(size * self.a, np.maximum(self.p, 0))
+        return np.dot(size * self.a, np.maximum(self.at_samples(self.p), 0))
+
+    def at_samples(self, p):
+        """<w, x_k> from the <w, u_b>."""
+        return self.factor * p[..., self.line]
 
     def refresh(self):
         """What depends on the modes alone."""
-        self.active = (self.modes == ACTIVE).astype(REAL)
+        self.on = self.active(self.modes).astype(REAL)
         self.sign = np.where(self.modes == ACTIVE, REAL(1), REAL(-1))
         self.moving = self.modes < SLIDING
         self.sliders = np.flatnonzero(np.any(self.modes == SLIDING, axis=1))
@@ -79,12 +83,12 @@ class Flow(Inputs):
         self.linear = self._linear()
 
     def _linear(self):
-        """(n, m (n + d + n)): r @ it is n p' / a, n w' / a and beta of all neurons."""
-        (n, d), on = self.x.shape, self.active[..., None]
-        linear = np.zeros((self.m, n, n + d + n), REAL)
-        linear[..., :n] = on * self.gram * self.moving[:, None, :]
-        linear[..., n : n + d] = on * self.x
-        linear[..., n + d :] = on * np.eye(n, dtype=REAL)
+        """(n, m (lines + d + lines)): r @ it is n p' / a, n w' / a and beta of all neurons."""
+        (n, d), lines, on = self.x.shape, self.lines, self.on[..., None]
+        linear = np.zeros((self.m, n, lines + d + lines), REAL)
+        linear[..., :lines] = on * self.cross * self.moving[:, None, :]
+        linear[..., lines : lines + d] = on * self.x
+        linear[..., lines + d :] = on * self.factors
         for j in self.sliders:
             pull, force = self.motions[j]
             linear[j] = np.concatenate([pull * self.moving[j], force, self.maps[j].T], axis=1)
@@ -92,36 +96,37 @@ class Flow(Inputs):
 
     def series(self, order) -> Series:
         """The expansion of the flow of these modes up to `order`, and zeros up to `ORDER`."""
-        m, (n, d), size = self.m, self.x.shape, np.ldexp(REAL(1), 2 * self.exponent.astype(int))
+        m, (n, d), lines = self.m, self.x.shape, self.lines
+        size = np.ldexp(REAL(1), 2 * self.exponent.astype(int))
         a, r = np.zeros((ORDER + 1, m), REAL), np.zeros((ORDER + 1, n), REAL)
         w = np.zeros((ORDER + 1, m, d), REAL)
-        beta, p, seen = (np.zeros((ORDER + 1, m, n), REAL) for _ in range(3))  # seen: of active p
-        factors = np.zeros((ORDER + 1, m, n + d + n), REAL)  # n p' / a and n w' / a, next p
+        beta, p, seen = (np.zeros((ORDER + 1, m, lines), REAL) for _ in range(3))  # seen: moving p
+        factors = np.zeros((ORDER + 1, m, lines + d + lines), REAL)  # n p' / a, n w' / a, next p
         a[0], w[0], p[0], r[0], seen[0] = (
             self.a,
             self.w,
             self.p,
             self.residual,
-            self.active * self.p,
+            self.moving * self.p,
         )
-        active_size = self.active * size[:, None]
+        active_size = self.on * size[:, None]
         for i in range(order + 1):
-            terms = np.dot(r[i], self.linear).reshape(m, n + d + n)
-            factors[i, :, : n + d], beta[i] = terms[:, : n + d], terms[:, n + d :]
+            terms = np.dot(r[i], self.linear).reshape(m, lines + d + lines)
+            factors[i, :, : lines + d], beta[i] = terms[:, : lines + d], terms[:, lines + d :]
             if i == order:
                 break
             product = np.einsum("ij,ijk->jk", a[i::-1], factors[: i + 1])
-            step = product[:, : n + d] / (n * (i + 1))
-            p[i + 1], w[i + 1] = step[:, :n], step[:, n:]
+            step = product[:, : lines + d] / (n * (i + 1))
+            p[i + 1], w[i + 1] = step[:, :lines], step[:, lines:]
             a[i + 1] = np.einsum("ijk,ijk->j", beta[i::-1], seen[: i + 1]) / (n * (i + 1))
-            factors[i, :, n + d :], seen[i + 1] = step[:, :n], self.active * step[:, :n]
-            growth = product[:, n + d :] + a[0][:, None] * p[i + 1] + a[i + 1][:, None] * p[0]
-            r[i + 1] = -np.sum(active_size * growth, axis=0)
+            factors[i, :, lines + d :], seen[i + 1] = p[i + 1], self.moving * p[i + 1]
+            growth = product[:, lines + d :] + a[0][:, None] * p[i + 1] + a[i + 1][:, None] * p[0]
+            r[i + 1] = -np.sum(active_size * self.at_samples(growth), axis=0)
         return Series(a, w, p, beta, r)
 
     def seen(self):
         """The residuals that move somebody, others zero. A sliding unit is moved by the others."""
-        return self.residual * np.any(self.modes == ACTIVE, axis=0)
+        return self.residual * np.any(self.on > 0, axis=0)
 
     def longest_step(self, series, order, rtol):
         """The time over which the last coefficients stay below rtol, of each neuron and of r; and
@@ -142,12 +147,13 @@ class Flow(Inputs):
     def kernel(self):
         """K, r' = -K r, in float64."""
         size = np.ldexp(1.0, 2 * self.exponent.astype(int))
-        on, active = (self.active * self.p).astype(float), self.active.astype(float)
-        weight, gram = size * self.a.astype(float) ** 2, self.gram.astype(float)
+        on, active = (self.on * self.at_samples(self.p)).astype(float), self.on.astype(float)
+        weight, gram = size * self.a.astype(float) ** 2, self.at_samples(self.cross).astype(float)
         smooth = np.where(np.isin(np.arange(self.m), self.sliders), 0.0, weight)
         matrix = (active * smooth[:, None]).T @ active * gram + (on * size[:, None]).T @ on
         for j in self.sliders:
-            matrix += weight[j] * active[j][:, None] * self.motions[j][0].T.astype(float)
+            pull = self.at_samples(self.motions[j][0]).astype(float)
+            matrix += weight[j] * active[j][:, None] * pull.T
         return matrix / self.n
 
     def at(self, series, time):
@@ -186,11 +192,11 @@ class Flow(Inputs):
         |r| never grows where it is seen, which bounds D. Or D_j = 0 to rounding for all neurons,
         and stays so: there the second derivative of the loss is that of a convex function.
         """
-        pull = np.sqrt(np.mean(self.seen() ** 2)) * np.max(self.length)
+        pull = np.sqrt(np.mean(self.seen() ** 2)) * np.max(self.size)
         if pull * time < AT_REST:
             return True
-        effort = np.dot(self.active * np.abs(self.residual), self.length) / self.n
-        forces = np.dot(self.active * self.residual, self.x)
+        effort = np.dot(self.on * np.abs(self.residual), self.size) / self.n
+        forces = np.dot(self.on * self.residual, self.x)
         for j in self.sliders:
             forces[j] = np.dot(self.residual, self.motions[j][1])
         force = np.sqrt(np.sum(forces**2, axis=1)) / self.n

@@ -2,7 +2,8 @@
 
 With the residuals frozen the field about 0, w' = a D(pattern of w), is constant on every cone of
 the arrangement. There are two ways out: a ray, a D(pattern of v) = c v with c > 0, and the cone
-in which all units are off, where nothing moves a neuron any more. If there is none the neuron
+in which all units are off, where nothing moves a neuron any more; where a line has inputs on both
+sides, that is no cone, but an edge along which the two cancel. If there is none the neuron
 rests at 0; if there is one it takes it, wherever it comes from: gradient descent jumps about 0
 until it has found it. If there are several the neuron goes on from the velocity v it arrives with,
 along w = v s, and then from cone to cone, crossing boundaries or sliding on them, until it is on a
@@ -37,9 +38,10 @@ def pass_zero(inputs, residual, modes, sign, velocity) -> Passage:
     free = _free(inputs, modes)
     exits = rays(inputs, residual, sign, free)
     if _all_off(inputs, free):
-        exits.append(Passage(DEAD, np.full(inputs.n, RESTING), False))
+        exits.append(Passage(DEAD, np.full(inputs.lines, RESTING), False))
+    exits += _held_edges(inputs, residual, sign, free)
     if not exits:
-        return Passage(RESTS, np.full(inputs.n, RESTING), False)
+        return Passage(RESTS, np.full(inputs.lines, RESTING), False)
     if len(exits) == 1:
         return exits[0]
     onwards = _from_cone_to_cone(inputs, residual, modes, sign, np.where(free, velocity, 0))
@@ -59,12 +61,12 @@ def _free(inputs, modes):
 
 def rays(inputs, residual, sign, free):
     """All rays, the fastest first. A boundary that repels carries none."""
-    units, found = np.flatnonzero(free), []
+    units, found, jump = np.flatnonzero(free), [], inputs.jump(residual)
     for choice in product((INACTIVE, ACTIVE, SLIDING), repeat=len(units)):
         choice = np.array(choice)
-        if np.any((choice == SLIDING) & (sign * residual[units] > 0)):
+        if np.any((choice == SLIDING) & (sign * jump[units] > 0)):
             continue
-        modes = np.full(inputs.n, RESTING)
+        modes = np.full(inputs.lines, RESTING)
         worst, velocity = margin(inputs, residual, modes, sign, units, choice)
         if worst > MARGIN and np.any(velocity):
             modes[units] = choice
@@ -76,15 +78,35 @@ def rays(inputs, residual, sign, free):
 
 def _at_rest(inputs, modes):
     """These modes, with the units off at rest that nothing moves."""
-    held = (modes == ACTIVE) | (modes == SLIDING)
-    still = (modes == INACTIVE) & ~np.any(inputs.coupled & held, axis=1)
+    held = inputs.pulled(modes)
+    still = (modes == INACTIVE) & ~inputs.two_sided & ~np.any(inputs.coupled & held, axis=1)
     return np.where(still, RESTING, modes)
 
 
 def _all_off(inputs, free):
     """Whether there is a cone in which all units are off."""
+    if np.any(inputs.two_sided & free):
+        return False
     below = [edge for edge in edges(inputs) if np.all(edge <= 0)]
     return len(below) > 0 and bool(np.all(np.sum(below, axis=0)[free] < 0))
+
+
+def _held_edges(inputs, residual, sign, free):
+    """Edges on which nothing moves a neuron: it slides along lines with inputs on both sides, which
+    cancel, and all others are off."""
+    if not np.any(inputs.two_sided & free):
+        return []
+    low, jump, found = inputs.low(residual), inputs.jump(residual), []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        alpha = np.where(jump != 0, -low / jump, -1)
+    cancels = inputs.two_sided & (sign * jump < 0) & (alpha > MARGIN) & (alpha < 1 - MARGIN)
+    for edge in edges(inputs):
+        slides = (edge == 0) & inputs.two_sided
+        off = (edge < 0) & ~inputs.two_sided
+        if np.any(slides) and np.all(((slides & cancels) | off)[free]):
+            modes = np.where(slides, SLIDING, np.full(inputs.lines, RESTING))
+            found.append(Passage(DEAD, modes, False))
+    return found
 
 
 def _from_cone_to_cone(inputs, residual, modes, sign, velocity):
@@ -99,7 +121,7 @@ def _from_cone_to_cone(inputs, residual, modes, sign, velocity):
         with np.errstate(divide="ignore", invalid="ignore"):
             times = np.where(q * rate < 0, -q / rate, np.inf)
         if np.all(np.isinf(times)):
-            return _at_rest(inputs, modes) if np.any(rate) else np.full(inputs.n, RESTING)
+            return _at_rest(inputs, modes) if np.any(rate) else np.full(inputs.lines, RESTING)
         if inputs.span(np.flatnonzero(q == 0)) >= inputs.rank - 1:
             return None
         arrived = int(np.argmin(times))
@@ -109,10 +131,10 @@ def _from_cone_to_cone(inputs, residual, modes, sign, velocity):
 
 
 def edges(inputs):
-    """Preactivations (edges, n) of a unit vector on each edge of the cones: orthogonal to rank - 1
-    of the inputs, in their span. Exactly zero on the inputs that it is orthogonal to."""
-    coordinates, found = np.dot(inputs.x, inputs.basis.T), []
-    for units in combinations(range(inputs.n), inputs.rank - 1):
+    """Preactivations (edges, lines) of a unit vector on each edge of the cones: orthogonal to
+    rank - 1 of the u_b, in their span. Exactly zero on those that it is orthogonal to."""
+    coordinates, found = np.dot(inputs.u, inputs.basis.T), []
+    for units in combinations(range(inputs.lines), inputs.rank - 1):
         held = orthonormal(coordinates[list(units)])
         if held is None:
             continue

@@ -13,7 +13,11 @@ import numpy as np
 
 MAIN = (4, 4, 6)  # samples, dim, neurons
 FLAT = (5, 2, 4)  # two dimensions, in which a neuron may arrive at w = 0
-SHAPES = {"one sample": (1, 4, 6), "one neuron": (4, 4, 1)}  # the other kinds have MAIN or FLAT
+SHAPES = {  # the other kinds have MAIN or FLAT
+    "one sample": (1, 4, 6),
+    "one neuron": (4, 4, 1),
+    "one dimension": (5, 1, 4),
+}
 
 
 class Arrays(NamedTuple):
@@ -43,7 +47,7 @@ class Draw:
         self.x = self.rng.normal(size=(self.n, self.d))
         self.y = self.rng.normal(size=self.n)
         self.hidden = self.rng.normal(size=(self.m, self.d))
-        if not self.flat and seed % 2:
+        if not self.flat and self.d > 1 and seed % 2:
             self.x[:, -1] = 0.0
             if seed % 4 == 3:
                 self.hidden[:, -1] = 0.0
@@ -117,6 +121,29 @@ def _nearly_parallel(draw):
     draw.x[other] = factor * (draw.x[one] + away)
 
 
+def _repeated(draw):
+    """Inputs on one side of a boundary, with labels of their own; and one that is zero."""
+    draw.x[1] = draw.x[0] * (1.0 if draw.seed % 2 else draw.rng.uniform(0.3, 3.0))
+    draw.factor = draw.rng.uniform(0.5, 2.0, draw.m) if draw.seed % 4 > 1 else draw.factor
+    if draw.seed % 3 == 0:
+        draw.x[2] = 0.0
+
+
+def _opposite(draw):
+    """Inputs on both sides of a boundary, or of two; and two on one of the sides."""
+    draw.x[1] = -draw.x[0] * (1.0 if draw.seed % 2 else draw.rng.uniform(0.3, 3.0))
+    draw.factor = draw.rng.uniform(0.5, 2.0, draw.m) if draw.seed % 4 > 1 else draw.factor
+    if draw.seed % 5 < 2:
+        draw.x[3] = -draw.x[2]
+        draw.y[3] = draw.y[2] if draw.seed % 2 else draw.y[3]
+    elif draw.seed % 5 == 2:
+        draw.x[2] = draw.rng.uniform(0.3, 3.0) * draw.x[0]
+
+
+def _one_dimension(draw):
+    draw.factor = draw.rng.uniform(0.3, 3.0, draw.m) if draw.seed % 2 else draw.factor
+
+
 def _neuron_norms(draw):
     draw.log_sizes = np.log(10.0) * draw.rng.uniform(-5.0, 1.0, draw.m)
     draw.log_lambda = 0.0
@@ -172,6 +199,9 @@ KINDS = {
     "tiny labels": _tiny_labels,
     "labels tied to 1e-9": _tied_labels,
     "inputs nearly parallel": _nearly_parallel,
+    "repeated inputs": _repeated,
+    "opposite inputs": _opposite,
+    "one dimension": _one_dimension,
     "neuron norms over six decades": _neuron_norms,
     "input norms over three decades": _input_norms,
     "orthogonal": _orthogonal,
