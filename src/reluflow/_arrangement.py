@@ -54,13 +54,13 @@ class Pulls(eqx.Module):
 class Incidence(eqx.Module):
     """Which boundary each sample has, and its c_k; and the first sample of each boundary.
 
-    A boundary that is none has the number of samples in its place.
-
+    boundary, factor: b(k) and c_k. Of an input that is zero c_k is 0, and b(k) means nothing.
+    first: for a boundary that is none, the number of samples.
     plus, minus: |c_k| at (k, b(k)) where c_k is positive, or negative; else 0.
     """
 
     boundary: Int[Array, " samples"]
-    factor: Float[Array, " samples"]  # 0 of an input that is zero
+    factor: Float[Array, " samples"]
     first: Int[Array, " boundaries"]
     plus: Float[Array, "samples boundaries"]
     minus: Float[Array, "samples boundaries"]

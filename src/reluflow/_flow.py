@@ -81,7 +81,8 @@ def flow(
 
     (2022, eq. 3), alpha_jk = 1 where <w_j, x_k> > 0 and 0 where < 0. On a boundary the flow
     crosses, slides along it with alpha_jk in (0, 1) (Filippov), or, where the velocity off it
-    vanishes, rests there with alpha_jk = 0 (sigma'(0) = 0; 2022, Prop. 2).
+    vanishes, rests there with alpha_jk = 0 (sigma'(0) = 0; 2022, Prop. 2). Inputs on one line
+    through 0 share a boundary: the alpha of x and that of -x are alpha and 1 - alpha.
 
     Arguments:
         net: the initialisation. Or a solution, whose flow goes on: its clock, its modes, its step
@@ -115,8 +116,8 @@ def flow(
     Returns:
         `rf.Solution`, whose `result` is `successful`, `loss_reached`, or what went wrong:
         `max_steps_reached`, `event_buffer_full`, `sliding_buffer_full`, `step_collapsed`,
-        `chattering`, `invalid_argument` or `not_finite`; `help(rf.RESULTS)`
-        says what each means, and what to try. Works under `jax.jit` and `jax.vmap`, in float64;
+        `chattering`, `invalid_argument` or `not_finite`; `help(rf.RESULTS)` says what each means,
+        and what to try. Works under `jax.jit` and `jax.vmap`, in float64;
         with `rf.Boost` also under `jax.jvp` and `jax.jacfwd`, through all events (but not with
         `stop_loss`).
 

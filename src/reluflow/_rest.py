@@ -67,7 +67,7 @@ def bound_of(problem: Problem) -> Scalar:
 
 
 def held_on_line(problem: Problem, pattern: Pattern) -> Bool[Array, " neurons"]:
-    """Which neurons slide along all but one of the independent boundaries, or have no other way."""
+    """Which neurons slide along dim - 1 boundaries, which are independent, or have no other way."""
     dim = problem.normals.shape[1]
     held = jnp.sum(pattern.mode == _modes.SLIDING, axis=1)
     return (held == dim - 1) | jnp.array(dim == 1)

@@ -190,7 +190,8 @@ def _waited_for(arrangement: Arrangement, standing: Standing, pulls: Pulls):
 
 
 def _all_off(arrangement: Arrangement) -> Bool[Array, ""]:
-    """Whether there is a cone in which all units are off, as far as the rays tell."""
+    """Whether there is a cone in which no sample is active, as far as the rays tell: an edge of it
+    is a ray of which that holds."""
     rays = arrangement.rays
     off = jnp.all((rays <= 0.0) & ~((rays < 0.0) & arrangement.two_sided()), axis=1)
     return jnp.any(off & jnp.any(rays < 0.0, axis=1))
