@@ -125,9 +125,10 @@ def meets(fault, labels):
 def broken_transition(transition):
     """Finds no next pattern."""
 
-    def broken(arrangement, residual, *rest):
-        found = transition(arrangement, residual, *rest)
-        return eqx.tree_at(lambda f: f.found, found, found.found & ~meets("chattering", residual))
+    def broken(arrangement, pulls, *rest):
+        found = transition(arrangement, pulls, *rest)
+        none = found.found & ~meets("chattering", pulls.plus)
+        return eqx.tree_at(lambda f: f.found, found, none)
 
     return broken
 

@@ -30,7 +30,7 @@ from ._walk import Uncertainty
 
 _NEAR = 1e-8  # of a neuron's own time
 _MAX_STALLED = 48  # rejections in a row
-_MOST_TIMES = 1e60  # of the flow's own time, in one step
+_MOST_TIMES = 1e12  # of the flow's own time, in one step; what is squared of it is finite
 
 
 class BoostState(eqx.Module):
@@ -138,8 +138,9 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         # Where steps end is a choice: the flow does not depend on it.
         chosen = jax.lax.stop_gradient(jnp.minimum(wish, longest))
         length = jnp.minimum(chosen, limit - state.time)
-        # Where nothing moves that will be known after any step; and lengths are squared.
-        length = jnp.minimum(length, _MOST_TIMES / (state.bound * state.height))
+        # Where nothing moves, that will be known after any step; but the end may be far, or none.
+        own = 1.0 / (state.bound * state.height)
+        length = jnp.where(jnp.isfinite(length), jnp.minimum(length, _MOST_TIMES * own), own)
         return _of_length(problem, state, length, tolerance)
 
     def _step(
