@@ -104,7 +104,7 @@ class FlowState(eqx.Module):
     def held(self, problem: Problem) -> "FlowState":
         """With weights that tell, too, which units are on their boundaries.
 
-        A step leaves some rounding of <w_j, x_k> there, which bare weights would take for a side.
+        A step leaves some rounding of <w_j, u_b> there, which bare weights would take for a side.
         It is projected away, from all boundaries of a neuron at once; divided by the sums of the
         rows of their Gram matrix, no correction is larger than what it corrects.
         """

@@ -89,7 +89,7 @@ def passes_another(course: Course, walk: Walk, tried: Tried) -> Bool[Array, " ne
 def _hidden(course: Course, walk: Walk, frame: Frame, end, move, reached, crossing, slack):
     """Whether a unit may have crossed and come back, or left and returned, inside the hop.
 
-    A preactivation moves by a(s) <x_k, D(s)>, so it can only turn where one of them changes its
+    A preactivation moves by a(s) <u_b, D(s)>, so it can only turn where one of them changes its
     sign. Where the tangents at both ends meet beyond zero, the hop is cut where it turns.
     """
     first, last = legendre(walk.time), legendre(end)

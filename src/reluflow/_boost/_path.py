@@ -6,7 +6,7 @@ q_i = <D_i, w> and M_il = <D_i, D_l>, its linear ODE
 
     a' = sum_i P_i(s) q_i,      c_i' = a P_i(s),      q_i' = sum_l M_il c_l'
 
-knows nothing of the dimension or of the number of samples. (Where samples are few, the x_k take
+knows nothing of the dimension or of the number of samples. (Where boundaries are few, u_b take
 the place of the D_i: see `_frame`.) For a constant combination D = sum_i b_i D_i its flow is a
 Lorentz boost of rapidity rho = |D|,
 

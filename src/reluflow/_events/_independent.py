@@ -4,7 +4,7 @@ From the Gram matrix, by elimination: cheap where many units may slide. The squa
 angles between inputs are lost in it, so that two boundaries less than 1e-8 apart are one.
 
 From the inputs, by Gram and Schmidt: q_i = sum_j T_ij x_j orthonormal, so that G_FF^-1 = T' T,
-which keeps angles down to rounding. For few samples, or where some inputs are nearly parallel.
+which keeps angles down to rounding. For few boundaries, or where some inputs are nearly parallel.
 """
 
 import jax

@@ -4,7 +4,7 @@ import numpy as np
 
 EPS = float(np.finfo(np.float64).eps)
 
-# <w_j, x_k> is known to this many times |theta_j| |x_k|: the inner product of a start, and every
+# <w_j, u_b> is known to this many times |theta_j| |u_b|: the inner product of a start, and every
 # step, leave a few roundings. A unit nearer to its boundary than this stands on it.
 ON_BOUNDARY = 64.0 * EPS
 

@@ -179,7 +179,7 @@ def transition(
         stands=meeting.on | at_origin | fired.appears,
         found=found.found,
         fits=found.fits,
-        ambiguity=_ambiguity(arrangement, pulls, standing, fired, at_origin, way),
+        ambiguity=_ambiguity(arrangement, pulls, standing, fired, at_origin, nowhere, way),
     )
 
 
@@ -226,7 +226,7 @@ def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
 
 
 def _ambiguity(
-    arrangement, pulls: Pulls, standing: Standing, fired: Fired, at_origin, way
+    arrangement, pulls: Pulls, standing: Standing, fired: Fired, at_origin, nowhere, way
 ) -> Ambiguity:
     slid, everywhere = standing.mode == _modes.SLIDING, jnp.ones(standing.mode.shape, bool)
     boundaries, dim = arrangement.normals.shape
@@ -241,7 +241,6 @@ def _ambiguity(
     repels = way.chosen.either & ~at_origin & ~fired.appears
     # At w = 0: the samples that would make the neuron grow.
     grows = (standing.sign * pulls.plus > 0.0) | (standing.sign * pulls.low < 0.0)
-    nowhere = fired.starts & ~jnp.any(standing.preactivation != 0.0)
     repels = jnp.where(nowhere, grows, repels)
     at = jnp.where(fired.vanishes, slid, repels)
     kind = jnp.where(fired.vanishes, VANISHES, REPELS)
