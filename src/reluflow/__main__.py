@@ -17,6 +17,7 @@ except ImportError as error:
 import jax
 
 from .cli import _output, _report, _run, _settings, _sweep_commands
+from .cli._compilation_cache import NoCache, keep_compiled
 from .cli._experiments import EXPERIMENTS, Integrator, Labels, Shape
 from .cli._progress import Display
 from .cli._settings import Settings
@@ -93,6 +94,7 @@ def run(
     labels: Annotated[
         Labels | None, typer.Option(metavar="KIND", help="normal or positive, of orthonormal.")
     ] = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Integrate one of the papers' experiments, or data of one's own.
 
@@ -102,6 +104,7 @@ def run(
     Ends with code 1 where the integration failed on its way.
     """
     _settings.enable_float64()
+    keep_compiled(not no_cache)
     name, own = _settings.named(experiment)
     defaults = EXPERIMENTS[_settings.Name(name)] if own is None else own
     if until_rest and t1 is not None:
@@ -188,6 +191,7 @@ def claims(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Measure again what is kept there, and replace it.")
     ] = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Measure the papers' claims one by one, with controls that must fail.
 
@@ -202,6 +206,7 @@ def claims(
     from .cli import _claims, _claims_store
 
     _settings.enable_float64()
+    keep_compiled(not no_cache)
     wanted = _claims.chosen(claim)
     _output.check(out, _claims_store.FILES)
     store = _claims_store.Store(out, quick, [one.id for one in wanted] if fresh else [])

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from . import _output, _settings
+from ._compilation_cache import NoCache, keep_compiled
 from ._waiting import ending_on_interrupt
 
 
@@ -43,6 +44,7 @@ def sweep(
     list_names: Annotated[
         bool, typer.Option("--list", help="Explain the names that a grid may hold.")
     ] = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Run the grid of a TOML file, and keep every result as soon as it is known.
 
@@ -63,6 +65,7 @@ def sweep(
     if grid is None:
         raise typer.BadParameter("is missing; --help says what it holds.", param_hint="GRID.toml")
     _settings.enable_float64()
+    keep_compiled(not no_cache)
     read = _sweep.read(grid)
     options = _sweep.Options(
         _sweep.counts_of(first or [], read),
