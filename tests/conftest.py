@@ -39,6 +39,11 @@ _MAPS = Path("/proc/self/maps")
 _MOST_MAPS = 30_000
 
 
+# LLVM's optimisation takes half of what compilation costs, and a test runs its program for
+# milliseconds. (The slow tests take them as users have them.)
+_UNOPTIMISED = "--xla_backend_optimization_level=0"
+
+
 # What one process has compiled is read by the others: workers of xdist, programs that tests start,
 # and the same process after its caches were cleared. The directory lives as long as the run.
 _CACHE = {
@@ -57,6 +62,9 @@ def pytest_configure(config):
     # In the background of a shell it is ignored, here and by all programs that tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Before XLA reads them, here and in the workers and programs that begin later.
+    if config.option.markexpr == "not slow":
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_UNOPTIMISED}"
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         config.own_cache = tempfile.mkdtemp(prefix="reluflow-tests-")
         _CACHE["jax_compilation_cache_dir"] = config.own_cache

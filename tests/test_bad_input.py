@@ -127,7 +127,7 @@ FLOWS = [
     ({"max_events": 0}, ["`max_events`", "positive"]),
     ({"max_events": True}, ["`max_events`", "True"]),
     ({"max_events": 1e10}, ["`max_events`", "10000000000.0", "float"]),
-    ({"max_events": 10**10}, ["`max_events`", "2^31", "167.6 GiB"]),
+    ({"max_events": 10**10}, ["`max_events`", "2^31", "316.6 GiB"]),
     ({"max_events": 10**20}, ["`max_events`", "at most"]),
     ({"max_steps": 10**20}, ["`max_steps`", "at most"]),
     ({"stop_loss": 0.0}, ["`stop_loss`", "positive", "0.0"]),

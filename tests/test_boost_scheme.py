@@ -23,6 +23,7 @@ from reluflow._boost._collocation import (
     POINTS,
     TO_MODES,
 )
+from reluflow._boost._course import Course, Uncertainty
 from reluflow._boost._decay import Decay
 from reluflow._boost._frame import ModeFrame
 from reluflow._boost._neurons import arrived
@@ -33,7 +34,6 @@ from reluflow._boost._question import Unknowns
 from reluflow._boost._record import Worth, _rank
 from reluflow._boost._step_size import Missed, next_size
 from reluflow._boost._sweep import sweep
-from reluflow._boost._walk import Course, Uncertainty
 from reluflow._field import Problem
 from reluflow._flow_state import FlowState
 
@@ -127,7 +127,7 @@ def test_kernels_of_a_sweep():
         problem, course, state.start, uncertainty, 1000, jnp.array(True), Worth.always()
     )
     events = swept.record.events
-    switched = np.unique(events.neuron[: int(events.count)])
+    switched = np.unique(events.units[: int(events.count), 0])
     assert 5 < len(switched) < 35
     start, hidden = arrived(problem, state.start, state.hidden, swept.end)
     end = rf.Network(start.log_scale, start.output, hidden)

@@ -1,4 +1,4 @@
-"""What happened on the way: events and ambiguities, in buffers of fixed length."""
+"""What happened on the way: events and ambiguities, in arrays of fixed length."""
 
 from typing import ClassVar
 
@@ -8,77 +8,17 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _modes
-from ._arrangement import Arrangement
 from ._checks import check_memory
-from ._events import KINDS, Ambiguity
+from ._events import KINDS
 from ._shapes import Buffer
 
-_MOST_AMBIGUITIES = 64  # that are kept
-
-
-class Switches(eqx.Module):
-    """The units whose mode changed in one step: up to `places`, those that did marked."""
-
-    time: Float[Array, "*#batch places"]
-    neuron: Int[Array, "*#batch places"]
-    boundary: Int[Array, "*#batch places"]
-    before: Int[Array, "*#batch places"]
-    after: Int[Array, "*#batch places"]
-    changed: Bool[Array, "*#batch places"]
-
-    @classmethod
-    def none(cls, places: int) -> "Switches":
-        unit, mode = jnp.full((places,), -1, jnp.int32), jnp.full((places,), -1, jnp.int8)
-        time = jnp.full((places,), jnp.inf, jnp.float64)
-        return cls(time, unit, unit, mode, mode, jnp.zeros((places,), bool))
-
-    def named(self, arrangement: Arrangement) -> "Switches":
-        """With the first sample of each boundary in place of its number."""
-        return eqx.tree_at(lambda s: s.boundary, self, arrangement.samples_of(self.boundary))
-
-
-class AmbiguousNeurons(eqx.Module):
-    """Neurons for which the flow was not determined in one step: up to `places`, those marked."""
-
-    time: Float[Array, "*#batch places"]
-    neuron: Int[Array, "*#batch places"]
-    kind: Int[Array, "*#batch places"]
-    at: Bool[Array, "*#batch places _"]
-    count: Int[Array, "*#batch"]  # may be more than there are places
-
-    @classmethod
-    def none(cls, places: int, boundaries: int) -> "AmbiguousNeurons":
-        unit, kind = jnp.full((places,), -1, jnp.int32), jnp.full((places,), -1, jnp.int8)
-        at = jnp.zeros((places, boundaries), bool)
-        time = jnp.full((places,), jnp.inf, jnp.float64)
-        return cls(time, unit, kind, at, jnp.array(0, jnp.int32))
-
-    @classmethod
-    def of(cls, ambiguity: Ambiguity, time, neuron) -> "AmbiguousNeurons":
-        """One neuron, if it is."""
-        count = jnp.any(ambiguity.at).astype(jnp.int32)
-        rows = (jnp.asarray(time)[None], jnp.asarray(neuron)[None], ambiguity.kind[None])
-        return cls(*rows, ambiguity.at[None], count)
-
-    def named(self, arrangement: Arrangement) -> "AmbiguousNeurons":
-        """With the samples on the boundaries in place of these."""
-        return eqx.tree_at(lambda a: a.at, self, arrangement.touching(self.at))
-
-
-def appended(buffers, count, changed, new) -> list:
-    """The buffers with what changed of `new` written behind the first `count`, and the new count.
-
-    In place; what has no room is dropped, and counted.
-    """
-    place = count + jnp.cumsum(changed.astype(jnp.int32)) - 1
-    place = jnp.where(changed, place, buffers[0].shape[-1])
-    written = [b.at[place].set(value, mode="drop") for b, value in zip(buffers, new, strict=True)]
-    return [*written, count + jnp.sum(changed, dtype=jnp.int32)]
+# A time, two int32 and two int8; and during the run (`EventBuffer`) a time and two int32.
+BYTES_OF_EVENT = 18 + 16
 
 
 def check_max_events(max_events: int) -> None:
     """Raises ValueError where the buffers of `Events` would not fit into the memory."""
-    size = 18 * max_events  # bytes: a time, two int32, two int8
+    size = BYTES_OF_EVENT * max_events
     if max_events >= 2**31:  # they are counted in int32
         raise ValueError(
             f"Argument `max_events` must be below 2^31, but it is {max_events}: a buffer of as "
@@ -119,18 +59,6 @@ class Events(eqx.Module):
             mode,
             jnp.array(0, jnp.int32),
         )
-
-    def buffers(self):
-        return self.time, self.neuron, self.boundary, self.before, self.after
-
-    def full(self) -> Bool[Array, "*#batch"]:
-        """Whether more events happened than there is room for."""
-        return self.count > self.time.shape[-1]
-
-    def record(self, switches: Switches) -> "Events":
-        """With the units that changed written behind the others, in place."""
-        new = (switches.time, switches.neuron, switches.boundary, switches.before, switches.after)
-        return Events(*appended(self.buffers(), self.count, switches.changed, new))
 
     @property
     def sample(self) -> Int[Array, "*#batch events"]:
@@ -177,22 +105,9 @@ class Ambiguities(eqx.Module):
 
     @classmethod
     def empty(cls, samples: int) -> "Ambiguities":
-        nothing = AmbiguousNeurons.none(_MOST_AMBIGUITIES, samples)
-        return cls(nothing.time, nothing.neuron, nothing.kind, nothing.at, nothing.count)
-
-    def buffers(self):
-        return self.time, self.neuron, self.kind, self.at
-
-    def record(self, new: AmbiguousNeurons) -> "Ambiguities":
-        """With those of a step written behind the others, in place."""
-        number = jnp.arange(new.time.shape[0], dtype=jnp.int32)
-        places = self.time.shape[-1]
-        place = jnp.where(number < new.count, self.count + number, places)
-        rows = (new.time, new.neuron, new.kind, new.at)
-        time, neuron, kind, at = (
-            b.at[place].set(row, mode="drop") for b, row in zip(self.buffers(), rows, strict=True)
-        )
-        return Ambiguities(time, neuron, kind, at, self.count + new.count)
+        """Without places."""
+        unit, at = jnp.zeros((0,), jnp.int32), jnp.zeros((0, samples), bool)
+        return cls(jnp.zeros((0,)), unit, unit.astype(jnp.int8), at, jnp.array(0, jnp.int32))
 
     def lines(self) -> list[str]:
         """One for each. Needs concrete values of a single trajectory."""

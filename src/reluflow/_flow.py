@@ -23,14 +23,14 @@ from ._checks import (
 )
 from ._compiling import compiled
 from ._dataset import Dataset
-from ._event_buffers import check_max_events
+from ._event_buffers import BYTES_OF_EVENT, check_max_events
 from ._field import Problem
 from ._flow_state import FlowState
 from ._forward_mode import forward_mode_only
 from ._integrator import AbstractIntegrator
 from ._loop import Run
 from ._network import Network, check_single_pair
-from ._padding import without_padding
+from ._padding import padded_length, without_padding
 from ._rays import Geometry
 from ._results import RESULTS, ended_well
 from ._runge_kutta import RungeKutta
@@ -148,10 +148,11 @@ def flow(
     asked = (start, data, schedule, interval, tolerances, stop)
     room = start.pattern.slots.shape[1] if isinstance(start, FlowState) else None
     prepared = integrator.prepare(data, room)
-    limits = (jnp.asarray(max_steps), max_events, meter)
+    places = padded_length(max_events, lambda: BYTES_OF_EVENT)
+    limits = (jnp.asarray(max_steps), jnp.asarray(max_events), places, meter)
     stops, geometry = stop_loss is not None, Geometry.of(data)
     sol = _refusing_derivatives(prepared, asked, stops, geometry, *limits)
-    sol = _judged(_cropped(sol, length), checks)
+    sol = _judged(_cropped(sol, length, max_events), checks)
     return _raised(sol) if throw else sol
 
 
@@ -173,12 +174,19 @@ def _judged(sol: Solution, checks: Checks) -> Solution:
     return eqx.tree_at(lambda s: s.result, sol, result)
 
 
-def _cropped(sol: Solution, length: int) -> Solution:
-    """With as many places for saves as were asked for."""
-    if sol.ts.shape[0] == length:
-        return sol
-    ts, losses, networks = without_padding((sol.ts, sol.losses, sol.networks), length)
-    return dataclasses.replace(sol, ts=ts, losses=losses, networks=networks)
+def _cropped(sol: Solution, length: int, max_events: int) -> Solution:
+    """With as many places for saves, and for events, as were asked for."""
+    if sol.ts.shape[0] > length:
+        ts, losses, networks = without_padding((sol.ts, sol.losses, sol.networks), length)
+        sol = dataclasses.replace(sol, ts=ts, losses=losses, networks=networks)
+    if sol.events.time.shape[0] > max_events:
+        sol = eqx.tree_at(_events_of, sol, without_padding(_events_of(sol), max_events))
+    return sol
+
+
+def _events_of(sol: Solution):
+    events = sol.events
+    return events.time, events.neuron, events.boundary, events.before, events.after
 
 
 def _refusing_derivatives(integrator, asked, stops: bool, geometry, *limits) -> Solution:
@@ -209,6 +217,7 @@ def _integrate(
     stop_loss,
     max_steps,
     max_events,
+    places,
     meter,
 ) -> Solution:
     return Run(
@@ -222,6 +231,7 @@ def _integrate(
         stop_loss,
         max_steps,
         max_events,
+        places,
         meter,
     ).solve()
 

@@ -1,6 +1,7 @@
 """Where a flow stands: all that it needs to go on."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
@@ -110,8 +111,10 @@ class FlowState(eqx.Module):
         """
         on = jnp.isin(self.pattern.mode, jnp.array([_modes.SLIDING, _modes.RESTING], jnp.int8))
         along = jnp.where(on, 1.0, 0.0) @ jnp.abs(problem.gram)
-        hidden = self.net.hidden
-        for _ in range(_PROJECTIONS):
+
+        def project(_, hidden):
             left = jnp.where(on, hidden @ problem.normals.T, 0.0)
-            hidden = hidden - (left / jnp.maximum(along, problem.length**2)) @ problem.normals
+            return hidden - (left / jnp.maximum(along, problem.length**2)) @ problem.normals
+
+        hidden = jax.lax.fori_loop(0, _PROJECTIONS, project, self.net.hidden)
         return eqx.tree_at(lambda s: s.net.hidden, self, hidden)

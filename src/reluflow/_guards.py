@@ -127,14 +127,18 @@ class Which(eqx.Module):
         arrives, low, high, vanishes, appears = of_kind
         slot = jnp.where(low, place[1], place[2])
         leaves = low | high
-        neuron = jnp.where(arrives, index // boundaries, place[3])
-        neuron = jnp.where(leaves, slot // max(width, 1), neuron)
-        boundary = jnp.where(arrives, index % boundaries, boundaries)
+        # (Not `//` and `%`, which ask for the signs of numbers that have none.)
+        div, rem = jax.lax.div, jax.lax.rem
+        wide, several = (jnp.array(max(n, 1), index.dtype) for n in (width, rays))
+        unit = jnp.array(boundaries, index.dtype)
+        neuron = jnp.where(arrives, div(index, unit), place[3])
+        neuron = jnp.where(leaves, div(slot, wide), neuron)
+        boundary = jnp.where(arrives, rem(index, unit), boundaries)
         if width > 0:
             slot = jnp.clip(slot, 0, neurons * width - 1)
-            held = pattern.slots[slot // width, slot % width].astype(boundary.dtype)
+            held = pattern.slots[div(slot, wide), rem(slot, wide)].astype(boundary.dtype)
             boundary = jnp.where(leaves, held, boundary)
-        ray = jnp.clip(place[4], 0, max(2 * rays - 1, 0)) % max(rays, 1)
+        ray = rem(jnp.clip(place[4], 0, max(2 * rays - 1, 0)), several)
         if rays > 0:
             sign = jnp.where(place[4] < rays, *SIGNS)
             waits = watches(pattern, guards.sign, sign)[:, ray]

@@ -7,10 +7,10 @@ import equinox as eqx
 from jaxtyping import Array, Bool, Int, PyTree
 
 from ._dataset import Dataset
-from ._event_buffers import AmbiguousNeurons, Switches
 from ._field import Problem
 from ._flow_state import FlowState
 from ._network import Network
+from ._recording import AmbiguousNeurons, Switches
 from ._results import RESULTS
 from ._shapes import Scalar
 

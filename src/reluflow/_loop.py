@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from ._dataset import Dataset
-from ._event_buffers import Ambiguities, Events
 from ._field import Neurons, Problem, predictions, residual_rounding
 from ._flow_state import FlowState
 from ._integrator import AbstractDenseIntegrator, AbstractIntegrator, Report
@@ -21,6 +20,7 @@ from ._interpolation import StoredSteps
 from ._loss import loss
 from ._meter import AbstractFlowMeter
 from ._network import Network
+from ._recording import AmbiguousNeurons, EventBuffer
 from ._rest import height_of
 from ._results import RESULTS
 from ._saving import Saved, Schedule
@@ -41,8 +41,8 @@ class Carry(eqx.Module):
     # what is kept
     saved: Saved
     stored: StoredSteps
-    events: Events
-    ambiguities: Ambiguities
+    events: EventBuffer
+    ambiguous: AmbiguousNeurons
     meter: Any
 
     def buffers(self):
@@ -51,7 +51,7 @@ class Carry(eqx.Module):
             self.saved.buffers(),
             self.stored.buffers(),
             self.events.buffers(),
-            (self.ambiguities.buffers()),
+            self.ambiguous.buffers(),
         )
 
 
@@ -67,7 +67,8 @@ class Run(eqx.Module):
     tolerances: tuple[Scalar, Scalar]
     stop_loss: Scalar
     max_steps: Int[Array, ""]
-    max_events: int
+    max_events: Int[Array, ""]
+    places: int  # for events
     meter: diffrax.AbstractProgressMeter
 
     def solve(self) -> Solution:
@@ -89,11 +90,9 @@ class Run(eqx.Module):
         report = eqx.tree_at(lambda r: r.result, report, result)
         saved = Saved.empty(self.schedule, start.net, self.data)
         stored = StoredSteps.empty(self.integrator, state, self.schedule.stored)
-        events, zero = Events.empty(self.max_events), jnp.array(0)
-        ambiguities, meter = Ambiguities.empty(self.data.samples), self.meter.init()
-        return Carry(
-            state, report, zero, zero, zero, zero, saved, stored, events, ambiguities, meter
-        )
+        events, zero = EventBuffer.empty(self.places), jnp.array(0)
+        ambiguous, meter = AmbiguousNeurons.so_far(self.data.samples), self.meter.init()
+        return Carry(state, report, zero, zero, zero, zero, saved, stored, events, ambiguous, meter)
 
     def step(self, carry: Carry) -> Carry:
         t1 = self.interval[1]
@@ -104,7 +103,7 @@ class Run(eqx.Module):
         events = carry.events.record(report.switches.named(arrangement))
         rests = report.rests & jnp.isinf(t1) & (report.result == RESULTS.successful)
         result = RESULTS.where(rests, RESULTS.rest_reached, report.result)
-        result = RESULTS.where(events.full(), RESULTS.event_buffer_full, result)
+        result = RESULTS.where(events.count > self.max_events, RESULTS.event_buffer_full, result)
         report = eqx.tree_at(lambda r: r.result, report, result)
         num_accepted = carry.num_accepted + _count(report.accepted)
         saved = self._offer(saved, state, report, num_accepted)
@@ -118,7 +117,7 @@ class Run(eqx.Module):
             saved=saved,
             stored=carry.stored.add(self.integrator, carry.state, state, report),
             events=events,
-            ambiguities=carry.ambiguities.record(report.ambiguous.named(arrangement)),
+            ambiguous=carry.ambiguous.record(report.ambiguous.named(arrangement)),
             meter=self._metered(carry.meter, state, report, num_accepted, saved.count),
         )
 
@@ -149,7 +148,7 @@ class Run(eqx.Module):
             "num_events": carry.events.count,
             "num_field_evaluations": jnp.maximum(carry.num_evaluations, -1),
             "num_sweeps": carry.num_sweeps,
-            "num_ambiguous": carry.ambiguities.count,
+            "num_ambiguous": carry.ambiguous.count,
             "t_final": time,
             "loss_final": loss(final, self.data),
             "rounding": _rounding(self.problem, stands),
@@ -160,8 +159,8 @@ class Run(eqx.Module):
             saved.losses,
             saved.values,
             final,
-            carry.events,
-            carry.ambiguities,
+            carry.events.events(),
+            carry.ambiguous.ambiguities(),
             result,
             stats,
             stands,

@@ -25,11 +25,11 @@ import numpy as np
 import optimistix
 
 from ._dataset import Dataset
-from ._event_buffers import AmbiguousNeurons, Switches
 from ._field import Pattern, Problem, predictions, velocity
 from ._flow_state import FlowState
 from ._integrator import AbstractIntegrator, Report
 from ._network import Network
+from ._recording import AmbiguousNeurons, Switches
 from ._rest import Rest, Standing, at_rest, height_of, spectrum_of
 from ._restep import Passage, restep
 from ._results import RESULTS

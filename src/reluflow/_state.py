@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from . import _modes
 from ._events import ON_BOUNDARY
 from ._field import Gain, Neurons, Pattern, Problem
+from ._powers_of_two import exponent_of, power_of_two
 from ._rest import Rest
 from ._shapes import Hidden, PerNeuron, Scalar, UnitFlags, Units
 
@@ -163,18 +164,19 @@ def rescaled(state: RungeKuttaState) -> RungeKuttaState:
     By a power of two, so that no bit changes: not even the sign of a preactivation that is 1e-300
     of its neuron. (It may underflow to zero; its mode holds it inactive all the same.)
     """
-    _, exponent = jnp.frexp(state.size())
-    shift = jnp.where(jnp.abs(exponent) > _EXPONENT_RANGE, exponent, 0).astype(jnp.int32)
-    row = -shift[:, None]
+    exponent = exponent_of(state.size())
+    shift = jnp.where(jnp.abs(exponent) > _EXPONENT_RANGE, exponent, 0)
+    factor = power_of_two(-shift)
+    rows = factor[:, None]
     return eqx.tree_at(
         lambda s: (s.exponent, s.output, s.hidden, s.preactivation, s.balance, s.made_jump),
         state,
         (
             state.exponent + shift,
-            jnp.ldexp(state.output, -shift),
-            jnp.ldexp(state.hidden, row),
-            jnp.ldexp(state.preactivation, row),
-            jnp.ldexp(state.balance, -2 * shift),
+            state.output * factor,
+            state.hidden * rows,
+            state.preactivation * rows,
+            state.balance * factor**2,
             state.made_jump | jnp.any(shift != 0),
         ),
     )

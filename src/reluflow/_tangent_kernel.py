@@ -23,20 +23,6 @@ def predictions(arrangement: Arrangement, mode, here: Here) -> Float[Array, "poi
     return arrangement.predictions(*sides)
 
 
-def predictions_of_lanes(
-    arrangement: Arrangement, mode, here: Here, lane, lanes: int
-) -> Float[Array, "lanes points samples"]:
-    """The same where each neuron belongs to a lane."""
-    if lanes == 1:
-        return predictions(arrangement, mode, here)[None]
-
-    def summed(each):
-        each = jnp.moveaxis(each, 1, 0)
-        return jnp.zeros((lanes, *each.shape[1:])).at[lane].add(each)
-
-    return arrangement.predictions(*map(summed, _sides(arrangement, mode, here)))
-
-
 def _sides(arrangement: Arrangement, mode, here: Here):
     """weight_j a_j p_jb of the units on the positive side, and of those on the negative side, where
     there are samples for them."""
@@ -68,21 +54,6 @@ def kernels(
             "ij,jkl->ikl", outer * _same(mode, pattern), _lost(arrangement, pattern)
         )
     return matrix / gram.shape[0]
-
-
-def kernels_of_lanes(arrangement: Arrangement, pattern: Pattern, mode, here: Here, lane, lanes):
-    """The same where each neuron belongs to a lane, with an axis of lanes first."""
-    if lanes == 1:
-        return kernels(arrangement, pattern, mode, here)[None]
-    p, active, gram = _at_samples(arrangement, mode, here)
-    outer = (here.weight * here.output**2)[:, :, None, None]
-    each = outer * jnp.where(active[:, :, :, None] & active[:, :, None], gram, 0.0)
-    each = each + here.weight[:, :, None, None] * p[:, :, :, None] * p[:, :, None]
-    if pattern.slots.shape[1] > 0:
-        lost = _lost(arrangement, pattern)
-        each = each - outer * _same(mode, pattern)[:, :, None, None] * lost
-    each = jnp.moveaxis(each, 1, 0) / gram.shape[0]
-    return jnp.zeros((lanes, *each.shape[1:])).at[lane].add(each)
 
 
 def _at_samples(arrangement: Arrangement, mode, here: Here):

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._event_buffers import AmbiguousNeurons, Switches
 from ._events import Ambiguity, Standing, transition
 from ._field import Pattern, Problem, predictions
 from ._guards import Guards, Which
+from ._recording import AmbiguousNeurons, Switches, coded
 from ._results import RESULTS
 from ._shapes import Scalar
 from ._state import RungeKuttaState, starting_point
@@ -95,9 +95,9 @@ def _switches(time: Scalar, neuron, before, after, stops) -> Switches:
     def of_each(value):
         return jnp.broadcast_to(value, boundaries.shape)
 
-    changed = (before != after) & ~stops
-    modes = (before.astype(jnp.int8), after.astype(jnp.int8))
-    return Switches(of_each(time), of_each(neuron), boundaries, *modes, changed)
+    neuron = of_each(neuron).astype(jnp.int32)
+    units = jnp.stack([neuron, coded(boundaries, before, after)], axis=1)
+    return Switches(of_each(time), units, (before != after) & ~stops)
 
 
 def turned(state: RungeKuttaState, turn: Turn) -> RungeKuttaState:

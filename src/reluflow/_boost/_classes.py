@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._field import Pattern
+from .._indexing import first_true
 from ._frame import BoundaryFrame
 from ._path import Move, Reduced, boosted
 from ._small import total
@@ -51,7 +52,7 @@ class Classes(eqx.Module):
         first = jnp.argmax(key[:, None] == key, axis=1)
         is_first = first == jnp.arange(neurons)
         number = jnp.cumsum(is_first, dtype=jnp.int32) - 1
-        (representative,) = jnp.nonzero(is_first, size=neurons, fill_value=neurons - 1)
+        representative = first_true(is_first, neurons, fill=neurons - 1)
         return cls(number[first], representative, number[-1] + 1)
 
 

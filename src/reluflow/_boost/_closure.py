@@ -107,7 +107,7 @@ def _attempt(
         first = (carry.progress.sweeps == begin.sweeps) & ~question.is_empty()
         return first | (goes_on & unfinished(carry))
 
-    blank = _Sweeping(begin, begin.unknowns, _nothing_swept(question, begin, places))
+    blank = _Sweeping(begin, begin.unknowns, Swept.none(question.problem, question.start, places))
     done = jax.lax.while_loop(running, iterate, blank)
     last, length = done.progress, done.used.length
     missed = error(question, done.used, done.swept, last.factors.mean_kernel)
@@ -119,12 +119,6 @@ def _attempt(
         converged=(last.effect <= enough(length)) & ~last.cut,
         error=strict * jnp.maximum(missed - question.rounding() * length, 0.0),
     )
-
-
-def _nothing_swept(question: Question, progress: Progress, places: int) -> Swept:
-    given = (question, progress.unknowns, jnp.array(True), Worth.always(), places)
-    shapes = eqx.filter_eval_shape(_sweep, *given)
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def _sweep(

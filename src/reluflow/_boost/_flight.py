@@ -21,13 +21,14 @@ from ._collocation import (
     integrated_legendre,
     legendre_at,
 )
+from ._course import Course, Uncertainty
 from ._frame import BoundaryFrame, Frame
 from ._line import moved_on_line, on_line
 from ._meeting import beyond, reached_by, tolerated, turning_point
 from ._path import Move, boosted, exponents, size_of, standing, total_growth
 from ._release import guards, leave
 from ._small import small_product
-from ._walk import Course, Uncertainty, Walk
+from ._walk import Ended, Landed, Walk
 
 _MOST_SHRINKS = 300.0
 _SMALL = 2.0**-200  # a size that leaves room for its square
@@ -145,35 +146,32 @@ def _guards_at_points(course: Course, walk: Walk):
     return guards(course.arrangement, walk.pattern, fine)
 
 
-def land(course: Course, walk: Walk, flight: Flight) -> Walk:
+def land(course: Course, walk: Walk, flight: Flight) -> Landed:
     """Every neuron at the end of its last interval that was undisturbed."""
-    at = jnp.maximum(flight.safe - 1, 0)
+    moved, at = flight.safe > 0, jnp.maximum(flight.safe - 1, 0)
     rows = jnp.arange(at.shape[0])
 
     def last(leaf):  # of shape (points, ..., neurons)
         return jnp.moveaxis(jnp.moveaxis(leaf, -1, 1)[at, rows], 0, -1)
 
-    move = jax.tree.map(last, flight.moves)
-    gained = walk.frame(course).combination(course, walk.pattern, move.gained)
-    new = (
-        jnp.asarray(POINTS)[flight.safe],
-        flight.preactivation[at, rows],
-        move.kept[:, None] * walk.combination + gained,
-        move.kept * walk.kept,
-        walk.growth + move.growth,
-        walk.exponent + move.exponent,
-        flight.armed[at, rows],
-    )
-
-    def fields(w: Walk):
-        return w.time, w.preactivation, w.combination, w.kept, w.growth, w.exponent, w.armed
-
     def put(new, old):  # the neurons first
         return jnp.where(moved.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
 
-    moved = flight.safe > 0
-    walk = eqx.tree_at(fields, walk, jax.tree.map(put, new, fields(walk)))
-    reduced = jax.tree.map(lambda n, o: jnp.where(moved, n, o), move.end, walk.reduced)
-    goal = flight.safe.astype(jnp.int32) + 1
-    target = jnp.asarray(POINTS)[jnp.minimum(goal, len(POINTS) - 1)]
-    return eqx.tree_at(lambda w: (w.reduced, w.goal, w.target), walk, (reduced, goal, target))
+    move = jax.tree.map(last, flight.moves)
+    gained = walk.frame(course).combination(course, walk.pattern, move.gained)
+    ended = walk.ended()
+    new = Ended(
+        move.end.output,
+        move.end.balance,
+        flight.preactivation[at, rows],
+        gained,
+        move.kept,
+        move.growth,
+        move.exponent,
+        ended.pattern,
+        flight.armed[at, rows],
+        ended.pending,
+    )
+    ended = jax.tree.map(lambda a, b: b if a is b else put(a, b), new, ended)
+    overlap = jnp.where(moved, move.end.overlap, walk.reduced.overlap)
+    return Landed(flight.safe, ended, overlap, walk.modes)

@@ -7,7 +7,6 @@ all neurons share and which a change of pattern does not touch.
 """
 
 import abc
-from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
@@ -20,10 +19,8 @@ from .._arrangement import Pulls
 from .._field import Pattern, coefficients
 from .._shapes import PerNeuron, UnitFlags, Units
 from ._collocation import NUM_NODES
+from ._course import Course
 from ._small import total
-
-if TYPE_CHECKING:
-    from ._walk import Course
 
 
 class Frame(eqx.Module):
@@ -46,7 +43,7 @@ class Frame(eqx.Module):
         """The same at one boundary of each neuron, of shape (..., neurons)."""
 
     @abc.abstractmethod
-    def combination(self, course: "Course", pattern: Pattern, b: Array) -> Units:
+    def combination(self, course: Course, pattern: Pattern, b: Array) -> Units:
         """The coefficients of the u_b in sum_i b_i B_i."""
 
     def velocity(self, basis: Array) -> Array:
@@ -83,7 +80,7 @@ class ModeFrame(Frame):
         passed = course.pulls.map(lambda pull: total(b[:, :, None] * pull, 0) / course.samples)
         return coefficients(passed, pattern)
 
-    def switched(self, course: "Course", change: PerNeuron, boundary) -> "ModeFrame":
+    def switched(self, course: Course, change: PerNeuron, boundary) -> "ModeFrame":
         """After one unit of each neuron has changed its alpha by `change`: updates of rank one."""
         gram = course.gram
         beta = change * course.modal(boundary) / course.samples
@@ -121,7 +118,7 @@ class BoundaryFrame(Frame):
         return b.T
 
 
-def betas(course: "Course", pattern: Pattern) -> Float[Array, "modes neurons boundaries"]:
+def betas(course: Course, pattern: Pattern) -> Float[Array, "modes neurons boundaries"]:
     def at(pulls: Pulls):  # the same for all neurons or some for each
         if course.length.shape[0] == 1:
             pulls = pulls.map(lambda pull: pull[0])
@@ -130,12 +127,12 @@ def betas(course: "Course", pattern: Pattern) -> Float[Array, "modes neurons bou
     return jax.vmap(at)(course.pulls) / course.samples
 
 
-def boundary_frame(course: "Course", pattern: Pattern) -> BoundaryFrame:
+def boundary_frame(course: Course, pattern: Pattern) -> BoundaryFrame:
     beta = jnp.swapaxes(betas(course, pattern), 1, 2)
     return BoundaryFrame(beta, course.gram, pattern.mode == _modes.SLIDING)
 
 
-def mode_frame(course: "Course", pattern: Pattern) -> ModeFrame:
+def mode_frame(course: Course, pattern: Pattern) -> ModeFrame:
     """Of some neurons, on this pattern."""
     beta = betas(course, pattern)
     force = beta @ course.gram
@@ -146,7 +143,7 @@ def mode_frame(course: "Course", pattern: Pattern) -> ModeFrame:
     return ModeFrame(force, inner)
 
 
-def overlaps(course: "Course", pattern: Pattern, preactivation: Units) -> Float[Array, "vectors _"]:
+def overlaps(course: Course, pattern: Pattern, preactivation: Units) -> Float[Array, "vectors _"]:
     """<B_i, w> of neurons with these preactivations."""
     if course.boundaries <= NUM_NODES:
         return preactivation.T

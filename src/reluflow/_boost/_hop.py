@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Int
 from .. import _modes
 from .._branch import run_if
 from ._collocation import POINTS
+from ._course import Course, Uncertainty
 from ._line import integrated, moved_on_line, on_line
 from ._meeting import Tried, meet, passes_another
 from ._path import propagate
@@ -20,7 +21,7 @@ from ._record import Record, Worth
 from ._release import Release, release
 from ._root import searched
 from ._turning import Turning, decide, turn
-from ._walk import LANDING, SEARCHING, SEEKING, Course, Uncertainty, Walk
+from ._walk import LANDING, SEARCHING, SEEKING, Walk
 
 
 def hop(
@@ -88,7 +89,7 @@ def _decided(
     def ask():
         return decide(course, walk, tried, released, leaves, settles)
 
-    none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), eqx.filter_eval_shape(ask))
+    none = Turning.none(walk, course.pulls)
     return run_if(jnp.any(settles), lambda _: ask(), none)
 
 

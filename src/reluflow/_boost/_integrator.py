@@ -7,17 +7,18 @@ from jaxtyping import Array, Bool, Int
 
 from .._branch import run_if
 from .._dataset import Dataset
-from .._event_buffers import AmbiguousNeurons, Switches
 from .._field import Neurons, Problem
 from .._flow_state import FlowState
 from .._integrator import AbstractDenseIntegrator, Report
 from .._network import Network
+from .._recording import AmbiguousNeurons, Switches
 from .._rest import Rest, Standing, at_rest, bound_of, height_of
 from .._results import RESULTS
 from .._shapes import Hidden, PerSample, Scalar
 from .._sliding import room_for_sliding
 from ._closure import Attempt, attempt, go_on
 from ._collocation import NUM_NODES
+from ._course import Uncertainty
 from ._decay import Decay
 from ._neurons import Start, arrived, begin, residual_of, rounding_of
 from ._passed import Passed, network_inside
@@ -26,7 +27,6 @@ from ._progress import Progress
 from ._question import Question, Unknowns, placed
 from ._record import DOUBTS, StepEvents
 from ._step_size import Missed, Stop, next_size, until_arrival
-from ._walk import Uncertainty
 
 _NEAR = 1e-8  # of a neuron's own time
 _MAX_STALLED = 48  # rejections in a row
@@ -153,9 +153,9 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         places = placed(state.start)
         trial = go_on(question, state.progress, places)
         ends = trial.finished & ~question.known
-        walk, events, walked = trial.swept.end, trial.swept.record.events, trial.swept.result
+        end, events, walked = trial.swept.end, trial.swept.record.events, trial.swept.result
         hidden = jnp.where(question.known, state.passed.hidden, state.hidden)
-        start, hidden = arrived(problem, question.start, hidden, walk)
+        start, hidden = arrived(problem, question.start, hidden, end)
         finite = jnp.isfinite(trial.progress.effect) & jnp.isfinite(trial.error)
         room = events.count <= places
         asked, tolerance = question.guess.length, question.tolerance
@@ -364,14 +364,8 @@ def _switches(events: StepEvents, begin: Scalar, length: Scalar, keep) -> Switch
 
     def ordered(_):
         order = jnp.argsort(events.time)
-        return Switches(
-            begin + length * events.time[order],
-            events.neuron[order],
-            events.sample[order],
-            events.before[order],
-            events.after[order],
-            events.present(),
-        )
+        time, units = begin + length * events.time[order], events.units[order]
+        return Switches(time, units, events.present())
 
     none = Switches.none(events.time.shape[0])
     return run_if(keep & (events.count > 0), ordered, none)

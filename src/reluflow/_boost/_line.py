@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from ._course import Course
 from ._frame import Frame
 from ._path import Move, Reduced, legendre
 from ._small import total
-from ._walk import Course, Walk
+from ._walk import Walk
 
 # Where a is much larger than |w|, or smaller, nothing cancels, and w may pass through 0.
 _COMPARABLE = 10.0

@@ -8,10 +8,11 @@ from jaxtyping import Array, Bool, Int
 from .. import _modes
 from .._events import ON_BOUNDARY
 from .._shapes import PerNeuron, UnitFlags, Units
+from ._course import Course, Uncertainty
 from ._frame import Frame
 from ._path import Move, legendre
 from ._root import guess
-from ._walk import SEARCHING, Course, Search, Uncertainty, Walk
+from ._walk import SEARCHING, Search, Walk
 
 # Along a boost of this rapidity a neuron has turned to its D up to rounding. A longer one, in
 # which something crosses, is cut: where the path is all exponentials, an order of events drowns.

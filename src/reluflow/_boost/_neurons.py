@@ -1,16 +1,18 @@
 """The neurons at the beginning of a step: from a network, and from where a walk has taken them."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
+from .._events import ON_BOUNDARY
 from .._field import Neurons, Pattern, Problem, predictions, residual_rounding
 from .._flow_state import FlowState
+from .._powers_of_two import exponent_of, power_of_two
 from .._shapes import Hidden, PerNeuron, PerSample, Scalar, UnitFlags, Units
 from .._state import balanced_output, tied
-from ._walk import Walk
+from ._path import size_of, total_growth
+from ._walk import Ended
 
 _LN2 = float(np.log(2.0))
 
@@ -41,21 +43,18 @@ def begin(state: FlowState) -> tuple[Start, Hidden]:
     return _rescaled(start, state.net.hidden)
 
 
-def arrived(problem: Problem, start: Start, hidden: Hidden, walk: Walk) -> tuple[Start, Hidden]:
-    """The neurons where a walk has taken them, each of size about 1 again."""
-    hidden = walk.kept[:, None] * hidden + walk.combination @ problem.normals
-    slack = walk.slack(problem.length)
-    preactivation = tied(problem, hidden, walk.preactivation, slack, walk.armed, walk.pattern.mode)
-    balance = walk.reduced.balance
-    output = balanced_output(walk.reduced.output, hidden, balance)
+def arrived(problem: Problem, start: Start, hidden: Hidden, end: Ended) -> tuple[Start, Hidden]:
+    """The neurons where the step has taken them, each of size about 1 again."""
+    hidden = end.kept[:, None] * hidden + end.combination @ problem.normals
+    slack = ON_BOUNDARY * size_of(end.output, end.balance)[:, None] * problem.length
     start = Start(
-        start.log_scale + walk.total_growth(),
-        output,
-        preactivation,
-        balance,
-        walk.pattern,
-        walk.armed,
-        walk.pending,
+        start.log_scale + total_growth(end.growth, end.exponent),
+        balanced_output(end.output, hidden, end.balance),
+        tied(problem, hidden, end.preactivation, slack, end.armed, end.pattern.mode),
+        end.balance,
+        end.pattern,
+        end.armed,
+        end.pending,
     )
     return _rescaled(start, hidden)
 
@@ -63,8 +62,8 @@ def arrived(problem: Problem, start: Start, hidden: Hidden, walk: Walk) -> tuple
 def _rescaled(start: Start, hidden: Hidden) -> tuple[Start, Hidden]:
     """Every neuron brought to a size between 1/2 and 1 by a power of two: no bit changes."""
     size = jnp.sqrt(start.output**2 + jnp.sum(hidden**2, axis=1))
-    _, exponent = jnp.frexp(jax.lax.stop_gradient(size))
-    factor = jnp.ldexp(jnp.ones_like(size), -exponent)
+    exponent = exponent_of(size)
+    factor = power_of_two(-exponent)
     fields = (
         start.log_scale + exponent.astype(jnp.float64) * _LN2,
         start.output * factor,

@@ -11,6 +11,7 @@ from .._rest import Rest
 from .._results import RESULTS
 from .._shapes import Hidden, PerSample, Scalar
 from ._collocation import NODES, POINTS, TO_MODES
+from ._course import Uncertainty
 from ._decay import Decay
 from ._interpolation import lagrange, lagrange_of_points
 from ._neurons import Start, arrived
@@ -19,7 +20,6 @@ from ._question import Unknowns, placed
 from ._record import Worth
 from ._small import small_product
 from ._sweep import sweep
-from ._walk import Uncertainty
 
 # The last polynomial is continued by at most so many of its lengths, and only where at the end of
 # that its terms of this degree and above are at most this part of the residual.

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._powers_of_two import exponent_of, power_of_two
 from .._shapes import PerNeuron
 from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, NUM_NODES
 from ._frame import Frame
@@ -173,9 +174,9 @@ def rescaled(move: Move) -> Move:
     """The same with every neuron of a size near 1, by a power of two: no bit changes."""
     output, balance = move.end.output, move.end.balance
     size = size_of(output, balance)
-    _, found = jnp.frexp(jax.lax.stop_gradient(size))
+    found = exponent_of(size)
     shift = jnp.where(jnp.abs(found) > _RANGE, found, 0)
-    factor = jnp.ldexp(jnp.ones_like(output), -shift)
+    factor = power_of_two(-shift)
     end = Reduced(output * factor, move.end.overlap * factor, balance * factor**2)
     return Move(end, move.kept * factor, move.gained * factor, move.growth, move.exponent + shift)
 

@@ -5,43 +5,73 @@ of them does for its few would be done for all of them as long as one needs it. 
 neurons of all lanes that meet something form one pool, which is worked off a few at a time.
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Float, Int
 
 from .._arrangement import Arrangement
-from .._branch import run_if
+from .._indexing import first_and_rest, of_lanes, taken
 from .._shapes import PerNeuron
-from .._tangent_kernel import Here, kernels_of_lanes, predictions_of_lanes
-from ._collocation import NUM_NODES, POINTS
+from .._tangent_kernel import Here
+from ._collocation import POINTS
+from ._course import Course, Uncertainty
+from ._frame import ModeFrame
 from ._hop import hop
+from ._packing import Packed
 from ._path import weight_of
 from ._record import Record, Worth
-from ._walk import Course, Uncertainty, Walk
+from ._walk import Landed, Walk
 
 _AT_ONCE, _LANES_AT_ONCE = 32, 4
+
+
+class Track(eqx.Module):
+    """The neurons at every point after the first: p_jb, and behind them a_j and the weight; and the
+    modes of their units."""
+
+    numbers: Float[Array, "*#points #neurons columns"]
+    mode: Int[Array, "*#points #neurons boundaries"]
+
+    @classmethod
+    def of(cls, here: Here, mode) -> "Track":
+        """mode: of all points, or for each."""
+        columns = (here.preactivation, here.output[..., None], here.weight[..., None])
+        return cls(jnp.concatenate(columns, axis=-1), jnp.broadcast_to(mode, columns[0].shape))
+
+    def here(self) -> Here:
+        return Here(self.numbers[..., -1], self.numbers[..., -2], self.numbers[..., :-2])
+
+    def of_neurons(self, at) -> "Track":
+        return jax.tree.map(lambda leaf: taken(leaf, at, 1), self)
+
+    def with_neurons(self, at, few: "Track") -> "Track":
+        """Those `at` a place beyond the last are left."""
+        return jax.tree.map(lambda a, b: a.at[:, at].set(b, mode="drop"), self, few)
+
+    def with_points(self, here, now: "Track") -> "Track":
+        """With what the neurons are now, of shape (neurons, ...), at these points of each."""
+        return jax.tree.map(lambda a, b: jnp.where(here[..., None], b, a), self, now)
 
 
 class Lane(eqx.Module):
     """One flow on one step: its neurons, undisturbed so far, and where undisturbed they would be.
 
-    meets: the neurons that would meet something.
+    landed: up to where a neuron meets nothing.
     """
 
-    walk: Walk
+    landed: Landed
     log_scale: PerNeuron  # at the beginning of the step
     course: Course
-    here: Here
-    meets: Bool[Array, " neurons"]
+    track: Track
     uncertainty: Uncertainty
     of_use: Worth
-    wants_kernels: Bool[Array, ""]
 
 
 def through_events(lane: Lane, places: int, pooled: bool):
-    """(the neurons at the end, the record of it, what those that met something give to h at the
-    points after the first, and to the kernels at the nodes)."""
+    """(the neurons at the end, the record of it, and where they were at the points)."""
     lanes = jax.tree.map(lambda leaf: leaf[None], _without_inputs(lane))
     arrangement = lane.course.arrangement
     if pooled:
@@ -55,6 +85,7 @@ def _without_inputs(lane: Lane) -> Lane:
     return eqx.tree_at(lambda x: x.course.arrangement, lane, None)
 
 
+@functools.cache
 def _pooled(places: int):
     """`_worked_off`, which `jax.vmap` gives more lanes rather than more of everything."""
 
@@ -82,58 +113,65 @@ def _pooled(places: int):
     return pooled
 
 
+# Traced once for each shape: `jax.vmap` of a loop asks several times what comes of its body.
+@functools.partial(jax.jit, static_argnums=2, inline=True)
 def _worked_off(arrangement: Arrangement, lanes: Lane, places: int):
     """All leaves of `lanes` have an axis of lanes first."""
-    count, neurons = lanes.meets.shape
+    count, neurons = lanes.landed.safe.shape
     few = _at_once(count, neurons)
-    course, samples = _of_neurons(arrangement, lanes), arrangement.samples
-    walk = lanes.walk.over_neurons(_merged)
-    here = jax.tree.map(lambda leaf: _merged(leaf, 1), lanes.here)
-    added = jnp.zeros((count, len(POINTS) - 1, samples))
-    theirs = jnp.zeros((count, NUM_NODES, samples, samples))
+    course = _of_neurons(arrangement, lanes)
+    calm, safe = jax.tree.map(_first_merged, (lanes.landed.ended, lanes.landed.safe))
+    track = jax.tree.map(lambda leaf: _merged(leaf, 1), lanes.track)
 
     def some(carry):
-        meets, walk, record, added, theirs = carry
-        (chosen,) = jnp.nonzero(meets, size=few, fill_value=count * neurons)
+        meets, ended, record, track = carry
+        chosen, meets = first_and_rest(meets, few)
         present, at = chosen < count * neurons, jnp.minimum(chosen, count * neurons - 1)
-        lane = at // neurons
+        lane = jax.lax.div(at, jnp.int32(neurons))  # `//` asks for signs
         of_these = course.rows(at)
-        these = _idle(walk.rows(at), ~present).on_hops(of_these)
-        done, record, mode, there = _through_step(
+        goal = jnp.where(present, taken(safe, at).astype(jnp.int32) + 1, len(POINTS))
+        now = ended.rows(at).unpacked(calm)
+        now = eqx.tree_at(lambda e: e.pending, now, now.pending & present)
+        these = Walk.onward(at - lane * neurons, goal, now, *_taken(lanes.landed, at))
+        done, record, there = _through_step(
             of_these,
-            these,
+            these.on_hops(of_these),
             record,
             lane,
             lanes.uncertainty.of(lane),
             lanes.of_use,
-            jax.tree.map(lambda leaf: leaf[:, at], here),
+            track.of_neurons(at),
         )
-        there = eqx.tree_at(lambda h: h.weight, there, jnp.where(present, there.weight, 0.0))
-        added = added + predictions_of_lanes(arrangement, mode, there, lane, count)
-
-        def with_kernels(theirs):
-            at_nodes = jax.tree.map(lambda leaf: leaf[::2], there)
-            of_these = (done.pattern, mode[::2], at_nodes, lane, count)
-            return theirs + kernels_of_lanes(arrangement, *of_these)
-
-        useful = jnp.any(lanes.wants_kernels & jnp.isinf(record.useless_from))
-        theirs = run_if(useful, with_kernels, theirs)
-        meets = meets.at[chosen].set(False, mode="drop")
-        return meets, walk.with_rows(chosen, done.off_hops()), record, added, theirs
+        ended = ended.with_rows(chosen, Packed.of(done.ended()))
+        return meets, ended, record, track.with_neurons(chosen, there)
 
     def running(carry):
         meets, _, record, *_ = carry
         return jnp.any(meets.reshape(count, neurons) & ~record.failed()[:, None])
 
     record = Record.empty(count, places, arrangement.boundaries)
-    begin = (lanes.meets.ravel(), walk, record, added, theirs)
-    _, walk, record, added, theirs = jax.lax.while_loop(running, some, begin)
-    walk = walk.over_neurons(lambda leaf, axis: _parted(leaf, axis, count))
-    return walk, record, added, theirs
+    meets = lanes.landed.meets().ravel()
+    begin = (meets, Packed.of(calm), record, track)
+    _, ended, record, track = jax.lax.while_loop(running, some, begin)
+    ended = jax.tree.map(lambda leaf: _parted(leaf, 0, count), ended.unpacked(calm))
+    return ended, record, jax.tree.map(lambda leaf: _parted(leaf, 1, count), track)
 
 
 def _at_once(lanes: int, neurons: int) -> int:
     return min(lanes * neurons, max(_AT_ONCE, neurons // 4, _LANES_AT_ONCE * lanes))
+
+
+def _taken(landed: Landed, at):
+    """The overlaps of some of the neurons of all lanes, and their frame."""
+    arrays, axes = landed.arrays()
+    overlap, *modes = (
+        taken(_merged(a, axis), at, axis) for a, axis in zip(arrays, axes, strict=True)
+    )
+    return overlap, ModeFrame(*modes) if modes else None
+
+
+def _first_merged(leaf):
+    return _merged(leaf, 0)
 
 
 def _merged(leaf, axis: int):
@@ -151,7 +189,7 @@ def _parted(leaf, axis: int, lanes: int):
 
 def _of_neurons(arrangement: Arrangement, lanes: Lane) -> Course:
     """What each of the neurons moves under: one thing, if there is one lane."""
-    course, (count, neurons) = lanes.course, lanes.meets.shape
+    course, (count, neurons) = lanes.course, lanes.landed.safe.shape
     fields = (course.pulls, course.fine, course.length)  # (lanes, ..., one, ...)
     if count == 1:
         return Course(arrangement, lanes.log_scale[0], *jax.tree.map(lambda leaf: leaf[0], fields))
@@ -163,38 +201,28 @@ def _of_neurons(arrangement: Arrangement, lanes: Lane) -> Course:
     return Course(arrangement, lanes.log_scale.ravel(), pulls, fine, of_each(course.length, 0))
 
 
-def _idle(walk: Walk, which) -> Walk:
-    """With some that are there already."""
-    done = jnp.where(which, len(POINTS), walk.goal)
-    return eqx.tree_at(lambda w: (w.goal, w.pending), walk, (done, walk.pending & ~which))
-
-
 def _through_step(
-    course: Course, walk: Walk, record: Record, lane, uncertainty, of_use: Worth, here: Here
+    course: Course, walk: Walk, record: Record, lane, uncertainty, of_use: Worth, track: Track
 ):
-    """These neurons hop to the end; and their modes, and where they were, at all points."""
+    """These neurons hop to the end; and where they were, at all points."""
     neurons, boundaries = walk.preactivation.shape
     limit = 16 * boundaries + 4 * neurons + 64  # far more than a neuron has boundaries
-    rows = jnp.arange(neurons)
-    mode = jnp.broadcast_to(walk.pattern.mode, here.preactivation.shape)
+    later = jnp.arange(len(POINTS) - 1, dtype=jnp.int32)[:, None]
 
     def running(carry):
         walk, record, *_ = carry
         return jnp.any(record.going(walk, lane))
 
     def once(carry):
-        walk, record, mode, here = carry
+        walk, record, track = carry
         walk, record, arrives = hop(course, walk, record, lane, uncertainty, of_use)
-        at = jnp.where(arrives, walk.goal - 2, len(POINTS))  # the first point is not among them
+        here = arrives & (later == walk.goal - 2)  # the first point is not among them
         weight = weight_of(course.log_scale + walk.total_growth())
 
-        def put(leaf, new):
-            return leaf.at[at, rows].set(new, mode="drop")
-
         now = Here(weight, walk.reduced.output, walk.preactivation)
-        here, mode = jax.tree.map(put, here, now), put(mode, walk.pattern.mode)
+        track = track.with_points(here, Track.of(now, walk.pattern.mode))
         late = (walk.hops > limit) & (walk.goal < len(POINTS))
-        chatters = record.chatters.at[lane].max(late)
-        return walk, eqx.tree_at(lambda r: r.chatters, record, chatters), mode, here
+        chatters = of_lanes(lane, len(record.chatters), late, "max", record.chatters)
+        return walk, eqx.tree_at(lambda r: r.chatters, record, chatters), track
 
-    return jax.lax.while_loop(running, once, (walk, record, mode, here))
+    return jax.lax.while_loop(running, once, (walk, record, track))

@@ -59,10 +59,12 @@ class Progress(eqx.Module):
 
     def begun(self, question: Question) -> "Progress":
         """From the guess, where it has not begun."""
-        fresh = eqx.tree_at(
-            lambda p: p.unknowns, Progress.none(len(question.residual)), question.guess
+        # The first sweep makes the matrix: what was there before is of no use, and does no harm.
+        none = Progress.none(len(question.residual))
+        fresh = eqx.tree_at(lambda p: (p.unknowns, p.factors), none, (question.guess, self.factors))
+        return jax.tree.map(
+            lambda a, b: a if a is b else jnp.where(self.sweeps == 0, a, b), fresh, self
         )
-        return jax.tree.map(lambda a, b: jnp.where(self.sweeps == 0, a, b), fresh, self)
 
     def ended(self, finished) -> "Progress":
         """Begins anew where it has finished."""

@@ -10,9 +10,9 @@ from .. import _modes
 from .._field import Problem
 from .._shapes import PerNeuron, PerSample, Scalar
 from ._collocation import POINTS, basis_at
+from ._course import Course, Uncertainty
 from ._neurons import Start
 from ._small import small_product
-from ._walk import Course, Uncertainty
 
 _TIGHTEST = 1e-13  # tolerance
 _EPS = float(np.finfo(np.float64).eps)

@@ -5,11 +5,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._event_buffers import AmbiguousNeurons
 from .._events import Ambiguity
+from .._indexing import of_lanes
+from .._recording import AmbiguousNeurons, coded
 from ._collocation import POINTS
+from ._course import Course
 from ._path import weight_of
-from ._walk import Course, Walk
+from ._walk import Walk
 
 DOUBTS = 8  # neurons of one step for which the flow is not determined that there is room for
 
@@ -17,34 +19,36 @@ DOUBTS = 8  # neurons of one step for which the flow is not determined that ther
 class StepEvents(eqx.Module):
     """The events of one step, in no order; those behind the first `count` are none.
 
+    numbers: the time, kink and jump of each; units: its neuron, and `coded`
+        its boundary and modes.
+
     kink: by how much r' jumps, to the accuracy of a bound.
     jump: the same; but of a unit that leaves a slide, which it does at alpha = 0 or 1, so that r'
         is continuous and r'' jumps: what a polynomial misses as much of.
     """
 
-    time: Float[Array, "*lanes places"]
-    neuron: Int[Array, "*lanes places"]
-    sample: Int[Array, "*lanes places"]
-    before: Int[Array, "*lanes places"]
-    after: Int[Array, "*lanes places"]
-    kink: Float[Array, "*lanes places"]
-    jump: Float[Array, "*lanes places"]
+    numbers: Float[Array, "*lanes places 3"]
+    units: Int[Array, "*lanes places 2"]
     count: Int[Array, "*lanes"]
 
     @classmethod
     def empty(cls, lanes: int, places: int) -> "StepEvents":
-        shape = (lanes, places)
-        unit, mode = jnp.full(shape, -1, jnp.int32), jnp.full(shape, -1, jnp.int8)
+        nothing = jnp.zeros((lanes, places, 3)).at[..., 0].set(jnp.inf)
         return cls(
-            jnp.full(shape, jnp.inf),
-            unit,
-            unit,
-            mode,
-            mode,
-            jnp.zeros(shape),
-            jnp.zeros(shape),
-            jnp.zeros((lanes,), jnp.int32),
+            nothing, jnp.full((lanes, places, 2), -1, jnp.int32), jnp.zeros(lanes, jnp.int32)
         )
+
+    @property
+    def time(self) -> Float[Array, "*lanes places"]:
+        return self.numbers[..., 0]
+
+    @property
+    def kink(self) -> Float[Array, "*lanes places"]:
+        return self.numbers[..., 1]
+
+    @property
+    def jump(self) -> Float[Array, "*lanes places"]:
+        return self.numbers[..., 2]
 
     def present(self) -> Bool[Array, " places"]:
         """Of one lane."""
@@ -53,17 +57,17 @@ class StepEvents(eqx.Module):
     def add(self, lane, changed, time, neuron, sample, before, after, kink, jump) -> "StepEvents":
         """Those of these events, each of a lane and in the order of lanes, that `changed`
         something."""
-        place = self.count[lane] + _rank(lane, changed, self.count.shape[0])
-        place = jnp.where(changed, place, self.time.shape[1])
+        lanes, places, _ = self.numbers.shape
+        place = self.count[lane] + _rank(lane, changed, lanes)
+        place = jnp.where(changed, place, places)
 
-        def put(buffer, values):
-            return buffer.at[lane, place].set(values.astype(buffer.dtype), mode="drop")
+        def put(buffer, columns):
+            rows = jnp.stack([column.astype(buffer.dtype) for column in columns], axis=-1)
+            return buffer.at[lane, place].set(rows, mode="drop")
 
-        new = (time, neuron, sample, before, after, kink, jump)
-        unit = (self.time, self.neuron, self.sample, self.before, self.after)
-        old = (*unit, self.kink, self.jump)
-        count = self.count.at[lane].add(changed.astype(self.count.dtype))
-        return StepEvents(*map(put, old, new), count=count)
+        numbers = put(self.numbers, (time, kink, jump))
+        units = put(self.units, (neuron, coded(sample, before, after)))
+        return StepEvents(numbers, units, of_lanes(lane, lanes, changed, "add", self.count))
 
 
 def _rank(lane, changed, lanes: int):
@@ -111,7 +115,8 @@ class Record(eqx.Module):
         shows = jump * jnp.minimum(time, 1.0 - time)
         strong = shows > worth.strength[lane]
         strong = strong & changed & (time < worth.before[lane])
-        useless_from = self.useless_from.at[lane].min(jnp.where(strong, time, jnp.inf))
+        since, lanes = jnp.where(strong, time, jnp.inf), len(self.useless_from)
+        useless_from = of_lanes(lane, lanes, since, "min", self.useless_from)
         return eqx.tree_at(lambda r: (r.events, r.useless_from), self, (events, useless_from))
 
     def doubt(self, lane, present, time, neuron, ambiguity: Ambiguity) -> "Record":
@@ -120,15 +125,11 @@ class Record(eqx.Module):
         old = self.ambiguous
         place = old.count[lane] + _rank(lane, doubtful, old.count.shape[0])
         place = jnp.where(doubtful, place, old.time.shape[1])
-        rows = (time, neuron, ambiguity.kind, ambiguity.at)
-        time, neuron, kind, at = (
-            buffer.at[lane, place].set(row.astype(buffer.dtype), mode="drop")
-            for buffer, row in zip((old.time, old.neuron, old.kind, old.at), rows, strict=True)
-        )
-        count = old.count.at[lane].add(doubtful.astype(old.count.dtype))
-        return eqx.tree_at(
-            lambda r: r.ambiguous, self, AmbiguousNeurons(time, neuron, kind, at, count)
-        )
+        time = old.time.at[lane, place].set(time, mode="drop")
+        columns = AmbiguousNeurons.columns(neuron, ambiguity)
+        units = old.units.at[lane, place].set(columns, mode="drop")
+        count = of_lanes(lane, len(old.count), doubtful, "add", old.count)
+        return eqx.tree_at(lambda r: r.ambiguous, self, AmbiguousNeurons(time, units, count))
 
     def going(self, walk: Walk, lane) -> Bool[Array, " neurons"]:
         """Which neurons, each of a lane, are still on their way, and useful there."""

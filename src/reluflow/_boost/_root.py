@@ -5,10 +5,11 @@ import jax
 import jax.numpy as jnp
 
 from .._shapes import PerNeuron
+from ._course import Course
 from ._frame import Frame
 from ._path import Move, legendre
 from ._small import total
-from ._walk import LANDING, Course, Search, Walk
+from ._walk import LANDING, Search, Walk
 
 # A Newton step this short, in units of the step, leaves an error of the order of its square: the
 # place it leads to is as good as any.

@@ -9,13 +9,14 @@ from .._branch import run_if
 from .._field import Problem
 from .._results import RESULTS
 from .._tangent_kernel import Here, kernels, predictions
-from ._collocation import POINTS
+from ._collocation import NUM_NODES, POINTS
+from ._course import Course, Uncertainty
 from ._flight import fly, land
 from ._neurons import Start
 from ._path import weight_of
-from ._pool import Lane, through_events
+from ._pool import Lane, Track, through_events
 from ._record import Record, Worth
-from ._walk import Course, Uncertainty, Walk
+from ._walk import Ended, Walk
 
 _INTERVALS = len(POINTS) - 1
 
@@ -26,8 +27,19 @@ class Swept(eqx.Module):
 
     residual: Float[Array, "points samples"]
     kernels: Float[Array, "nodes samples samples"]
-    end: Walk
+    end: Ended
     record: Record
+
+    @classmethod
+    def none(cls, problem: Problem, start: Start, places: int) -> "Swept":
+        """Of the shapes of a sweep from here."""
+        record = Record.empty(1, places, problem.arrangement.boundaries)
+        return cls(
+            jnp.zeros((_INTERVALS, problem.samples)),
+            jnp.zeros((NUM_NODES, problem.samples, problem.samples)),
+            Ended.none(start),
+            jax.tree.map(lambda leaf: leaf[0], record),
+        )
 
     @property
     def result(self) -> RESULTS:
@@ -55,21 +67,19 @@ def sweep(
     """
     walk = Walk.depart(course, start)
     flight = fly(course, walk, uncertainty)
-    walk = land(course, walk, flight)
-    meets = flight.safe < _INTERVALS
     growth, output = flight.growth(), flight.moves.end.output
     here = Here(weight_of(start.log_scale + growth), output, flight.preactivation)
-    calm = eqx.tree_at(lambda h: h.weight, here, jnp.where(meets, 0.0, here.weight))
-    lane = Lane(walk, start.log_scale, course, here, meets, uncertainty, of_use, wants_kernels)
-    walk, record, added, theirs = through_events(lane, places, pooled)
-    added = added + predictions(problem.arrangement, start.pattern.mode, calm)
+    track, landed = Track.of(here, start.pattern.mode), land(course, walk, flight)
+    lane = Lane(landed, start.log_scale, course, track, uncertainty, of_use)
+    end, record, track = through_events(lane, places, pooled)
+    here, arrangement = track.here(), problem.arrangement
 
-    def with_kernels(theirs):
-        at_nodes = jax.tree.map(lambda leaf: leaf[::2], calm)
-        return theirs + kernels(
-            problem.arrangement, start.pattern, start.pattern.mode[None], at_nodes
-        )
+    def at_nodes(_):
+        nodes = jax.tree.map(lambda leaf: leaf[::2], here)
+        return kernels(arrangement, end.pattern, track.mode[::2], nodes)
 
-    useful = jnp.isinf(record.useless_from)
-    theirs = run_if(wants_kernels & useful, with_kernels, theirs)
-    return Swept(problem.labels - added, theirs, walk, record)
+    useful, samples = jnp.isinf(record.useless_from), problem.samples
+    none = jnp.zeros((NUM_NODES, samples, samples))
+    of_nodes = run_if(wants_kernels & useful, at_nodes, none)
+    residual = problem.labels - predictions(arrangement, track.mode, here)
+    return Swept(residual, of_nodes, end, record)

@@ -14,12 +14,14 @@ from .._arrangement import Pulls
 from .._branch import run_if
 from .._events import Fired, Standing, Transition, alone, places, ties, transition
 from .._field import Pattern
+from .._indexing import first_and_rest, of_lanes
 from .._shapes import PerNeuron, UnitFlags, Units
+from ._course import Course
 from ._frame import mode_frame, overlaps
 from ._path import legendre, series
 from ._record import Record, Worth, kink_of
 from ._release import Release, guards
-from ._walk import Course, Walk
+from ._walk import Walk
 
 # How many neurons are settled at once, where room for their units is small; else one by one.
 _TURNS, _ROOM = 8, 12
@@ -37,6 +39,15 @@ class Turning(eqx.Module):
     velocity: Units  # of the preactivations
     pulls: Pulls  # (neurons, boundaries)
     slope: PerNeuron  # of the guard that fires, in units of the step
+
+    @classmethod
+    def none(cls, walk: Walk, pulls: Pulls) -> "Turning":
+        """None of these neurons; pulls: of which those here have the form."""
+        number, unit = jnp.zeros_like(walk.time), jnp.zeros_like(walk.preactivation)
+        index, no = jnp.zeros(number.shape, jnp.int32), jnp.zeros(number.shape, bool)
+        fired = Fired(jnp.zeros_like(walk.search.sample), index, *([no] * 6))
+        nothing = pulls.map(lambda _: unit)
+        return cls(no, index, no, fired, number, unit, nothing, number)
 
 
 def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles) -> Turning:
@@ -62,7 +73,7 @@ def decide(course: Course, walk: Walk, tried, released: Release, leaves, settles
     simple = settles & meets & ~jnp.any(slides | tied, axis=1) & sure
     return Turning(
         simple=simple,
-        mode=mode,
+        mode=mode.astype(jnp.int32),
         full=settles & ~simple,
         fired=_fired(walk, released, leaves, vanishes, meets),
         sign=sign,
@@ -118,8 +129,7 @@ def turn(
 
     def some(carry):
         full, walk, record = carry
-        (chosen,) = jnp.nonzero(full, size=at_once, fill_value=neurons)
-        full = full.at[chosen].set(False, mode="drop")
+        chosen, full = first_and_rest(full, at_once)
         return full, *_turn_full(course, walk, record, lane, uncertainty, of_use, turning, chosen)
 
     carry = (turning.full, walk, record)
@@ -194,6 +204,18 @@ def _turn_full(
     )
     zeroed = jnp.where(found.stands, 0.0, few.preactivation)
     here = course.rows(at)
+
+    def changed(w: Walk):
+        return (
+            w.pattern,
+            w.preactivation,
+            w.armed,
+            w.pending,
+            w.reduced.overlap,
+            w.guards,
+            w.modes,
+        )
+
     new = (
         pattern,
         zeroed,
@@ -203,21 +225,8 @@ def _turn_full(
         guards(course.arrangement, pattern, here.fine),
         None if walk.modes is None else mode_frame(here, pattern),
     )
-    few = eqx.tree_at(
-        lambda w: (
-            w.pattern,
-            w.preactivation,
-            w.armed,
-            w.pending,
-            w.reduced.overlap,
-            w.guards,
-            w.modes,
-        ),
-        few,
-        new,
-        is_leaf=lambda leaf: leaf is None,
-    )
-    return walk.with_rows(chosen, few), record
+    few = eqx.tree_at(changed, few, new, is_leaf=lambda leaf: leaf is None)
+    return walk.with_rows(chosen, few, changed), record
 
 
 def _recorded(
@@ -249,10 +258,9 @@ def _recorded(
     new = (*new, boundary, before, found.mode, kink, jnp.where(leaves, bend, kink))
     record = record.add(of_use, *(array.ravel() for array in new))
     record = record.doubt(lane[at], present, walk.time[at], walk.index[at], found.ambiguity)
-    lane = jnp.where(present, lane[at], record.chatters.shape[0])
 
     def reported(flags, bad):
-        return flags.at[lane].max(bad, mode="drop")
+        return of_lanes(lane[at], len(flags), bad & present, "max", flags)
 
     return eqx.tree_at(
         lambda r: (r.chatters, r.overflows),

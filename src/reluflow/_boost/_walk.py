@@ -5,110 +5,27 @@ neuron that meets a boundary on the way looks for the place, hop by hop, goes on
 and turns there. Neurons do not wait for each other, and none of them ends the step.
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
-from .._arrangement import Arrangement, Pulls
 from .._events import ON_BOUNDARY
-from .._field import Pattern, Problem
-from .._shapes import Gram, PerBoundary, PerNeuron, UnitFlags, Units
-from ._collocation import NUM_NODES, TO_FINE_MODES, TO_MODES
+from .._field import Pattern
+from .._indexing import taken
+from .._shapes import PerBoundary, PerNeuron, UnitFlags, Units
+from ._collocation import NUM_NODES, POINTS
+from ._course import Course
 from ._frame import Frame, ModeFrame, boundary_frame, mode_frame, overlaps
 from ._path import Reduced, size_of, total_growth
 from ._release import guards
-from ._small import small_product, total
 
 # What a neuron's next hop is for: to get to its next point; to look for an event before that; to
 # go as far as the event found.
 SEEKING, SEARCHING, LANDING = 0, 1, 2
-
-
-class Course(eqx.Module):
-    """What neurons move under: the pulls in a step of this length, by their Legendre coefficients,
-    of shape (modes, one, boundaries).
-
-    The axes called one have length 1, where all neurons are in the same step, or one place for
-    each of them.
-
-    `fine` goes through all points, where it is what the neurons left in the sweep before. It is of
-    higher order than the polynomial through the nodes, whose integral is exact rather than its
-    values, and tells when a unit ceases to slide.
-    """
-
-    arrangement: Arrangement
-    log_scale: PerNeuron  # at the beginning of the step
-    pulls: Pulls
-    fine: Pulls
-    length: Float[Array, " one"]
-
-    @classmethod
-    def of_step(cls, problem: Problem, log_scale: PerNeuron, nodes, fine, length) -> "Course":
-        """Of all neurons in one step, from the residual at the nodes and at all points."""
-
-        def pulls(modes):
-            return problem.pulls(modes).map(lambda leaf: leaf[:, None])
-
-        moves, ceases = small_product(TO_MODES, nodes), small_product(TO_FINE_MODES, fine)
-        of_all = (pulls(moves), pulls(ceases), jnp.reshape(length, 1))
-        return cls(problem.arrangement, log_scale, *of_all)
-
-    @property
-    def gram(self) -> Gram:
-        return self.arrangement.gram
-
-    @property
-    def norms(self) -> PerBoundary:
-        """|u_b|."""
-        return self.arrangement.length
-
-    @property
-    def samples(self) -> int:
-        return self.arrangement.samples
-
-    @property
-    def boundaries(self) -> int:
-        return self.arrangement.boundaries
-
-    def rows(self, at) -> "Course":
-        """Of some of the neurons."""
-        fields = (self.pulls, self.fine, self.length)
-        if self.length.shape[0] > 1:
-            pulls, fine = (each.map(lambda leaf: leaf[:, at]) for each in fields[:2])
-            fields = (pulls, fine, self.length[at])
-        return Course(self.arrangement, self.log_scale[at], *fields)
-
-    def jump_of(self, basis, boundary: Int[Array, " neurons"]) -> PerNeuron:
-        """F^+ - F^-, of the polynomials through the nodes, at one boundary of each neuron."""
-        return total(basis * self.modal(boundary), 0)
-
-    def modal(self, boundary: Int[Array, " neurons"]) -> Float[Array, "modes neurons"]:
-        """F^+ - F^- at one boundary of each neuron."""
-        jump = self.pulls.jump
-        if self.length.shape[0] == 1:
-            return jump[:, 0, boundary]
-        return jump[:, jnp.arange(boundary.shape[0]), boundary]
-
-
-class Uncertainty(eqx.Module):
-    """How far a residual may be from the flow's, of a step or of each neuron.
-
-    alpha: of that by which units cease to slide. While alpha r is within it of zero, a unit keeps
-        its mode: what it does then moves nobody by more than the tolerance.
-    motion: of that by which neurons move, which is another one within a step.
-    """
-
-    alpha: Array
-    motion: Array
-
-    def of(self, lane) -> "Uncertainty":
-        return Uncertainty(self.alpha[lane], self.motion[lane])
-
-    def under(self, unknowns) -> "Uncertainty":
-        """Of neurons that move under these."""
-        return Uncertainty(self.alpha, self.motion + unknowns.noise())
 
 
 class Search(eqx.Module):
@@ -125,6 +42,51 @@ class Search(eqx.Module):
     def none(cls, zero: PerNeuron) -> "Search":
         sample = jnp.zeros(zero.shape, jnp.array(0).dtype)
         return cls(sample.astype(jnp.int32), sample, jnp.zeros(zero.shape, bool), zero, zero, zero)
+
+
+class Ended(eqx.Module):
+    """Neurons at the end of a step; w = kept w(step start) + combination @ u, all over
+    2^exponent e^growth."""
+
+    output: PerNeuron
+    balance: PerNeuron
+    preactivation: Units
+    combination: Units
+    kept: PerNeuron
+    growth: PerNeuron
+    exponent: Int[Array, " neurons"]
+    pattern: Pattern
+    armed: UnitFlags
+    pending: Bool[Array, " neurons"]
+
+    @classmethod
+    def none(cls, start) -> "Ended":
+        """Of the shapes of neurons that begin as a `Start`."""
+        neuron, unit = jnp.zeros_like(start.output), jnp.zeros_like(start.preactivation)
+        exponent = jnp.zeros(neuron.shape, jnp.int32)
+        flags = (start.pattern, start.armed, start.pending)
+        return cls(neuron, neuron, unit, unit, neuron, neuron, exponent, *flags)
+
+
+class Landed(eqx.Module):
+    """Neurons at the end of the last interval in which they met nothing.
+
+    safe: how many intervals that were; ended: where they are; overlap, modes: as of a `Walk`.
+    """
+
+    safe: Int[Array, " neurons"]
+    ended: Ended
+    overlap: Float[Array, "_ neurons"]
+    modes: "ModeFrame | None"
+
+    def meets(self) -> Bool[Array, "*lanes neurons"]:
+        """Whether they meet something later."""
+        return self.safe < len(POINTS) - 1
+
+    def arrays(self):
+        """What goes with the neurons, and the axes of those."""
+        modes = () if self.modes is None else (self.modes.force, self.modes.inner)
+        return (self.overlap, *modes), (1, 1, 2)[: 1 + len(modes)]
 
 
 class Walk(eqx.Module):
@@ -175,38 +137,83 @@ class Walk(eqx.Module):
             guards=None,
         )
 
+    @classmethod
+    def onward(cls, index, goal, ended: Ended, overlap, modes: ModeFrame | None) -> "Walk":
+        """From where neurons have `Landed`, to this point next."""
+        zero = jnp.zeros_like(ended.output)
+        last = len(POINTS) - 1
+        points = jnp.asarray(POINTS)
+        return cls(
+            index=index,
+            time=points[jnp.minimum(goal, last) - 1],
+            goal=goal,
+            target=points[jnp.minimum(goal, last)],
+            search=Search.none(zero),
+            hops=jnp.zeros(zero.shape, jnp.int32),
+            reduced=Reduced(ended.output, overlap, ended.balance),
+            preactivation=ended.preactivation,
+            combination=ended.combination,
+            kept=ended.kept,
+            growth=ended.growth,
+            exponent=ended.exponent,
+            pattern=ended.pattern,
+            armed=ended.armed,
+            pending=ended.pending,
+            modes=modes,
+            guards=None,
+        )
+
     def rows(self, at) -> "Walk":
         """Some of the neurons."""
-        return self.over_neurons(lambda leaf, axis: jnp.take(leaf, at, axis=axis))
+        return self.over_neurons(lambda leaf, axis: taken(leaf, at, axis))
 
-    def with_rows(self, chosen, few: "Walk") -> "Walk":
-        """With some of the neurons from `few`; those beyond the last are left."""
+    def ended(self) -> "Ended":
+        """What counts of it at the end of the step."""
+        return Ended(
+            self.reduced.output,
+            self.reduced.balance,
+            self.preactivation,
+            self.combination,
+            self.kept,
+            self.growth,
+            self.exponent,
+            self.pattern,
+            self.armed,
+            self.pending,
+        )
+
+    def with_rows(self, chosen, few: "Walk", changed: Callable[["Walk"], tuple]) -> "Walk":
+        """With some of the neurons from `few`, in what is `changed`; those beyond the last are
+        left."""
+        hit = chosen == jnp.arange(self.time.shape[0], dtype=chosen.dtype)[:, None]
+        taken_from, here = jnp.argmax(hit, axis=1), jnp.any(hit, axis=1)
 
         def put(leaf, axis, new):
-            where = (slice(None),) * axis + (chosen,)
-            return leaf.at[where].set(new, mode="drop")
+            where = here.reshape(-1, *(1,) * (leaf.ndim - axis - 1))
+            return jnp.where(where, taken(new, taken_from, axis), leaf)
 
-        return self.over_neurons(put, few)
+        axes, is_leaf = changed(self._axes()), lambda leaf: leaf is None
+        new = jax.tree.map(put, changed(self), axes, changed(few))
+        return eqx.tree_at(changed, self, new, is_leaf=is_leaf)
 
     def over_neurons(self, function, *others: "Walk") -> "Walk":
         """function(leaf, axis of the neurons, *leaves of the others)."""
+        return jax.tree.map(function, self, self._axes(), *others)
+
+    def _axes(self) -> "Walk":
+        """Which axis is that of the neurons."""
         axes = jax.tree.map(lambda _: 0, self)
         axes = eqx.tree_at(lambda w: w.reduced.overlap, axes, 1)
         if self.modes is not None:
             axes = eqx.tree_at(lambda w: (w.modes.force, w.modes.inner), axes, (1, 2))
         if self.guards is not None:
             axes = eqx.tree_at(lambda w: w.guards, axes, 1)
-        return jax.tree.map(function, self, axes, *others)
+        return axes
 
     def on_hops(self, course: Course) -> "Walk":
         """With what is of use there only."""
-        return self._with_guards(guards(course.arrangement, self.pattern, course.fine))
-
-    def off_hops(self) -> "Walk":
-        return self._with_guards(None)
-
-    def _with_guards(self, guards) -> "Walk":
-        return eqx.tree_at(lambda w: w.guards, self, guards, is_leaf=lambda leaf: leaf is None)
+        of_units = guards(course.arrangement, self.pattern, course.fine)
+        return eqx.tree_at(lambda w: w.guards, self, of_units, is_leaf=lambda leaf: leaf is None)
 
     def frame(self, course: Course) -> Frame:
         return boundary_frame(course, self.pattern) if self.modes is None else self.modes

@@ -28,50 +28,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
 from .._arrangement import Arrangement, Pulls
-from .._branch import run_if
+from .._indexing import first_true, spread
 from .._shapes import PerBoundary, Scalar
+from ._boundary import Boundary
 from ._independent import eliminated, orthonormalised
 from ._thresholds import ROUNDING, SAME_FORCE
 
 # The status of a unit in B. They agree with the modes, which is why a mode can be one.
 _OFF, _ON, _FREE = _modes.INACTIVE, _modes.ACTIVE, _modes.SLIDING
-
-
-class Boundary(eqx.Module):
-    """The boundaries one neuron stands on, gathered into `capacity` places.
-
-    index: the boundaries of B, padded with the number of all.
-    before: their modes on arrival.
-    status: from which the search begins: 0 (alpha = 0), 1 (alpha = 1) or 2 (sliding).
-    fixed: whether that status is the answer: of a unit whose alpha has reached 0 or 1.
-    departs: whether the unit is on its way off the boundary, and had no choice when it left.
-    complete: whether all of B found a place.
-    """
-
-    index: Int[Array, " capacity"]
-    before: Int[Array, " capacity"]
-    status: Int[Array, " capacity"]
-    fixed: Bool[Array, " capacity"]
-    departs: Bool[Array, " capacity"]
-    complete: Bool[Array, ""]
-
-    @classmethod
-    def gather(cls, on, mode, status, fixed, departs, capacity: int) -> "Boundary":
-        """From arrays over all boundaries: membership in B, modes, statuses, which are fixed, which
-        depart."""
-        (index,) = jnp.nonzero(on, size=capacity, fill_value=on.shape[0])
-
-        def take(array, fill):
-            return array.at[index].get(mode="fill", fill_value=fill)
-
-        return cls(
-            index,
-            take(mode, _OFF),
-            take(status, _OFF),
-            take(fixed, False),
-            take(departs, False),
-            jnp.sum(on) <= capacity,
-        )
 
 
 class Settled(eqx.Module):
@@ -88,6 +52,13 @@ class Settled(eqx.Module):
     found: Bool[Array, ""]
     fits: Bool[Array, ""]
     either: Bool[Array, " boundaries"]
+
+    @classmethod
+    def none(cls, mode, max_sliding: int) -> "Settled":
+        """Of the shapes of a neuron with these modes."""
+        slots, no = jnp.zeros((max_sliding,), jnp.int32), jnp.array(False)
+        response = jnp.zeros((max_sliding, mode.shape[0]))
+        return cls(mode, slots, response, no, no, jnp.zeros(mode.shape, bool))
 
 
 class _Local(eqx.Module):
@@ -119,7 +90,7 @@ class _Local(eqx.Module):
         fixed = jnp.where(status == _ON, self.jump, 0.0)
         index = self.boundary.index
         pulled = (status == _ON) | ((status == _OFF) & self.two_sided)
-        pulled = self.outside.at[index].set(pulled, mode="drop")[: self.rows.shape[1]]
+        pulled = spread(index, pulled, self.outside)[: self.rows.shape[1]]
         right = [(self.pull + self.gram @ fixed)[:, None], jnp.where(pulled, self.rows, 0.0)]
         if self.arrangement.precise:
             normals = self.arrangement.normals.at[index].get(mode="fill", fill_value=0.0)
@@ -153,6 +124,11 @@ class _Found(eqx.Module):
     still: Bool[Array, " capacity"]
     unpulled: Bool[Array, " capacity"]
     count: Int[Array, ""]
+
+    @classmethod
+    def none(cls, local: _Local, status) -> "_Found":
+        no, response = jnp.zeros(status.shape, bool), jnp.zeros_like(local.rows)
+        return cls(status, jnp.array(False), 0.0 * local.pull, response, no, no, jnp.array(0))
 
 
 def _look(local: _Local, status, count) -> tuple[_Found, Array]:
@@ -200,10 +176,24 @@ def _pivot(local: _Local, status) -> _Found:
         change = broken & (jnp.arange(status.shape[0]) == jnp.argmax(broken))
         return found, jnp.where(change, target, status)
 
-    no = jnp.zeros(status.shape, bool)
-    response = jnp.zeros_like(local.rows)
-    nothing = _Found(status, jnp.array(False), 0.0 * local.pull, response, no, no, jnp.array(0))
-    return jax.lax.while_loop(running, step, (nothing, status))[0]
+    return jax.lax.while_loop(running, step, (_Found.none(local, status), status))[0]
+
+
+def _pivot_from(local: _Local, start, opposite, twice) -> tuple[_Found, _Found]:
+    """From one status, and from another if that is asked for: in one loop, compiled once."""
+
+    def once(carry):
+        again, status, _, last = carry
+        found = _pivot(local, status)
+        first = jax.tree.map(lambda a, b: jnp.where(again == 0, a, b), found, last)
+        return again + 1, opposite, first, found
+
+    blank = _Found.none(local, start)
+    begin = (jnp.array(0), start, blank, blank)
+    _, _, first, other = jax.lax.while_loop(
+        lambda c: (c[0] == 0) | (twice & (c[0] == 1)), once, begin
+    )
+    return first, other
 
 
 def settle(
@@ -226,24 +216,23 @@ def settle(
     """
     local = _local(arrangement, pulls, uncertainty, sign, mode, boundary, max_sliding > 0)
     start = jnp.where(local.present, boundary.status, _OFF)
-    first = _pivot(local, start)
     # With repulsive units there may be other solutions: a search from their other sides shows.
     repulsive = local.present & (sign * local.jump > 0.0) & ~boundary.fixed
     turned = repulsive & (start != _FREE) & ~boundary.departs
     opposite = jnp.where(turned, _ON - start, start)
-    other = run_if(jnp.any(turned), lambda _: _pivot(local, opposite), first)
+    first, other = _pivot_from(local, start, opposite, jnp.any(turned))
     several = first.ends & other.ends & local.differ(first.v, other.v)
     either = repulsive & (other.status != first.status) & several
     index = boundary.index
     modes = _name(local, first)
     slots, response, fits = _placed(local, first, max_sliding)
     return Settled(
-        mode.at[index].set(modes.astype(mode.dtype), mode="drop"),
+        spread(index, modes, mode),
         slots,
         response,
         first.ends,
         fits & boundary.complete,
-        jnp.zeros(mode.shape, bool).at[index].set(either, mode="drop"),
+        spread(index, either, jnp.zeros(mode.shape, bool)),
     )
 
 
@@ -254,7 +243,7 @@ def _local(arrangement, pulls: Pulls, uncertainty, sign, mode, boundary: Boundar
         return values.at[index].get(mode="fill", fill_value=0)
 
     pulled = (mode == _modes.ACTIVE) | ((mode == _modes.INACTIVE) & two_sided)
-    outside = pulled.at[index].set(False, mode="drop")
+    outside = pulled & ~jnp.any(index[:, None] == jnp.arange(len(mode), dtype=index.dtype), axis=0)
     forces = jnp.where(outside, pulls.on(mode), 0.0)
     rows = here(arrangement.gram)
     gram = rows.at[:, index].get(mode="fill", fill_value=0.0)
@@ -296,7 +285,7 @@ def _placed(local: _Local, found: _Found, max_sliding: int):
     if max_sliding == 0:
         slots = jnp.zeros((0,), local.boundary.index.dtype)
         return slots, jnp.zeros((0, boundaries)), ~jnp.any(free)
-    (chosen,) = jnp.nonzero(free, size=max_sliding, fill_value=free.shape[0])
+    chosen = first_true(free, max_sliding)
     slots = local.boundary.index.at[chosen].get(mode="fill", fill_value=boundaries)
     response = found.response.at[chosen].get(mode="fill", fill_value=0.0)
     return slots, response, jnp.sum(free) <= max_sliding

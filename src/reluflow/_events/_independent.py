@@ -27,12 +27,13 @@ def eliminated(gram, free, matrices: list) -> list:
         (system, *right), left = carry
         i = jnp.argmax(left)
         pivot, column = system[i, i], system[:, i][:, None]
+        this = jnp.arange(len(left)) == i
 
         def without(matrix):
             row = matrix[i] / pivot
-            return (matrix - column * row).at[i].set(row)
+            return jnp.where(this[:, None], row, matrix - column * row)
 
-        return [without(matrix) for matrix in (system, *right)], left.at[i].set(False)
+        return [without(matrix) for matrix in (system, *right)], left & ~this
 
     right = [jnp.where(free[:, None], matrix, 0.0) for matrix in matrices]
     done, _ = jax.lax.while_loop(
@@ -52,14 +53,18 @@ def orthonormalised(inputs, free, matrices: list) -> list:
     def orthonormalise(carry):
         q, t, left = carry
         i = jnp.argmax(left)
-        vector, weights = inputs[i], jnp.zeros(size).at[i].set(1.0)
+        this = jnp.arange(size) == i
+        vector, weights = inputs[i], this.astype(jnp.float64)
         length = jnp.linalg.norm(vector)
         for _ in range(2):
             onto = q @ vector
             vector, weights = vector - onto @ q, weights - onto @ t
         rest = jnp.linalg.norm(vector)
         scale = jnp.where(rest > DEPENDENT * length, 1.0 / jnp.where(rest > 0.0, rest, 1.0), 0.0)
-        return q.at[i].set(scale * vector), t.at[i].set(scale * weights), left.at[i].set(False)
+        q, t = (
+            jnp.where(this[:, None], scale * new, old) for new, old in ((vector, q), (weights, t))
+        )
+        return q, t, left & ~this
 
     begin = (jnp.zeros_like(inputs), jnp.zeros((size, size)), free)
     _, t, _ = jax.lax.while_loop(lambda carry: jnp.any(carry[2]), orthonormalise, begin)

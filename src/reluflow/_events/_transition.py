@@ -17,7 +17,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .. import _modes
 from .._arrangement import Arrangement, Pulls
-from .._branch import run_if
 from .._rays import unwatched
 from .._shapes import Scalar
 from ._ambiguity import LEAVES, REPELS, RESTS, VANISHES, Ambiguity
@@ -153,16 +152,14 @@ def transition(
 
     def step(way: Way) -> Way:
         found = settled(way.meeting)
+        further = onward(arrangement, pulls, standing, meeting, found, way)
         # Elsewhere than at w = 0 there is one problem, and no way to follow.
-        only = eqx.tree_at(lambda way: (way.chosen, way.done), way, (found, jnp.array(True)))
+        chosen = jax.tree.map(lambda a, b: jnp.where(at_origin, a, b), further.chosen, found)
+        return eqx.tree_at(
+            lambda way: (way.chosen, way.done), further, (chosen, further.done | ~at_origin)
+        )
 
-        def further(_: Way) -> Way:
-            return onward(arrangement, pulls, standing, meeting, found, way)
-
-        return run_if(at_origin, further, only)
-
-    shapes = eqx.filter_eval_shape(settled, meeting)
-    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    blank = Settled.none(meeting.mode, max_sliding)
     no, zero = jnp.array(False), jnp.array(0)
     way = Way(meeting, zero, zero, no, blank, no, no, no)
     way = jax.lax.while_loop(lambda way: ~way.done, step, way)
