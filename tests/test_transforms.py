@@ -233,7 +233,7 @@ def test_throw_raises_with_advice(integrator):
 
 
 @BOTH
-def test_prints_what_recording(integrator):
+def test_prints_what_happened(integrator):
     sol = alone(integrator)
     text = str(sol)
     count = int(sol.events.count)
