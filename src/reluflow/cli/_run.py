@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from .._boost import Boost
 from .._compiling import compiler_options
 from .._dataset import Dataset
 from .._descent import check_size, descent
@@ -24,6 +25,7 @@ from ._forecast import Forecast, forecast
 from ._progress import Display, DisplayMeter
 from ._settings import Settings, check_descent
 
+_QUICK, _USUAL_SCALE = 2000.0, 20.0
 _SAVES = 500  # intervals between saved states: enough to see a drop of the loss as a curve
 _MEMORY = 128 * 2**20  # bytes of saved states, where the network is so large that fewer must do
 
@@ -154,6 +156,7 @@ def _descend(settings, net, data, every: int | None, display: Display, name: str
 
 def _flow(settings, net, data, saveat, display: Display, name: str) -> Timed:
     integrator = settings.made_integrator()
+    meter = _meter(integrator, net, data, display)
 
     def run(net: Network) -> Solution:
         return flow(
@@ -163,11 +166,19 @@ def _flow(settings, net, data, saveat, display: Display, name: str) -> Timed:
             integrator=integrator,
             rtol=settings.rtol,
             saveat=saveat,
-            progress_meter=DisplayMeter(display),
+            progress_meter=meter,
             throw=False,
         )
 
     return _timed(run, net, display, name, settings.end)
+
+
+def _meter(integrator, net: Network, data: Dataset, display: Display):
+    """None for a run of a second or two. JAX keeps no compiled program that calls the host."""
+    # The steps of a Runge-Kutta solver grow with the length of the plateaus, ln(1/lambda).
+    longer = 1.0 if isinstance(integrator, Boost) else float(-jnp.min(net.log_scale)) / _USUAL_SCALE
+    quick = net.neurons * data.samples * max(longer, 1.0) <= _QUICK
+    return diffrax.NoProgressMeter() if quick else DisplayMeter(display)
 
 
 def _intervals(net: Network) -> int:
