@@ -24,7 +24,7 @@ def compiler_options() -> dict[str, Any]:
         jax.jit(run, compiler_options=rf.compiler_options())
 
     JAX takes them for the outermost function only. On a CPU with jax 0.10 or older they make XLA
-    compile a quarter faster, and what it compiles no slower; elsewhere, and where this XLA does not
+    compile a third faster, and what it compiles no slower; elsewhere, and where this XLA does not
     know them (jax 0.11 and later, which compile as fast without), there are none.
     """
     if jax.default_backend() != "cpu":
