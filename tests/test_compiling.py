@@ -1,10 +1,12 @@
-"""Compiler options belong to the outermost function that is compiled."""
+"""What is compiled, with which options, and how often it is traced for that."""
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+import reluflow as rf
 from reluflow import _compiling
+from reluflow._boost import _pool
 from reluflow._compiling import compiled, compiler_options
 
 calls = []
@@ -50,3 +52,25 @@ def test_an_option_that_this_xla_does_not_know_is_left_out(monkeypatch):
             assert compiler_options() == left
         finally:
             compiler_options.cache_clear()
+
+
+def test_the_event_pass_is_traced_once_for_each_shape(monkeypatch):
+    """`jax.vmap` of a loop asks several times what comes of its body, and the loops are nested:
+    without a memory the pass would be traced a dozen times, for 30 s."""
+    traced = []
+    through_step = _pool._through_step
+
+    def counted(course, walk, *others):
+        traced.append(len(walk.time))
+        return through_step(course, walk, *others)
+
+    monkeypatch.setattr(_pool, "_through_step", counted)
+    data = rf.datasets.two_points()
+    nets = [rf.balanced(jax.random.key(seed), 9, 2, -3.0) for seed in range(3)]
+    batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)
+
+    def output(net):
+        return rf.flow(net, data, 1.0, throw=False).final.output
+
+    jax.make_jaxpr(jax.vmap(output))(batch)
+    assert sorted(traced) == [9, 27]  # one lane, and three

@@ -11,8 +11,8 @@ import reluflow as rf
 @pytest.mark.parametrize("make", [two_points, five_points])
 @pytest.mark.parametrize("part", [0.9, 0.1, 1e-3, 1e-9, 1e-15, 1e-18])
 def test_never_above_and_hardly_below(integrator, make, part):
-    """part: of max|y|^2. The residual is then its root, and h, of about max|y|, is rounded: by a few
-    units in the last place where neurons are moved exactly, by 1e-13 where they are integrated."""
+    """part: of max|y|^2. The residual is then its root, and h, of about max|y|, is rounded: by a
+    few units in the last place where neurons are moved exactly, by 1e-13 where integrated."""
     net, data = make()
     stop_loss = part * min(float(np.max(np.square(data.y))), float(rf.loss(net, data)))
     sol = rf.flow(net, data, 1e5, integrator=integrator, stop_loss=stop_loss)
