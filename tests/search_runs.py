@@ -1,7 +1,7 @@
 """The library on the problems of the search, beside what the reference says about them."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -43,7 +43,9 @@ def _flow(integrator):
         options = {"rtol": rtol, "throw": False, "max_steps": MAX_STEPS}
         return rf.flow(net, data, t1, integrator=solver, **options)
 
-    return eqx.filter_jit(jax.vmap(one, in_axes=(None, 0, 0, 0)))
+    # (Unlike most programs of tests, these run for longer than they are compiled.)
+    options: Any = {"compiler_options": {"xla_backend_optimization_level": 3}}
+    return eqx.filter_jit(jax.vmap(one, in_axes=(None, 0, 0, 0)), **options)
 
 
 class Run(NamedTuple):

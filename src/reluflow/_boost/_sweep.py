@@ -37,7 +37,7 @@ class Swept(eqx.Module):
         return cls(
             jnp.zeros((_INTERVALS, problem.samples)),
             jnp.zeros((NUM_NODES, problem.samples, problem.samples)),
-            Ended.none(start),
+            Ended.departing(start),
             jax.tree.map(lambda leaf: leaf[0], record),
         )
 

@@ -60,12 +60,21 @@ class Ended(eqx.Module):
     pending: Bool[Array, " neurons"]
 
     @classmethod
-    def none(cls, start) -> "Ended":
-        """Of the shapes of neurons that begin as a `Start`."""
-        neuron, unit = jnp.zeros_like(start.output), jnp.zeros_like(start.preactivation)
-        exponent = jnp.zeros(neuron.shape, jnp.int32)
-        flags = (start.pattern, start.armed, start.pending)
-        return cls(neuron, neuron, unit, unit, neuron, neuron, exponent, *flags)
+    def departing(cls, start) -> "Ended":
+        """Of a step of no length, from a `Start`."""
+        zero, nothing = jnp.zeros_like(start.output), jnp.zeros_like(start.preactivation)
+        return cls(
+            output=start.output,
+            balance=start.balance,
+            preactivation=start.preactivation,
+            combination=nothing,
+            kept=zero + 1.0,
+            growth=zero,
+            exponent=jnp.zeros(zero.shape, jnp.int32),
+            pattern=start.pattern,
+            armed=start.armed,
+            pending=start.pending,
+        )
 
 
 class Landed(eqx.Module):
@@ -114,32 +123,18 @@ class Walk(eqx.Module):
     @classmethod
     def depart(cls, course: Course, start) -> "Walk":
         """At the beginning of the step, from a `Start`."""
-        pattern, zero = start.pattern, jnp.zeros_like(start.output)
-        return cls(
-            index=jnp.arange(zero.shape[0], dtype=jnp.int32),
-            time=zero,
-            goal=jnp.ones(zero.shape, jnp.int32),
-            target=zero,
-            search=Search.none(zero),
-            hops=jnp.zeros(zero.shape, jnp.int32),
-            reduced=Reduced(
-                start.output, overlaps(course, pattern, start.preactivation), start.balance
-            ),
-            preactivation=start.preactivation,
-            combination=jnp.zeros_like(start.preactivation),
-            kept=zero + 1.0,
-            growth=zero,
-            exponent=jnp.zeros(zero.shape, jnp.int32),
-            pattern=pattern,
-            armed=start.armed,
-            pending=start.pending,
-            modes=None if course.boundaries <= NUM_NODES else mode_frame(course, pattern),
-            guards=None,
+        pattern, neurons = start.pattern, start.output.shape
+        return cls.onward(
+            jnp.arange(*neurons, dtype=jnp.int32),
+            jnp.ones(neurons, jnp.int32),
+            Ended.departing(start),
+            overlaps(course, pattern, start.preactivation),
+            None if course.boundaries <= NUM_NODES else mode_frame(course, pattern),
         )
 
     @classmethod
     def onward(cls, index, goal, ended: Ended, overlap, modes: ModeFrame | None) -> "Walk":
-        """From where neurons have `Landed`, to this point next."""
+        """From where neurons are, to this point next."""
         zero = jnp.zeros_like(ended.output)
         last = len(POINTS) - 1
         points = jnp.asarray(POINTS)
