@@ -56,7 +56,7 @@ def test_an_option_that_this_xla_does_not_know_is_left_out(monkeypatch):
 
 def test_the_event_pass_is_traced_once_for_each_shape(monkeypatch):
     """`jax.vmap` of a loop asks several times what comes of its body, and the loops are nested:
-    without a memory the pass would be traced a dozen times, for 30 s."""
+    without a memory the pass is traced seven times."""
     traced = []
     through_step = _pool._through_step
 
