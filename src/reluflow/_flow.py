@@ -3,7 +3,6 @@
 theta' = -grad L(theta),    L = 1/(2n) sum_k (h(x_k) - y_k)^2
 """
 
-import dataclasses
 from typing import Any
 
 import diffrax
@@ -30,12 +29,12 @@ from ._forward_mode import forward_mode_only
 from ._integrator import AbstractIntegrator
 from ._loop import Run
 from ._network import Network, check_single_pair
-from ._padding import padded_length, without_padding
+from ._padding import padded_length
 from ._rays import Geometry
 from ._results import RESULTS, ended_well
 from ._runge_kutta import RungeKutta
 from ._saving import Schedule, check_buffers
-from ._solution import Solution
+from ._solution import Solution, cropped
 
 _MAX_STEPS = 10_000_000
 _MAX_STORED_STEPS = 4096
@@ -152,7 +151,7 @@ def flow(
     limits = (jnp.asarray(max_steps), jnp.asarray(max_events), places, meter)
     stops, geometry = stop_loss is not None, Geometry.of(data)
     sol = _refusing_derivatives(prepared, asked, stops, geometry, *limits)
-    sol = _judged(_cropped(sol, length, max_events), checks)
+    sol = _judged(cropped(sol, length, max_events), checks)
     return _raised(sol) if throw else sol
 
 
@@ -172,21 +171,6 @@ def _judged(sol: Solution, checks: Checks) -> Solution:
         return sol
     result = RESULTS.where(broken, RESULTS.invalid_argument, sol.result)
     return eqx.tree_at(lambda s: s.result, sol, result)
-
-
-def _cropped(sol: Solution, length: int, max_events: int) -> Solution:
-    """With as many places for saves, and for events, as were asked for."""
-    if sol.ts.shape[0] > length:
-        ts, losses, networks = without_padding((sol.ts, sol.losses, sol.networks), length)
-        sol = dataclasses.replace(sol, ts=ts, losses=losses, networks=networks)
-    if sol.events.time.shape[0] > max_events:
-        sol = eqx.tree_at(_events_of, sol, without_padding(_events_of(sol), max_events))
-    return sol
-
-
-def _events_of(sol: Solution):
-    events = sol.events
-    return events.time, events.neuron, events.boundary, events.before, events.after
 
 
 def _refusing_derivatives(integrator, asked, stops: bool, geometry, *limits) -> Solution:

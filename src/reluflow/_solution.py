@@ -1,5 +1,6 @@
 """What an integration returns: the trajectory, its events, and how it ended."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -13,6 +14,7 @@ from ._dataset import Dataset
 from ._event_buffers import Ambiguities, Events
 from ._flow_state import FlowState
 from ._network import Network
+from ._padding import without_padding
 from ._results import RESULTS, tally_of
 
 
@@ -149,3 +151,18 @@ def saved(sol: Solution) -> np.ndarray:
             "Take one lane: `jax.tree.map(lambda leaf: leaf[i], sol)`."
         )
     return np.isfinite(ts) & np.isfinite(losses)
+
+
+def cropped(sol: Solution, length: int, max_events: int) -> Solution:
+    """With as many places for saves, and for events, as were asked for."""
+    if sol.ts.shape[0] > length:
+        ts, losses, networks = without_padding((sol.ts, sol.losses, sol.networks), length)
+        sol = dataclasses.replace(sol, ts=ts, losses=losses, networks=networks)
+    if sol.events.time.shape[0] > max_events:
+        sol = eqx.tree_at(_events_of, sol, without_padding(_events_of(sol), max_events))
+    return sol
+
+
+def _events_of(sol: Solution):
+    events = sol.events
+    return events.time, events.neuron, events.boundary, events.before, events.after

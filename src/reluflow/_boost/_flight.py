@@ -147,7 +147,8 @@ def _guards_at_points(course: Course, walk: Walk):
 
 
 def land(course: Course, walk: Walk, flight: Flight) -> Landed:
-    """Every neuron at the end of its last interval that was undisturbed."""
+    """Every neuron at the end of its last interval that was undisturbed; `walk` is at the beginning
+    of the step."""
     moved, at = flight.safe > 0, jnp.maximum(flight.safe - 1, 0)
     rows = jnp.arange(at.shape[0])
 

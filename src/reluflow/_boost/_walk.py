@@ -45,7 +45,7 @@ class Search(eqx.Module):
 
 
 class Ended(eqx.Module):
-    """Neurons at the end of a step; w = kept w(step start) + combination @ u, all over
+    """Where a step has taken neurons; w = kept w(step start) + combination @ u, all over
     2^exponent e^growth."""
 
     output: PerNeuron
@@ -160,7 +160,7 @@ class Walk(eqx.Module):
 
     def rows(self, at) -> "Walk":
         """Some of the neurons."""
-        return self.over_neurons(lambda leaf, axis: taken(leaf, at, axis))
+        return jax.tree.map(lambda leaf, axis: taken(leaf, at, axis), self, self._axes())
 
     def ended(self) -> "Ended":
         """What counts of it at the end of the step."""
@@ -190,10 +190,6 @@ class Walk(eqx.Module):
         axes, is_leaf = changed(self._axes()), lambda leaf: leaf is None
         new = jax.tree.map(put, changed(self), axes, changed(few))
         return eqx.tree_at(changed, self, new, is_leaf=is_leaf)
-
-    def over_neurons(self, function, *others: "Walk") -> "Walk":
-        """function(leaf, axis of the neurons, *leaves of the others)."""
-        return jax.tree.map(function, self, self._axes(), *others)
 
     def _axes(self) -> "Walk":
         """Which axis is that of the neurons."""
