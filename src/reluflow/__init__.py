@@ -3,6 +3,11 @@
 from . import analysis as analysis
 from . import datasets as datasets
 from . import theory as theory
+from ._activation import TwoSlope as TwoSlope
+from ._activation import absolute as absolute
+from ._activation import leaky_relu as leaky_relu
+from ._activation import linear as linear
+from ._activation import relu as relu
 from ._boost import Boost as Boost
 from ._boost import field as field
 from ._compiling import compiler_options as compiler_options
@@ -16,6 +21,10 @@ from ._initialisation import he_uniform as he_uniform
 from ._initialisation import unbalanced as unbalanced
 from ._integrator import AbstractIntegrator as AbstractIntegrator
 from ._loss import loss as loss
+from ._losses import Loss as Loss
+from ._losses import exponential as exponential
+from ._losses import logistic as logistic
+from ._losses import square as square
 from ._modes import Mode as Mode
 from ._network import Network as Network
 from ._results import RESULTS as RESULTS

@@ -7,9 +7,11 @@ that is zero has none.
 Per neuron everything is over boundaries; h, the residual and the labels are over samples. Between
 them stand the two pulls of a boundary, on neurons on its positive and on its negative side,
 
-    F_b^+ = sum_{k on b, c_k > 0} c_k r_k,        F_b^- = sum_{k on b, c_k < 0} c_k r_k,
+    F_b^+ = sum_{k on b} s_k^+ c_k r_k,           F_b^- = sum_{k on b} s_k^- c_k r_k,
 
-so that D = 1/n sum_b F_b u_b. Where no two inputs share a line, F^+ is the residual and F^- is 0.
+with s_k^+ the slope of the activation at x_k where <w, u_b> > 0, and s_k^- where < 0 (of ReLU 1 and
+0, or 0 and 1 where c_k < 0), so that D = 1/n sum_b F_b u_b. For ReLU, where no two inputs share a
+line, F^+ is the residual and F^- is 0.
 """
 
 import equinox as eqx
@@ -18,9 +20,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from . import _modes
+from ._activation import AbstractActivation, slopes_along
 from ._dataset import Dataset, gram_of, lines_of
 from ._rays import Geometry, rays
-from ._shapes import Gram, PerBoundary, PerSample
+from ._shapes import Gram, PerBoundary, PerSample, Scalar
 
 
 class Pulls(eqx.Module):
@@ -56,17 +59,22 @@ class Incidence(eqx.Module):
 
     boundary, factor: b(k) and c_k. Of an input that is zero c_k is 0, and b(k) means nothing.
     first: for a boundary that is none, the number of samples.
-    plus, minus: |c_k| at (k, b(k)) where c_k is positive, or negative; else 0.
+    positive, negative: s_k^+ and s_k^-.
+    plus, minus: s_k^+ c_k and s_k^- c_k at (k, b(k)); else 0.
     """
 
     boundary: Int[Array, " samples"]
     factor: Float[Array, " samples"]
     first: Int[Array, " boundaries"]
+    positive: Float[Array, " samples"]
+    negative: Float[Array, " samples"]
     plus: Float[Array, "samples boundaries"]
     minus: Float[Array, "samples boundaries"]
 
     @classmethod
-    def of(cls, data: Dataset, lines: tuple[int, ...] | None) -> "Incidence":
+    def of(
+        cls, data: Dataset, lines: tuple[int, ...] | None, activation: AbstractActivation
+    ) -> "Incidence":
         """lines: the boundary of each sample, -1 of a zero input; None where it is not known."""
         samples = data.samples
         if lines is None:
@@ -81,9 +89,10 @@ class Incidence(eqx.Module):
         factor = jnp.sum(data.x * normals[onto], axis=1) / jnp.where(square > 0.0, square, 1.0)
         itself = first[onto] == jnp.arange(samples)
         factor = jnp.where(boundary < 0, 0.0, jnp.where(itself, 1.0, factor))
+        slopes = slopes_along(activation, factor)
         on = onto[:, None] == jnp.arange(first.shape[0])
-        sizes = (jnp.where(on, jnp.maximum(c, 0.0)[:, None], 0.0) for c in (factor, -factor))
-        return cls(onto, factor, first, *sizes)
+        sizes = (jnp.where(on, (slope * factor)[:, None], 0.0) for slope in slopes)
+        return cls(onto, factor, first, *slopes, *sizes)
 
 
 class Arrangement(eqx.Module):
@@ -92,7 +101,8 @@ class Arrangement(eqx.Module):
     normals, gram, length: u_b, <u_b, u_c> and |u_b|. A boundary that is none has u_b = 0, and the
         length 1, by which something may be divided.
     rays: <u, u_b> for the extreme rays u, see `_rays`.
-    incidence: None where each sample has a boundary of its own, in their order, with c_k = 1.
+    incidence: None for ReLU where each sample has a boundary of its own, in their order, with
+        c_k = 1.
     precise: whether sliding units are to be held by the u_b rather than by their Gram matrix.
     """
 
@@ -104,9 +114,9 @@ class Arrangement(eqx.Module):
     precise: bool = eqx.field(static=True)
 
     @classmethod
-    def of(cls, data: Dataset, geometry: Geometry) -> "Arrangement":
+    def of(cls, data: Dataset, geometry: Geometry, activation: AbstractActivation) -> "Arrangement":
         simple = geometry.is_simple()
-        incidence = None if simple else Incidence.of(data, geometry.lines)
+        incidence = None if simple else Incidence.of(data, geometry.lines, activation)
         normals = data.x
         if incidence is not None:
             normals = data.x.at[incidence.first].get(mode="fill", fill_value=0.0)
@@ -119,7 +129,7 @@ class Arrangement(eqx.Module):
             return arrangement
         # So that n E(u) is a mean of residuals along them here too.
         values, _ = arrangement.at_samples(found, found > 0.0, found < 0.0)
-        reach = jnp.sum(values, axis=1, keepdims=True)
+        reach = jnp.sum(jnp.abs(values), axis=1, keepdims=True)
         found = found / jnp.where(reach > 0.0, reach, 1.0)
         return eqx.tree_at(lambda a: a.rays, arrangement, found)
 
@@ -136,41 +146,66 @@ class Arrangement(eqx.Module):
             return jnp.ones(self.boundaries, bool)
         return jnp.diag(self.gram) > 0.0
 
+    def switches(self) -> Bool[Array, " boundaries"]:
+        """At which boundaries the pull on a neuron jumps: at all, unless the activation is linear,
+        or nobody is pulled at."""
+        if self.incidence is None:
+            return self.exists()
+        return jnp.any(self.incidence.plus != self.incidence.minus, axis=0)
+
     def two_sided(self) -> Bool[Array, " boundaries"]:
-        """Which boundaries have samples whose units are active on the negative side."""
+        """Which boundaries have samples that pull at neurons on the negative side."""
         if self.incidence is None:
             return jnp.zeros(self.boundaries, bool)
-        return jnp.any(self.incidence.minus > 0.0, axis=0)
+        return jnp.any(self.incidence.minus != 0.0, axis=0)
 
     def weight(self) -> PerBoundary:
-        """sum_k |c_k| of each boundary: by how much an error of r shows in its pulls."""
+        """sum_k |s_k^+ c_k| + |s_k^- c_k| of each boundary: by how much an error of r shows in its
+        pulls."""
         if self.incidence is None:
             return jnp.ones(self.boundaries)
-        return jnp.sum(self.incidence.plus + self.incidence.minus, axis=0)
+        return jnp.sum(jnp.abs(self.incidence.plus) + jnp.abs(self.incidence.minus), axis=0)
+
+    def largest_slope(self) -> Scalar:
+        """Of the activation."""
+        if self.incidence is None:
+            return jnp.ones(())
+        slopes = jnp.stack([self.incidence.positive, self.incidence.negative])
+        return jnp.max(jnp.abs(slopes))
 
     def pulls(self, residual: PerSample) -> Pulls:
         """F^+ and F^- of residuals of any leading axes."""
         if self.incidence is None:
             return Pulls(residual, None)
-        return Pulls(residual @ self.incidence.plus, -(residual @ self.incidence.minus))
+        return Pulls(residual @ self.incidence.plus, residual @ self.incidence.minus)
 
     def predictions(self, positive: PerBoundary, negative: PerBoundary) -> PerSample:
         """h from sum_j weight_j a_j p_jb of the neurons on either side of each boundary."""
         if self.incidence is None:
             return positive
-        return positive @ self.incidence.plus.T - negative @ self.incidence.minus.T
+        return positive @ self.incidence.plus.T + negative @ self.incidence.minus.T
+
+    def magnitudes(self, positive: PerBoundary, negative: PerBoundary) -> PerSample:
+        """A bound of the terms that `predictions` adds, from sums of their sizes."""
+        if self.incidence is None:
+            return positive
+        plus, minus = (jnp.abs(part) for part in (self.incidence.plus, self.incidence.minus))
+        return positive @ plus.T + negative @ minus.T
 
     def at_samples(self, values: Array, positive: Array, negative: Array):
-        """(c_k values_b for samples whose units are active, else 0; which are).
+        """(c_k values_b times the slope at each sample; the slopes).
 
-        positive, negative: on which side of each boundary a neuron is. Of preactivations these
-        are relu(<w, x_k>).
+        positive, negative: on which side of each boundary a neuron is; where on both, the larger
+        slope counts. Of preactivations these are phi(<w, x_k>).
         """
         if self.incidence is None:
-            return jnp.where(positive, values, 0.0), positive
+            return jnp.where(positive, values, 0.0), positive.astype(jnp.float64)
         b, c = self.incidence.boundary, self.incidence.factor
-        active = jnp.where(c > 0.0, positive[..., b], negative[..., b] & (c < 0.0))
-        return jnp.where(active, c * values[..., b], 0.0), active
+        above = jnp.where(positive[..., b], self.incidence.positive, 0.0)
+        below = jnp.where(negative[..., b], self.incidence.negative, 0.0)
+        slope = jnp.where(jnp.abs(above) > jnp.abs(below), above, below)
+        slope = jnp.where(c != 0.0, slope, 0.0)
+        return slope * c * values[..., b], slope
 
     def sample_gram(self) -> Float[Array, "samples samples"]:
         """<x_k, x_l>."""
@@ -193,7 +228,7 @@ class Arrangement(eqx.Module):
         return at[..., self.incidence.boundary] & (self.incidence.factor != 0.0)
 
     def rises(self, pulls: Pulls) -> Float[Array, "*#batch rays"]:
-        """n E(u) along the rays, E(u) = 1/n sum_k r_k relu(<u, x_k>): what makes a neuron with
+        """n E(u) along the rays, E(u) = 1/n sum_k r_k phi(<u, x_k>): what makes a neuron with
         a_j > 0 grow from w = 0."""
         found = pulls.plus @ jnp.maximum(self.rays, 0.0).T
         if pulls.minus is None:

@@ -15,22 +15,25 @@ from ._shapes import Gram, Inputs, Labels
 class Dataset(eqx.Module):
     """Inputs x_k in R^d and labels y_k, k = 1..n.
 
-    Fields, both float64:
+    Fields, all float64:
         x: shape (samples, dim).
         y: shape (samples,).
+        weights: omega_k >= 0, shape (samples,), the factors of the samples in the loss,
+            1/n sum_k omega_k l(h(x_k), y_k); None where all are 1. They are not normalised.
 
     A bias is a coordinate of x that is constant. Inputs may be parallel, antiparallel or equal,
     with any labels: those on one line through 0 share a boundary. An input that is zero has none,
     and only adds a constant to the loss.
 
     Raises:
-        ValueError: shapes that do not match, no samples, NaN or infinite inputs.
+        ValueError: shapes that do not match, no samples, NaN or infinite inputs, weights below 0.
     """
 
     x: Inputs
     y: Labels
+    weights: Labels | None
 
-    def __init__(self, x, y):
+    def __init__(self, x, y, weights=None):
         self.x, self.y = as_float64("x", x), as_float64("y", y)
         check_ndim("x", self.x, ("samples", "dim"))
         check_ndim("y", self.y, ("samples",))
@@ -48,6 +51,15 @@ class Dataset(eqx.Module):
         check_finite("y", self.y)
         _check_squares("x", self.x, "squared lengths")
         _check_squares("y", self.y, "squares")
+        self.weights = None if weights is None else _checked_weights(weights, self.samples)
+
+    def mean(self, values):
+        """1/n sum_k omega_k of values per sample, along their last axis."""
+        return jnp.mean(self.weighted(values), axis=-1)
+
+    def weighted(self, values):
+        """omega_k times values per sample."""
+        return values if self.weights is None else self.weights * values
 
     @property
     def samples(self) -> int:
@@ -110,6 +122,23 @@ class Dataset(eqx.Module):
             return 1.0
         sine = _sines(np.asarray(self.x))
         return float(np.min(sine, initial=1.0, where=sine > _parallel_sine(self.dim)))
+
+
+def _checked_weights(weights, samples: int):
+    weights = as_float64("weights", weights)
+    check_ndim("weights", weights, ("samples",))
+    if weights.shape[0] != samples:
+        raise ValueError(
+            f"Argument `weights` must have one weight per row of `x` ({samples}), but it has "
+            f"{weights.shape[0]}."
+        )
+    check_finite("weights", weights)
+    if is_concrete(weights) and np.any(np.asarray(weights) < 0.0):
+        k = int(np.argmax(np.asarray(weights) < 0.0))
+        raise ValueError(
+            f"Argument `weights` must not be negative, but weights[{k}] is {weights[k]}."
+        )
+    return weights
 
 
 def _parallel_sine(dim: int) -> float:

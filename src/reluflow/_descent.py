@@ -1,5 +1,6 @@
 """Gradient descent on the true weights: the baseline that everyone has, in one compiled loop."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from ._activation import AbstractActivation, relu
 from ._checks import (
     check_bool,
     check_memory,
@@ -19,7 +21,8 @@ from ._checks import (
 from ._dataset import Dataset
 from ._event_buffers import Ambiguities, Events
 from ._forward_mode import forward_mode_only
-from ._loss import loss
+from ._loss import mean_loss
+from ._losses import AbstractLoss, as_loss, square
 from ._network import Network, check_single_pair
 from ._results import RESULTS
 from ._solution import Solution
@@ -59,15 +62,17 @@ def descent(
     optimiser: optax.GradientTransformation,
     steps: int,
     *,
+    loss: AbstractLoss | Callable = square,
     save_every: int | None = None,
     throw: bool = True,
 ) -> Solution:
     """theta_{i+1} = theta_i + optimiser(grad L(theta_i)),   theta = (a, w).
 
-        dL/da_j = -1/n sum_k r_k relu(<w_j, x_k>)
-        dL/dw_j = -a_j/n sum_{k: <w_j, x_k> > 0} r_k x_k
+        dL/da_j = -1/n sum_k r_k phi(<w_j, x_k>)
+        dL/dw_j = -a_j/n sum_k phi'(<w_j, x_k>) r_k x_k
 
-    with relu'(0) = 0 and the papers' L = 1/(2n) sum r^2, r = y - h. Plain gradient descent with
+    with relu'(0) = 0; r = y - h and the papers' L = 1/(2n) sum r^2 by default, and
+    r_k = -omega_k dl/dh for other losses. Plain gradient descent with
     step eta is the explicit Euler method of the flow, first order in eta, also where the flow
     slides along a boundary (there it zigzags across).
 
@@ -83,6 +88,7 @@ def descent(
         optimiser: any optax optimiser, `optax.sgd(1e-3)` say. The compiled loop is kept for
             the object: pass the same one again rather than an equal one.
         steps: how many steps.
+        loss: as for `rf.flow`.
         save_every: a state is saved every so many steps, at step 0 and at the last one. Only
             the first and the last are saved where not given.
         throw: whether to raise an error where the descent diverges, or to return the result
@@ -101,9 +107,10 @@ def descent(
             positive integers; RuntimeError where it diverges and `throw` is set.
     """
     require_x64()
-    saves = _check_arguments(net, data, optimiser, steps, save_every, throw)
+    saves, loss = _check_arguments(net, data, optimiser, steps, save_every, throw), as_loss(loss)
+    loss.check_labels(data.y)
     net, data = forward_mode_only((check_size(net), data), _NO_REVERSE)
-    return _descend(net, data, optimiser, saves, throw)
+    return _descend(net, data, optimiser, loss, saves, throw)
 
 
 def _check_arguments(net, data, optimiser, steps, save_every, throw) -> _Saves:
@@ -144,9 +151,9 @@ def check_size(net: Network) -> Network:
 
 
 @eqx.filter_jit
-def _descend(net, data, optimiser, saves, throw) -> Solution:
+def _descend(net: Network, data, optimiser, loss: AbstractLoss, saves, throw) -> Solution:
     weights = net.weights()
-    update = _update(data, optimiser)
+    update = _update(data, optimiser, net.activation, loss)
 
     def block(carry, length):
         carry = jax.lax.fori_loop(0, length, lambda _, inner: update(inner), carry)
@@ -156,20 +163,21 @@ def _descend(net, data, optimiser, saves, throw) -> Solution:
     trajectory = jax.tree.map(
         lambda first, rest: jnp.concatenate([first[None], rest]), weights, later
     )
-    return _solution(trajectory, data, optimiser, saves, throw)
+    networks = jax.vmap(lambda a, w: Network.from_weights(a, w, net.activation))(*trajectory)
+    return _solution(trajectory, networks, data, optimiser, loss, saves, throw)
 
 
-def _update(data: Dataset, optimiser):
+def _update(data: Dataset, optimiser, activation: AbstractActivation, loss: AbstractLoss):
     """One step of the optimiser on ((a, w), its state)."""
     wants_more = isinstance(optimiser, optax.GradientTransformationExtraArgs)
 
     def value(weights):
         a, w = weights
-        return jnp.mean((data.y - a @ jax.nn.relu(w @ data.x.T)) ** 2) / 2.0
+        return data.mean(loss(a @ activation(w @ data.x.T), data.y))
 
     def update(carry):
         weights, state = carry
-        grad = gradient(weights[0], weights[1], data)
+        grad = gradient(weights[0], weights[1], data, activation, loss)
         # What line searches ask for; the compiler drops it where nobody reads it.
         more = {"value": value(weights), "grad": grad, "value_fn": value} if wants_more else {}
         step, state = optimiser.update(grad, state, weights, **more)
@@ -178,25 +186,35 @@ def _update(data: Dataset, optimiser):
     return update
 
 
-def gradient(a: jax.Array, w: jax.Array, data: Dataset) -> tuple[jax.Array, jax.Array]:
+def gradient(
+    a: jax.Array,
+    w: jax.Array,
+    data: Dataset,
+    activation: AbstractActivation = relu,
+    loss: AbstractLoss = square,
+) -> tuple[jax.Array, jax.Array]:
     """(dL/da, dL/dw) at plain weights a, shape (neurons,), and w, (neurons, dim).
 
     Written out, because reverse mode evaluates the mask twice and keeps what is not needed.
     """
     x, y = data.x, data.y
+
+    def pulls(h):
+        return data.weighted(loss.residual(h, y)) / y.shape[0]
+
     if a.shape[0] * x.size <= _FUSED_PRODUCTS:
         preactivation = jnp.sum(w[:, None, :] * x, axis=-1)
-        active = jnp.maximum(preactivation, 0.0)
-        residual = (y - jnp.sum(a[:, None] * active, axis=0)) / y.shape[0]
-        pull = jnp.where(preactivation > 0.0, residual, 0.0)
+        active = activation(preactivation)
+        residual = pulls(jnp.sum(a[:, None] * active, axis=0))
+        pull = activation.times_slope(preactivation, residual)
         return (
             -jnp.sum(active * residual, axis=1),
             -a[:, None] * jnp.sum(pull[:, :, None] * x, axis=1),
         )
     preactivation = w @ x.T
-    active = jnp.maximum(preactivation, 0.0)
-    residual = (y - a @ active) / y.shape[0]
-    pull = jnp.where(preactivation > 0.0, residual, 0.0)
+    active = activation(preactivation)
+    residual = pulls(a @ active)
+    pull = activation.times_slope(preactivation, residual)
     return -(active @ residual), -a[:, None] * (pull @ x)
 
 
@@ -251,10 +269,11 @@ def _good(trajectory, networks: Network, losses, ts, plain: bool) -> jax.Array:
     return jnp.cumprod(good).astype(bool)
 
 
-def _solution(trajectory, data: Dataset, optimiser, saves: _Saves, throw: bool) -> Solution:
+def _solution(
+    trajectory, networks: Network, data: Dataset, optimiser, loss, saves: _Saves, throw: bool
+) -> Solution:
     """Pads what follows the first state by which the descent has diverged."""
-    networks = jax.vmap(Network.from_weights)(*trajectory)
-    losses, ts, steps = loss(networks, data), _clock(optimiser, saves), saves.counts[-1]
+    losses, ts, steps = mean_loss(networks, data, loss), _clock(optimiser, saves), saves.counts[-1]
     good = _good(trajectory, networks, losses, ts, _constant_rate(optimiser) is not None)
     last = jnp.maximum(jnp.sum(good) - 1, 0)
     kept = jnp.minimum(jnp.arange(ts.shape[0]), last)
@@ -283,6 +302,7 @@ def _solution(trajectory, data: Dataset, optimiser, saves: _Saves, throw: bool) 
         },
         state=None,
         data=data,
+        loss=loss,
     )
     if throw:
         solution = result.error_if(solution, result != RESULTS.successful)

@@ -13,7 +13,7 @@ never switch a dead neuron on (2022, Lemma 6), and it costs one product with the
 instead of two with the inputs.
 
 All quantities of a neuron are over its own e^{log_scale}: the ODE is linear in the neuron, only
-the predictions see the scale, h_k = sum_j e^{2 s_j} a_j relu(c_k p_jb), b the boundary of k.
+the predictions see the scale, h_k = sum_j e^{2 s_j} a_j phi(c_k p_jb), b the boundary of k.
 """
 
 import equinox as eqx
@@ -23,8 +23,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from . import _modes
+from ._activation import AbstractActivation
 from ._arrangement import Arrangement, Pulls
 from ._dataset import Dataset
+from ._losses import AbstractLoss, derivatives, square
 from ._rays import Geometry
 from ._shapes import Gram, Labels, PerBoundary, PerNeuron, PerSample, Scalar, UnitModes, Units
 
@@ -32,15 +34,52 @@ _ROUNDINGS = 64.0 * float(np.finfo(np.float64).eps)  # of a residual, in its lar
 
 
 class Problem(eqx.Module):
-    """What stays fixed along a trajectory: the data as the flow sees it."""
+    """What stays fixed along a trajectory: the data as the flow sees it, and the loss."""
 
     arrangement: Arrangement
     labels: Labels
+    weights: Labels | None
+    activation: AbstractActivation
+    loss: AbstractLoss
 
     @classmethod
-    def of(cls, data: Dataset, geometry: Geometry | None = None) -> "Problem":
-        geometry = Geometry.of(data) if geometry is None else geometry
-        return cls(Arrangement.of(data, geometry), data.y)
+    def of(
+        cls,
+        data: Dataset,
+        activation: AbstractActivation,
+        loss: AbstractLoss = square,
+        geometry: Geometry | None = None,
+    ) -> "Problem":
+        geometry = Geometry.of(data, activation) if geometry is None else geometry
+        arrangement = Arrangement.of(data, geometry, activation)
+        return cls(arrangement, data.y, data.weights, activation, loss)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the curvature of the loss is 1 for every sample, so that r' = -h'."""
+        return self.loss.quadratic and self.weights is None
+
+    def residual(self, h: PerSample) -> PerSample:
+        """r_k = -omega_k dl/dh, with which a sample pulls; of the square loss, y_k - h_k."""
+        return self._weighted(self.loss.residual(h, self._labels(h)))
+
+    def curvature(self, h: PerSample) -> PerSample:
+        """gamma_k = omega_k d2l/dh2: r' = -gamma h'."""
+        return self._weighted(self.loss.curvature(h, self._labels(h)))
+
+    def derivatives(self, h: PerSample, count: int) -> list[PerSample]:
+        """The residual and its derivatives by h."""
+        return derivatives(self.residual, h, count)
+
+    def mean_loss(self, h: PerSample) -> Float[Array, "*#batch"]:
+        """L."""
+        return jnp.mean(self._weighted(self.loss(h, self._labels(h))), axis=-1)
+
+    def _labels(self, h):
+        return jnp.broadcast_to(self.labels, h.shape)
+
+    def _weighted(self, values):
+        return values if self.weights is None else self.weights * values
 
     @property
     def samples(self) -> int:
@@ -154,24 +193,42 @@ class Pattern(eqx.Module):
 def predictions(
     arrangement: Arrangement, neurons: Neurons, pattern: Pattern, weight: PerNeuron
 ) -> PerSample:
-    """h_k = sum_j weight_j a_j relu(c_k p_jb), weight = e^{2 log_scale}."""
+    """h_k = sum_j weight_j a_j phi(c_k p_jb), weight = e^{2 log_scale}."""
+    return arrangement.predictions(*_sides(arrangement, neurons, pattern, weight))
+
+
+def _sides(arrangement: Arrangement, neurons: Neurons, pattern: Pattern, weight: PerNeuron):
+    """sum_j weight_j a_j p_jb of the neurons on the positive side of each boundary, and of those
+    on the negative side, where something pulls there."""
     each, p = weight * neurons.output, neurons.preactivation
     positive = each @ jnp.where(pattern.mode == _modes.ACTIVE, p, 0.0)
     if arrangement.incidence is None:
-        return positive
-    negative = each @ jnp.where(pattern.mode == _modes.INACTIVE, p, 0.0)
-    return arrangement.predictions(positive, negative)
+        return positive, positive
+    return positive, each @ jnp.where(pattern.mode == _modes.INACTIVE, p, 0.0)
 
 
-def residual_rounding(
+def rounding_of(
     problem: Problem, neurons: Neurons, pattern: Pattern, weight: PerNeuron
-) -> Scalar:
-    """What rounding may make of the residual: of the labels, and of the terms that h is a sum of,
-    which may be much larger than h is. After convergence alpha = 0 / 0 is made of it."""
-    terms = Neurons(jnp.abs(neurons.output), neurons.combination, neurons.preactivation)
-    sizes = predictions(problem.arrangement, terms, pattern, weight)
-    largest = jnp.max(jnp.abs(problem.labels) + sizes)
-    return jax.lax.stop_gradient(_ROUNDINGS * largest)
+) -> "Rounding":
+    arrangement = problem.arrangement
+    output, preactivation = jnp.abs(neurons.output), jnp.abs(neurons.preactivation)
+    terms = Neurons(output, neurons.combination, preactivation)
+    sizes = arrangement.magnitudes(*_sides(arrangement, terms, pattern, weight))
+    if problem.plain:
+        both = _ROUNDINGS * jnp.max(jnp.abs(problem.labels) + sizes)
+        return jax.lax.stop_gradient(Rounding(both, both))
+    h = predictions(arrangement, neurons, pattern, weight)
+    of_residuals = problem.curvature(h) * sizes + jnp.abs(problem.residual(h))
+    both = _ROUNDINGS * jnp.max(sizes), _ROUNDINGS * jnp.max(of_residuals)
+    return jax.lax.stop_gradient(Rounding(*both))
+
+
+class Rounding(eqx.Module):
+    """What rounding may make of h, and of the residual: of the terms that h is a sum of, which may
+    be much larger than h is, and of the labels. After convergence alpha = 0 / 0 is made of it."""
+
+    of_predictions: Scalar
+    of_residuals: Scalar
 
 
 def coefficients(pulls: Pulls, pattern: Pattern) -> Units:
@@ -187,7 +244,7 @@ def coefficients(pulls: Pulls, pattern: Pattern) -> Units:
 def velocity(neurons: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem) -> Neurons:
     """The field (a', c', p') of the module's equations on one pattern."""
     h = predictions(problem.arrangement, neurons, pattern, weight)
-    beta = coefficients(problem.pulls(problem.labels - h), pattern) / problem.samples
+    beta = coefficients(problem.pulls(problem.residual(h)), pattern) / problem.samples
     combination = neurons.output[:, None] * beta
     preactivation = combination @ problem.gram
     if pattern.slots.shape[1] > 0:  # zero up to rounding: made exact
@@ -198,20 +255,15 @@ def velocity(neurons: Neurons, pattern: Pattern, weight: PerNeuron, problem: Pro
 def kernel_trace(neurons: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem) -> Scalar:
     """A bound of the tangent kernel's eigenvalues, K = dh dh^T / n: its trace,
 
-    1/n sum_jk weight_j (alpha_jk a_j^2 |x_k|^2 + relu(<w_j, x_k>)^2), with alpha = 1 where it
+    1/n sum_jk weight_j (s_jk^2 a_j^2 |x_k|^2 + phi(<w_j, x_k>)^2), with s the larger slope where it
     slides.
     """
     arrangement, slides = problem.arrangement, pattern.mode == _modes.SLIDING
-    relu, touched = arrangement.at_samples(
+    values, slope = arrangement.at_samples(
         neurons.preactivation,
         (pattern.mode == _modes.ACTIVE) | slides,
         (pattern.mode == _modes.INACTIVE) | slides,
     )
     square = jnp.diag(arrangement.sample_gram())
-    diagonal = jnp.where(touched, (neurons.output**2)[:, None] * square, 0.0) + relu**2
+    diagonal = slope**2 * (neurons.output**2)[:, None] * square + values**2
     return jnp.sum(weight[:, None] * diagonal) / problem.samples
-
-
-def square_loss(residual: PerSample) -> Scalar:
-    """L = 1/(2n) sum_k r_k^2."""
-    return jnp.mean(residual**2) / 2.0

@@ -1,8 +1,9 @@
 """START HERE: `rf.flow`, its arguments and what it refuses; its loop is in `_loop.py`.
 
-theta' = -grad L(theta),    L = 1/(2n) sum_k (h(x_k) - y_k)^2
+theta' = -grad L(theta),    L = 1/n sum_k omega_k l(h(x_k), y_k)
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import diffrax
@@ -28,6 +29,7 @@ from ._flow_state import FlowState
 from ._forward_mode import forward_mode_only
 from ._integrator import AbstractIntegrator
 from ._loop import Run
+from ._losses import AbstractLoss, as_loss, square
 from ._network import Network, check_single_pair
 from ._padding import padded_length
 from ._rays import Geometry
@@ -64,6 +66,7 @@ def flow(
     t1=None,
     *,
     t0=None,
+    loss: AbstractLoss | Callable | None = None,
     integrator: Boost | AbstractIntegrator | None = None,
     rtol=1e-8,
     atol=0.0,
@@ -76,12 +79,14 @@ def flow(
 ) -> Solution:
     """The gradient flow theta' = -grad L(theta) from `net`, with all its events.
 
-        a_j' = <D_j, w_j>,   w_j' = a_j D_j,   D_j = 1/n sum_k alpha_jk (y_k - h(x_k)) x_k
+        a_j' = <D_j, w_j>,   w_j' = a_j D_j,   D_j = 1/n sum_k s_jk r_k x_k,
 
-    (2022, eq. 3), alpha_jk = 1 where <w_j, x_k> > 0 and 0 where < 0. On a boundary the flow
-    crosses, slides along it with alpha_jk in (0, 1) (Filippov), or, where the velocity off it
-    vanishes, rests there with alpha_jk = 0 (sigma'(0) = 0; 2022, Prop. 2). Inputs on one line
-    through 0 share a boundary: the alpha of x and that of -x are alpha and 1 - alpha.
+    with r_k = y_k - h(x_k) for the square loss, L = 1/(2n) sum_k r_k^2 (2022, eq. 3), and
+    r_k = -omega_k dl/dh for others; and s_jk the slope of the activation at <w_j, x_k>, which of
+    ReLU is 1 where that is positive and 0 where negative. On a boundary the flow crosses, slides
+    along it with a slope in between (Filippov), or, where the velocity off it vanishes, rests there
+    (relu'(0) = 0; 2022, Prop. 2). Inputs on one line through 0 share a boundary: of ReLU, the
+    slopes at x and at -x are alpha and 1 - alpha.
 
     Arguments:
         net: the initialisation. Or a solution, whose flow goes on: its clock, its modes, its step
@@ -93,6 +98,9 @@ def flow(
             what is left of the flow moves no prediction by more than rtol max|y|, and no neuron,
             however small, is to grow again. A pull below rtol of the largest counts as none.
         t0: the beginning, 0 by default; not with a solution.
+        loss: `rf.square` by default; `rf.logistic` and `rf.exponential`, for labels 1 and -1; or a
+            function l(h, y), elementwise, convex and smooth in h, such as `rf.Loss` wraps. Not with
+            a solution. Under a loss that is not quadratic t1 must be finite: no rest is known.
         integrator: `rf.Boost()` by default; `rf.RungeKutta()` is the other. They check each other.
         rtol: the tolerance of a step, relative to each neuron's own norm: a neuron of size 1e-20
             is as exact as one of size 1.
@@ -126,14 +134,15 @@ def flow(
             is bad, and `throw` is true; a derivative in reverse mode.
     """
     require_x64()
-    start, data, t0 = _started(net, data, t0)
+    start, data, t0, loss = _started(net, data, t0, loss)
     saveat = diffrax.SaveAt(t1=True) if saveat is None else saveat
     checks = Checks()
     interval, tolerances, stop = _settings(t0, t1, rtol, atol, stop_loss, checks)
+    _check_loss(loss, data, interval[1], checks)
     first = start.net if isinstance(start, FlowState) else start
     max_steps, max_events = _lengths(first.neurons, data, saveat, max_steps, max_events)
     integrator = _of_interface(Boost() if integrator is None else integrator)
-    schedule = Schedule.of(saveat, *interval, max_steps, checks)
+    schedule = Schedule.of(saveat, loss, *interval, max_steps, checks)
     check_buffers(schedule, first, data)
     meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter
     check_type(
@@ -149,7 +158,7 @@ def flow(
     prepared = integrator.prepare(data, room)
     places = padded_length(max_events, lambda: BYTES_OF_EVENT)
     limits = (jnp.asarray(max_steps), jnp.asarray(max_events), places, meter)
-    stops, geometry = stop_loss is not None, Geometry.of(data)
+    stops, geometry = stop_loss is not None, Geometry.of(data, first.activation)
     sol = _refusing_derivatives(prepared, asked, stops, geometry, *limits)
     sol = _judged(cropped(sol, length, max_events), checks)
     return _raised(sol) if throw else sol
@@ -204,9 +213,10 @@ def _integrate(
     places,
     meter,
 ) -> Solution:
+    activation = (start.net if isinstance(start, FlowState) else start).activation
     return Run(
         integrator,
-        Problem.of(data, geometry),
+        Problem.of(data, activation, schedule.loss, geometry),
         start,
         data,
         schedule,
@@ -243,12 +253,12 @@ def _of_interface(integrator) -> AbstractIntegrator:
     return integrator
 
 
-def _started(net, data, t0) -> tuple[Network | FlowState, Dataset, Any]:
-    """Where the run begins, on which data, and when."""
+def _started(net, data, t0, loss) -> tuple[Network | FlowState, Dataset, Any, AbstractLoss]:
+    """Where the run begins, on which data, when, and under which loss."""
     if not isinstance(net, Solution):
         _check_problem(net, data)
-        return net, data, 0.0 if t0 is None else t0
-    for name, value in (("data", data), ("t0", t0)):
+        return net, data, 0.0 if t0 is None else t0, square if loss is None else as_loss(loss)
+    for name, value in (("data", data), ("t0", t0), ("loss", loss)):
         if value is not None:
             raise ValueError(
                 f"Argument `{name}` must not be given with a solution, which has its own: "
@@ -263,11 +273,23 @@ def _started(net, data, t0) -> tuple[Network | FlowState, Dataset, Any]:
             f"Argument `net` must be a single solution, but it has lanes {net.state.time.shape}: "
             "use jax.vmap(lambda sol: rf.flow(sol, t1=later))(sols)."
         )
-    return net.state, net.data, net.state.time
+    return net.state, net.data, net.state.time, net.loss
 
 
 def _check_problem(net, data) -> None:
     check_single_pair(net, data)
+
+
+def _check_loss(loss: AbstractLoss, data: Dataset, t1, checks: Checks) -> None:
+    loss.check_labels(data.y)
+    if loss.quadratic:
+        return
+    checks.require(
+        f"Argument `t1` must be finite for {loss}, under which no flow is known to come to rest",
+        lambda t1: abs(t1) < jnp.inf,
+        (t1,),
+        "it is {}",
+    )
 
 
 def _settings(t0, t1, rtol, atol, stop_loss, checks: Checks):

@@ -44,14 +44,15 @@ class FlowState(eqx.Module):
         """Of bare weights: a unit within rounding of its boundary stands on it."""
         preactivation = net.hidden @ problem.normals.T
         size = jnp.sqrt(net.output**2 + jnp.sum(net.hidden**2, axis=1))
-        exists = problem.arrangement.exists()
-        near = on_boundary(preactivation, size, problem.length) & exists
+        exists, switches = problem.arrangement.exists(), problem.arrangement.switches()
+        near = on_boundary(preactivation, size, problem.length) & switches
         pattern = Pattern.of(
             jnp.where(near, 0.0, preactivation), max_sliding, problem.arrangement.rays.shape[0]
         )
         # A neuron that is zero stays so: nothing is to be decided, and nothing happens to it.
         zero = size == 0.0
-        mode = jnp.where(zero[:, None] | ~exists, jnp.int8(_modes.RESTING), pattern.mode)
+        mode = jnp.where(exists & ~switches, jnp.int8(_modes.ACTIVE), pattern.mode)
+        mode = jnp.where(zero[:, None] | ~exists, jnp.int8(_modes.RESTING), mode)
         return cls(
             time=time,
             net=net,

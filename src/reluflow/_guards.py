@@ -19,8 +19,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from . import _modes
 from ._events import Fired
-from ._field import Neurons, Pattern, Problem, square_loss
-from ._shapes import PerNeuron, PerSample, Scalar, Units
+from ._field import Neurons, Pattern, Problem
+from ._shapes import PerNeuron, PerSample, Scalar, UnitFlags, Units
+from ._taylor import Expansion
 
 
 class Guards(eqx.Module):
@@ -40,43 +41,40 @@ class Guards(eqx.Module):
     residual_noise: Scalar
     stop_loss: Scalar
 
-    def values(self, neurons: Neurons, residual: PerSample) -> Float[Array, " guards"]:
-        """The guards in one state on this pattern."""
+    def values(self, neurons: Neurons, h: PerSample) -> Float[Array, " guards"]:
+        """The guards in one state on this pattern, with these predictions."""
         mode, slots = self.pattern.mode, self.pattern.slots
         # Below the rounding of a residual, alpha means nothing: a slot fires beyond it.
         noise = [self.residual_noise * part for part in self._amplification()]
         low, high = (jnp.where(slots >= mode.shape[1], 1.0, part).ravel() for part in noise)
         constant = [
-            jnp.where(mode == _modes.SLIDING, 1.0, self.slack).ravel(),
+            jnp.where(self._moves(), self.slack, 1.0).ravel(),
             low,
             high,
             1.0 - self._slides(),
             jnp.where(self._watches(), self.residual_noise, 1.0).ravel(),
             jnp.zeros((1,)),
         ]
-        linear = self._linear(neurons, residual)
+        linear = self._linear(neurons, self.problem.residual(h))
         # A stop_loss below 0 asks for none; the loss of extreme data may then overflow unheeded.
-        remaining = jnp.where(self.stop_loss < 0.0, 1.0, square_loss(residual) - self.stop_loss)
+        left = self.problem.mean_loss(h) - self.stop_loss
+        remaining = jnp.where(self.stop_loss < 0.0, 1.0, left)
         return jnp.concatenate([*linear, remaining[None]]) + jnp.concatenate(constant)
 
-    def expansion(self, neurons: Neurons, residual) -> Float[Array, "orders guards"]:
-        """Taylor coefficients of the guards from those of the state and of the residual."""
-        linear = jax.vmap(lambda *of: jnp.concatenate(self._linear(*of)))(neurons, residual)
-        orders = residual.shape[0]
-        loss = [
-            sum(jnp.mean(residual[k] * residual[i - k]) for k in range(i + 1)) / 2.0
-            for i in range(orders)
-        ]
-        loss = jnp.where(self.stop_loss < 0.0, 0.0, jnp.stack(loss))
+    def expansion(self, around: Expansion) -> Float[Array, "orders guards"]:
+        """Taylor coefficients of the guards from those of the state."""
+        neurons = around.neurons
+        linear = jax.vmap(lambda *of: jnp.concatenate(self._linear(*of)))(neurons, around.residual)
+        loss = jnp.where(self.stop_loss < 0.0, 0.0, around.loss(self.problem))
         terms = jnp.concatenate([linear, loss[:, None]], axis=1)
         here = jax.tree.map(lambda leaf: leaf[0], neurons)
-        return terms.at[0].set(self.values(here, residual[0]))
+        return terms.at[0].set(self.values(here, around.h[0]))
 
     def _linear(self, neurons: Neurons, residual: PerSample) -> list:
         """The part of the guards, but the last, that is linear in the state."""
         mode = self.pattern.mode
         side = jnp.where(mode == _modes.ACTIVE, 1.0, -1.0)
-        units = jnp.where(mode == _modes.SLIDING, 0.0, side * neurons.preactivation)
+        units = jnp.where(self._moves(), side * neurons.preactivation, 0.0)
         toward = -self.sign[:, None]
         pulls = self.problem.pulls(residual)
         low, high = (toward * part for part in self.pattern.sliding_guards(pulls))
@@ -87,6 +85,10 @@ class Guards(eqx.Module):
 
     def _amplification(self):
         return self.pattern.amplification(self.problem.arrangement)
+
+    def _moves(self) -> UnitFlags:
+        """The units that may meet their boundaries."""
+        return (self.pattern.mode != _modes.SLIDING) & self.problem.arrangement.switches()
 
     def _slides(self):
         slots = self.pattern.slots

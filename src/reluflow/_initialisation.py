@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from ._activation import AbstractActivation, relu
 from ._checks import (
     as_float64,
     check_finite,
@@ -76,10 +77,19 @@ def _without_inactive(net: Network, active) -> Network:
         return net
     on = jnp.arange(net.neurons) < _count(active, net.neurons)
     output = jnp.where(on, net.output, 0.0)
-    return Network(net.log_scale, output, jnp.where(on[:, None], net.hidden, 0.0))
+    hidden = jnp.where(on[:, None], net.hidden, 0.0)
+    return Network(net.log_scale, output, hidden, net.activation)
 
 
-def balanced(key: Key, neurons: int, dim: int, log_lambda, *, active=None) -> Network:
+def balanced(
+    key: Key,
+    neurons: int,
+    dim: int,
+    log_lambda,
+    *,
+    active=None,
+    activation: AbstractActivation = relu,
+) -> Network:
     """w_j = lambda g_j,  a_j = s_j |w_j|,  g_j ~ N(0, I_d), s_j = +-1 (2022, eq. 4).
 
     Arguments:
@@ -92,6 +102,7 @@ def balanced(key: Key, neurons: int, dim: int, log_lambda, *, active=None) -> Ne
             active ones are those of the network of this width with the same key. A traced number
             cannot be looked at: above `neurons` it counts as all, below 1 as none. The inactive
             ones have no events.
+        activation: of the network; the draw does not depend on it.
     """
     _check_shape(key, neurons, dim)
     log_scale = _log_lambda(log_lambda, neurons)
@@ -99,10 +110,18 @@ def balanced(key: Key, neurons: int, dim: int, log_lambda, *, active=None) -> Ne
     hidden = jr.normal(g_key, (neurons, dim), jnp.float64)
     sign = jr.rademacher(s_key, (neurons,), jnp.float64)
     output = sign * jnp.linalg.norm(hidden, axis=1)
-    return _without_inactive(Network(log_scale, output, hidden), active)
+    return _without_inactive(Network(log_scale, output, hidden, activation), active)
 
 
-def unbalanced(key: Key, neurons: int, dim: int, log_lambda, *, active=None) -> Network:
+def unbalanced(
+    key: Key,
+    neurons: int,
+    dim: int,
+    log_lambda,
+    *,
+    active=None,
+    activation: AbstractActivation = relu,
+) -> Network:
     """w_j = lambda g_j,  a_j = lambda b_j,  g_j ~ N(0, I_d), b_j ~ N(0, 1) (2022, section 3.2).
 
     Where |a_j| < |w_j| the sign of a_j may change along the flow (Lemma 1 excludes it only for
@@ -112,11 +131,14 @@ def unbalanced(key: Key, neurons: int, dim: int, log_lambda, *, active=None) -> 
     log_scale = _log_lambda(log_lambda, neurons)
     g_key, b_key = jr.split(key)
     hidden = jr.normal(g_key, (neurons, dim), jnp.float64)
-    net = Network(log_scale, jr.normal(b_key, (neurons,), jnp.float64), hidden)
+    output = jr.normal(b_key, (neurons,), jnp.float64)
+    net = Network(log_scale, output, hidden, activation)
     return _without_inactive(net, active)
 
 
-def he_uniform(key: Key, neurons: int, dim: int, *, active=None) -> Network:
+def he_uniform(
+    key: Key, neurons: int, dim: int, *, active=None, activation: AbstractActivation = relu
+) -> Network:
     """w ~ U(+-sqrt(6 / d)) per entry and a ~ U(+-sqrt(6 / m)) (He et al. 2015; 2026, Fig. 6).
 
     PyTorch's default for linear layers, U(+-1 / sqrt(fan_in)), is smaller by sqrt(6).
@@ -129,4 +151,5 @@ def he_uniform(key: Key, neurons: int, dim: int, *, active=None) -> Network:
         a_bound = jnp.sqrt(6.0 / _count(active, neurons).astype(jnp.float64))
     w = jr.uniform(w_key, (neurons, dim), jnp.float64, -w_bound, w_bound)
     a = jr.uniform(a_key, (neurons,), jnp.float64, -a_bound, a_bound)
-    return _without_inactive(Network(jnp.zeros((neurons,), jnp.float64), a, w), active)
+    net = Network(jnp.zeros((neurons,), jnp.float64), a, w, activation)
+    return _without_inactive(net, active)

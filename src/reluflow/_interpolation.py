@@ -118,4 +118,5 @@ class Interpolation(eqx.Module):
         index = jnp.searchsorted(self.steps.begins, time, side="right") - 1
         index = jnp.maximum(index, 0)
         passage = jax.tree.map(lambda leaf: leaf[index], self.steps.passages)
-        return integrator.network_within(self.problem, passage, time)
+        net = integrator.network_within(self.problem, passage, time)
+        return net.with_activation(self.problem.activation)

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from ._dataset import Dataset
-from ._field import Neurons, Problem, predictions, residual_rounding
+from ._field import Neurons, Problem, predictions, rounding_of
 from ._flow_state import FlowState
 from ._integrator import AbstractDenseIntegrator, AbstractIntegrator, Report
 from ._interpolation import StoredSteps
-from ._loss import loss
+from ._loss import mean_loss
 from ._meter import AbstractFlowMeter
 from ._network import Network
 from ._recording import AmbiguousNeurons, EventBuffer
@@ -85,7 +85,7 @@ class Run(eqx.Module):
         start = start.on(self.problem.arrangement)
         state = self.integrator.init(self.problem, start, self.tolerances, self.stop_loss)
         report = self.integrator.report(self.problem, state)
-        there = loss(start.net, self.data) <= self.stop_loss
+        there = self._loss(start.net) <= self.stop_loss
         result = RESULTS.where(there, RESULTS.loss_reached, report.result)
         report = eqx.tree_at(lambda r: r.result, report, result)
         saved = Saved.empty(self.schedule, start.net, self.data)
@@ -132,6 +132,7 @@ class Run(eqx.Module):
     def postprocess(self, carry: Carry) -> Solution:
         self.meter.close(carry.meter)
         stands = self.integrator.flow_state(carry.state).held(self.problem)
+        stands = eqx.tree_at(lambda s: s.net, stands, self._activated(stands.net))
         final, time = stands.net, carry.report.time
         complete = (carry.report.result != RESULTS.successful) | (time >= self.interval[1])
         result = RESULTS.where(complete, carry.report.result, RESULTS.max_steps_reached)
@@ -150,7 +151,7 @@ class Run(eqx.Module):
             "num_sweeps": carry.num_sweeps,
             "num_ambiguous": carry.ambiguous.count,
             "t_final": time,
-            "loss_final": loss(final, self.data),
+            "loss_final": self._loss(final),
             "rounding": _rounding(self.problem, stands),
             "rtol": self.tolerances[0],
         }
@@ -165,6 +166,7 @@ class Run(eqx.Module):
             stats,
             stands,
             self.data,
+            self.problem.loss,
             carry.stored.interpolation(self.integrator, self.problem),
         )
 
@@ -172,11 +174,21 @@ class Run(eqx.Module):
         if isinstance(self.meter, AbstractFlowMeter):
 
             def now():
-                return loss(self.integrator.network(state), self.data)
+                return self._loss(self._network(state))
 
             return self.meter.show(meter, report.time, num_accepted, num_saved, now)
         t0, t1 = self.interval
         return self.meter.step(meter, (report.time - t0) / (t1 - t0))
+
+    def _loss(self, net: Network):
+        return mean_loss(net, self.data, self.problem.loss)
+
+    def _network(self, state) -> Network:
+        return self._activated(self.integrator.network(state))
+
+    def _activated(self, net: Network) -> Network:
+        """With the activation, which integrators know by the problem."""
+        return net.with_activation(self.problem.activation)
 
     # What is saved inside the last step
 
@@ -203,11 +215,12 @@ class Run(eqx.Module):
         failed = carry.report.result != RESULTS.successful
         result = RESULTS.where(waits & failed, carry.report.result, report.result)
         report = eqx.tree_at(lambda r: r.result, report, result)
+        net = self._activated(net)
         return saved.write(self.schedule, time, waits, waits, net, self.data), state, report
 
     def _offer(self, saved: Saved, state, report: Report, num_accepted) -> Saved:
         """Saves where a step has ended at a time asked for, or a counted one has."""
-        now = self.integrator.network(state)
+        now = self._network(state)
         return saved.offer(self.schedule, report, num_accepted, not self._dense, now, self.data)
 
 
@@ -221,6 +234,5 @@ def _rounding(problem: Problem, stands: FlowState) -> Scalar:
     nothing = jnp.zeros_like(stands.preactivation)
     neurons = Neurons(stands.net.output, nothing, stands.preactivation)
     h = predictions(problem.arrangement, neurons, stands.pattern, weight)
-    residual = problem.labels - h
-    rounding = residual_rounding(problem, neurons, stands.pattern, weight)
-    return rounding / height_of(problem, residual)
+    rounding = rounding_of(problem, neurons, stands.pattern, weight).of_predictions
+    return rounding / height_of(problem, problem.residual(h))

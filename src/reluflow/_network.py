@@ -1,18 +1,18 @@
-"""One-hidden-layer ReLU networks in scaled coordinates."""
+"""Networks with one hidden layer, in scaled coordinates."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ._activation import AbstractActivation, check_activation, is_relu, relu
 from ._checks import as_float64, check_finite, check_ndim, check_type, is_concrete
 from ._dataset import Dataset
 from ._shapes import Hidden, Inputs, PerNeuron
 
 
 class Network(eqx.Module):
-    """h(x) = sum_j a_j relu(<w_j, x>),   a_j = e^{s_j} output_j,   w_j = e^{s_j} hidden_j.
+    """h(x) = sum_j a_j phi(<w_j, x>),   a_j = e^{s_j} output_j,   w_j = e^{s_j} hidden_j.
 
     The logarithm s_j of a neuron's size is kept apart from its direction, so that a network
     initialised at lambda = e^-10000 is as exact as one of size 1: `weights()` would underflow,
@@ -23,6 +23,8 @@ class Network(eqx.Module):
         log_scale: s, shape (neurons,); any finite number.
         output: outer weights over e^s, shape (neurons,).
         hidden: inner weights over e^s, shape (neurons, dim).
+        activation: phi, `rf.relu` by default; `rf.leaky_relu(slope)`, `rf.absolute`, `rf.linear` or
+            `rf.TwoSlope(minus, plus)`.
 
     Raises:
         ValueError: shapes that do not match, no neurons, NaN or infinite entries.
@@ -31,8 +33,10 @@ class Network(eqx.Module):
     log_scale: PerNeuron
     output: PerNeuron
     hidden: Hidden
+    activation: AbstractActivation
 
-    def __init__(self, log_scale, output, hidden):
+    def __init__(self, log_scale, output, hidden, activation: AbstractActivation = relu):
+        check_activation(activation)
         self.log_scale = as_float64("log_scale", log_scale)
         self.output = as_float64("output", output)
         self.hidden = as_float64("hidden", hidden)
@@ -52,9 +56,10 @@ class Network(eqx.Module):
             )
         for name in ("log_scale", "output", "hidden"):
             check_finite(name, getattr(self, name))
+        self.activation = activation.lanes(self.hidden.shape[:-2])
 
     @classmethod
-    def from_weights(cls, a, w) -> "Network":
+    def from_weights(cls, a, w, activation: AbstractActivation = relu) -> "Network":
         """The network with outer weights a, shape (neurons,), and inner weights w, (neurons, dim).
 
         The scale of each neuron is a power of two, so `net.weights()` gives a and w back to
@@ -77,7 +82,11 @@ class Network(eqx.Module):
         rest = -exponent - half
         output = jnp.ldexp(jnp.ldexp(a, half), rest)
         hidden = jnp.ldexp(jnp.ldexp(w, half[:, None]), rest[:, None])
-        return cls(exponent.astype(jnp.float64) * np.log(2.0), output, hidden)
+        return cls(exponent.astype(jnp.float64) * np.log(2.0), output, hidden, activation)
+
+    def with_activation(self, activation: AbstractActivation) -> "Network":
+        """The same weights, with this activation."""
+        return Network(self.log_scale, self.output, self.hidden, activation)
 
     @property
     def neurons(self) -> int:
@@ -129,12 +138,14 @@ class Network(eqx.Module):
         elif is_concrete(self.hidden):
             low, high = np.asarray(self.log_norm()).min(), np.asarray(self.log_norm()).max()
             text += f", ln|w_j| from {low:.4g} to {high:.4g}"
+        if not is_relu(self.activation):
+            text += f", {self.activation}"
         return text
 
 
 @eqx.filter_jit
 def _function(net: Network, x: Inputs) -> Float[Array, "*#batch samples"]:
-    scaled = net.output[..., None] * jax.nn.relu(net.preactivations(x))
+    scaled = net.output[..., None] * net.activation(net.preactivations(x))
     return jnp.einsum("...j,...jk->...k", jnp.exp(2.0 * net.log_scale), scaled)
 
 

@@ -3,7 +3,7 @@
 With the residuals frozen, the field about w = 0 is w' = a D(pattern of w), constant on each cone of
 the arrangement: the gradient of a E(w),
 
-    E(w) = 1/n sum_k r_k relu(<w, x_k>),
+    E(w) = 1/n sum_k r_k phi(<w, x_k>),
 
 which is linear on each cone. A direction u with a E(u) > 0 leads out: from there a E only grows.
 So whether there is one is told by the values of E at the extreme rays of the cones, along which
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ._activation import AbstractActivation, is_relu
 from ._checks import is_concrete
 from ._dataset import Dataset
 from ._factorisations import svd
@@ -40,28 +41,32 @@ class Geometry(NamedTuple):
 
     rank: of the inputs; None where they cannot be looked at. precise: whether sliding units are
     held by the inputs rather than by their Gram matrix. lines: see `Dataset.lines`. two_sided:
-    whether it is known that two inputs are antiparallel.
+    whether it is known that something pulls at neurons on the negative side of a boundary, as where
+    two inputs are antiparallel. relu: whether the activation is `rf.relu`.
     """
 
     rank: int | None
     precise: bool
     lines: tuple[int, ...] | None
     two_sided: bool
+    relu: bool
 
     @classmethod
-    def of(cls, data: Dataset) -> "Geometry":
-        few = data.samples <= _FEW
+    def of(cls, data: Dataset, activation: AbstractActivation) -> "Geometry":
+        few, relu = data.samples <= _FEW, is_relu(activation)
         if not is_concrete(data.x):
-            return cls(None, few, None, False)
+            return cls(None, few, None, not relu, relu)
         rank = min(data.samples, data.dim)
         if rank <= _FEW:
             rank = max(1, int(np.linalg.matrix_rank(np.asarray(data.x), rtol=_INDEPENDENT)))
         lines, precise = data.lines(), few or data.smallest_sine() < _NEARLY_PARALLEL
-        return cls(rank, precise, lines, _antiparallel(np.asarray(data.x), lines))
+        two_sided = not relu or _antiparallel(np.asarray(data.x), lines)
+        return cls(rank, precise, lines, two_sided, relu)
 
     def is_simple(self) -> bool:
-        """Whether each input is known to have a boundary of its own."""
-        return self.lines is not None and self.lines == tuple(range(len(self.lines)))
+        """Whether each input is known to have a boundary of its own, at which one side is 0."""
+        alone = self.lines is not None and self.lines == tuple(range(len(self.lines)))
+        return alone and self.relu
 
 
 def _antiparallel(x: np.ndarray, lines) -> bool:

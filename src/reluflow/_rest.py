@@ -1,6 +1,7 @@
 """Whether a flow has come to rest, by what is known of every neuron.
 
-Near rest the residual obeys r' = -K r with K constant. In the range of K it decays; the rest of it,
+Near rest the residual obeys r' = -Gamma K r with K constant, and Gamma too where the loss is
+quadratic; of other losses nothing is said. In the range of Gamma K it decays; the rest of it,
 r_inf, stays. The flow has nowhere to go if
 
     what decays moves no prediction by more than the tolerance, and each neuron
@@ -22,9 +23,9 @@ from jaxtyping import Array, Bool
 
 from . import _modes
 from ._branch import run_if
-from ._factorisations import eigh
-from ._field import Neurons, Pattern, Problem, coefficients, square_loss
+from ._field import Neurons, Pattern, Problem, coefficients
 from ._shapes import PerNeuron, PerSample, Scalar
+from ._spectrum import Spectrum
 from ._tangent_kernel import Here, kernels
 
 # Of the largest eigenvalue of K: below this, one is rounding.
@@ -59,10 +60,16 @@ def height_of(problem: Problem, residual: PerSample) -> Scalar:
     return jnp.where(height > 0.0, height, jnp.maximum(jnp.max(jnp.abs(residual)), tiny))
 
 
+def scale_of(problem: Problem, height: Scalar, h: PerSample) -> Scalar:
+    """What residuals are measured by: they move by gamma times what predictions do."""
+    return height if problem.plain else height * jnp.max(problem.curvature(h))
+
+
 def bound_of(problem: Problem) -> Scalar:
-    """|D_j| is at most this many times |r|: the root of the largest eigenvalue of the Gram matrix,
-    over n. (Of inputs that are all zero, any positive number.)"""
+    """|D_j| is at most this many times |r|: the root of the largest eigenvalue of the Gram matrix
+    of inputs and slopes, over n. (Of inputs that are all zero, any positive number.)"""
     rows = jnp.max(jnp.sum(jnp.abs(problem.arrangement.sample_gram()), axis=1))
+    rows = rows * problem.arrangement.largest_slope() ** 2
     return jnp.sqrt(jnp.where(rows > 0.0, rows, 1.0)) / problem.samples
 
 
@@ -92,6 +99,7 @@ class Standing(eqx.Module):
         """A bound of the trace of n K."""
         weight = jnp.exp(2.0 * self.log_scale)
         square = jnp.diag(problem.arrangement.sample_gram())
+        square = square * problem.arrangement.largest_slope() ** 2
         return jnp.sum(weight * self.squares()) * jnp.sum(square)
 
 
@@ -99,45 +107,49 @@ def at_rest(
     problem: Problem,
     here: Standing,
     dissipation: Scalar,
-    spectrum: Callable[[], tuple[PerSample, Array]],
+    spectrum: Callable[[], Spectrum],
     rtol: Scalar,
     height: Scalar,
     stop_loss: Scalar,
 ) -> Rest:
-    """Arguments: r K r; the eigenvalues and eigenvectors of K; what predictions are measured by;
-    the loss to stop at, below 0 where there is none: until it is there, the flow goes on."""
+    """Arguments: r K r; how r decays; what predictions are measured by; the loss to stop at, below
+    0 where there is none: until it is there, the flow goes on."""
+    if not problem.loss.quadratic:
+        return Rest.unknown(here.log_scale.shape[0])
     # r K r is at most (trace of K) |r|^2 where what decays of r is small enough.
-    may = dissipation <= here.trace(problem) * (rtol * height) ** 2
+    largest = jnp.ones(()) if problem.weights is None else jnp.max(problem.weights)
+    may = dissipation <= here.trace(problem) * (largest * rtol * height) ** 2
     may = may & ~jnp.any(here.pending)
 
     def look(_):
-        return _look(problem, here, *spectrum(), rtol, height, stop_loss)
+        return _look(problem, here, spectrum(), rtol, height, stop_loss)
 
     return run_if(may, look, Rest.unknown(here.log_scale.shape[0]))
 
 
-def spectrum_of(problem: Problem, here: Standing) -> tuple[PerSample, Array]:
-    """The eigenvalues and eigenvectors of K."""
+def spectrum_of(problem: Problem, here: Standing) -> Spectrum:
     neurons = here.neurons
     at = Here(
         jnp.exp(2.0 * here.log_scale)[None], neurons.output[None], neurons.preactivation[None]
     )
     kernel = kernels(problem.arrangement, here.pattern, here.pattern.mode[None], at)[0]
-    return eigh(kernel)
+    return Spectrum.of(kernel, problem.weights)
 
 
-def _look(problem: Problem, here: Standing, rates, vectors, rtol, height, stop_loss) -> Rest:
-    residual, neurons = here.residual, here.neurons
-    parts = residual @ vectors
+def _look(problem: Problem, here: Standing, spectrum: Spectrum, rtol, height, stop_loss) -> Rest:
+    residual, neurons, rates = here.residual, here.neurons, spectrum.rates
+    parts = spectrum.parts(residual)
     decays = rates > _RANGE * jnp.max(rates)
-    lasting = vectors @ jnp.where(decays, 0.0, parts)
-    left = jnp.max(jnp.abs(residual - lasting))
-    to_come = vectors @ jnp.where(decays, parts / jnp.where(decays, rates, 1.0), 0.0)
+    lasting = spectrum.constant(residual) + spectrum.composed(jnp.where(decays, 0.0, parts))
+    left = jnp.max(jnp.abs(spectrum.predictions(residual - lasting)))
+    to_come = jnp.where(decays, parts / jnp.where(decays, rates, 1.0), 0.0)
+    to_come = spectrum.composed(to_come)
     tolerance = rtol * height
+    of_residuals = tolerance * spectrum.largest_curvature()
     # Every neuron: |D_j| in the end; and how far it goes until then, relative to itself.
     pull, along = _pull(problem, here, lasting)
     way, _ = _pull(problem, here, to_come)
-    nothing = rtol * bound_of(problem) * jnp.sqrt(1.0 * residual.shape[0]) * height
+    nothing = of_residuals * bound_of(problem) * jnp.sqrt(1.0 * residual.shape[0])
     square = here.squares()
     share = 2.0 * here.log_scale + jnp.log(jnp.maximum(square * jnp.max(problem.length), 1e-300))
     small = share + 2.0 * way <= jnp.log(tolerance)
@@ -146,10 +158,11 @@ def _look(problem: Problem, here: Standing, rates, vectors, rtol, height, stop_l
     line = held_on_line(problem, here.pattern) & balanced
     shrinks = line & (neurons.output * along < 0.0) & small
     held, waits = _margins(problem, here, lasting)
-    rests = (stands & (waits >= -tolerance)) | (shrinks & (held > tolerance))
+    rests = (stands & (waits >= -of_residuals)) | (shrinks & (held > of_residuals))
     # A loss to stop at that is to come, if its residual is more than rounding.
-    least = square_loss(jnp.full_like(residual, _ROUNDING * height))
-    stops = (stop_loss > square_loss(lasting)) & (stop_loss > least)
+    least = spectrum.largest_curvature() * (_ROUNDING * height) ** 2 / 2.0
+    remains = jnp.mean(lasting * spectrum.predictions(lasting)) / 2.0
+    stops = (stop_loss > remains) & (stop_loss > least)
     near = (left <= tolerance) & jnp.all(rests) & ~stops
     far = jnp.max(jnp.where(shrinks, 0.0, way))
     slowest = jnp.min(jnp.where(decays, rates, jnp.inf))

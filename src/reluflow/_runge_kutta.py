@@ -122,8 +122,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         args = (start, state.pattern, state.weight(), problem)
         slope = velocity(*args)
         h = predictions(problem.arrangement, start, state.pattern, state.weight())
-        residual = problem.labels - h
-        height = height_of(problem, residual)
+        height = height_of(problem, problem.residual(h))
         pace = jnp.max(jnp.abs(slope.preactivation) / problem.length, axis=1)
         pace = jnp.maximum(pace, jnp.abs(slope.output)) / jnp.maximum(state.size(), _TINY)
         own = 0.01 / jnp.maximum(jnp.max(pace), _TINY)
@@ -246,7 +245,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         pending = jnp.any(state.pending)
         offset = jnp.where(turns & ~pending, trial.offset, 0.0)
         elapsed = jnp.maximum(trial.length + offset, 0.0)
-        end = evaluate(trial.expansion, elapsed - trial.length)
+        end = evaluate(trial.expansion.neurons, elapsed - trial.length)
         reached = ~turns & (trial.length == limit - state.time)
         state = self._move(problem, state, trial, end, elapsed, turns)
         return eqx.tree_at(lambda s: s.time, state, jnp.where(reached, limit, state.time))
@@ -314,7 +313,7 @@ def _rested(problem: Problem, state: RungeKuttaState, trial: Trial, smooth) -> R
         state.balance,
         state.pattern,
         state.pending,
-        trial.residual,
+        trial.expansion.residual[0],
         # Explicit steps stay where they are just stable, and so does what is left of the residual.
         jnp.array(jnp.inf),
     )

@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from ._checks import Checks, as_float64, check_memory, is_concrete
 from ._dataset import Dataset
-from ._loss import loss
+from ._loss import mean_loss
+from ._losses import AbstractLoss
 from ._network import Network
 from ._padding import bytes_of, padded_length
 from ._shapes import Buffer, Scalar
@@ -41,10 +42,17 @@ class Schedule(eqx.Module):
     at_end: bool = eqx.field(static=True)
     inside: bool = eqx.field(static=True)  # whether there are times before t1
     fn: Callable = eqx.field(static=True)
+    loss: AbstractLoss  # which is saved, too
 
     @classmethod
     def of(
-        cls, saveat: diffrax.SaveAt, t0: Scalar, t1: Scalar, max_steps: int, checks: Checks
+        cls,
+        saveat: diffrax.SaveAt,
+        loss: AbstractLoss,
+        t0: Scalar,
+        t1: Scalar,
+        max_steps: int,
+        checks: Checks,
     ) -> "Schedule":
         if saveat.subs is None and not saveat.dense:
             raise ValueError(
@@ -79,7 +87,8 @@ class Schedule(eqx.Module):
         length = asked + (max_steps // every if every else 0)
         inside = bool(sub.t0) or middle.shape[0] > 0
         stored = max_steps if saveat.dense else 0
-        return cls(times, jnp.array(asked), every, length, stored, bool(at_end), inside, sub.fn)
+        asked_for = (every, length, stored, bool(at_end), inside, sub.fn)
+        return cls(times, jnp.array(asked), *asked_for, loss)
 
     def padded(self, net: Network, data: Dataset) -> "Schedule":
         """With more times that are never reached: a program is compiled for few lengths."""
@@ -215,7 +224,7 @@ class Saved(eqx.Module):
         places = jnp.where(due, places, schedule.length)
         new = (
             times,
-            jax.vmap(lambda net: loss(net, data))(nets),
+            jax.vmap(lambda net: mean_loss(net, data, schedule.loss))(nets),
             jax.vmap(lambda time, net: schedule.fn(time, net, data))(times, nets),
         )
         ts, losses, values = jax.tree.map(

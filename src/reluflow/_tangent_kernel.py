@@ -39,15 +39,16 @@ def kernels(
     """The tangent kernel K of r' = -K r at all nodes, with each neuron's D projected where it
     slides:
 
-    K_kl = 1/n sum_j weight_j (alpha_jk alpha_jl a_j^2 <x_k, P_j x_l> + relu(p_jk) relu(p_jl)).
+    K_kl = 1/n sum_j weight_j (s_jk s_jl a_j^2 <x_k, P_j x_l> + phi_jk phi_jl),
+
+    with phi_jk = phi(<w_j, x_k>) and s_jk its slope there.
 
     mode: (nodes or 1, neurons, boundaries). Where the sliding units of a neuron are not those of
     `pattern`, P_j is left out: near an event, K need not be exact.
     """
-    p, active, gram = _at_samples(arrangement, mode, here)
-    mask = active.astype(jnp.float64)
+    p, slope, gram = _at_samples(arrangement, mode, here)
     outer = here.weight * here.output**2
-    matrix = jnp.einsum("ijk,ijl->ikl", outer[:, :, None] * mask, mask) * gram
+    matrix = jnp.einsum("ijk,ijl->ikl", outer[:, :, None] * slope, slope) * gram
     matrix = matrix + jnp.einsum("ijk,ijl->ikl", here.weight[:, :, None] * p, p)
     if pattern.slots.shape[1] > 0:
         matrix = matrix - jnp.einsum(
@@ -57,7 +58,7 @@ def kernels(
 
 
 def _at_samples(arrangement: Arrangement, mode, here: Here):
-    """relu(<w_j, x_k>), which units are active, both (nodes, neurons, samples); and <x_k, x_l>."""
+    """phi(<w_j, x_k>) and its slope, both (nodes, neurons, samples); and <x_k, x_l>."""
     mode = jnp.broadcast_to(mode, here.preactivation.shape)
     sides = (mode == _modes.ACTIVE, mode == _modes.INACTIVE)
     return *arrangement.at_samples(here.preactivation, *sides), arrangement.sample_gram()

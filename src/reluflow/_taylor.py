@@ -1,16 +1,19 @@
 """The Taylor expansion of the flow on one activation pattern.
 
 The field is a polynomial in (a, p), so its Taylor coefficients follow by recursion, one product
-with the Gram matrix each: with [i] the coefficient of t^i, * the Cauchy product, and r - y = -h,
+with the Gram matrix each: with [i] the coefficient of t^i and * the Cauchy product,
 
-    h_k[i] = sum_j weight_j c_k (a_j * p_jb)[i],    beta[i]: linear in r[i], see `Pattern`,
+    h_k[i] = sum_j weight_j s_jk c_k (a_j * p_jb)[i],    beta[i]: linear in r[i], see `Pattern`,
     (i+1) a_j[i+1] = 1/n sum_b (beta_jb * p_jb)[i],
-    (i+1) c_jb[i+1] = 1/n (a_j * beta_jb)[i],       p[i+1] = c[i+1] G.
+    (i+1) c_jb[i+1] = 1/n (a_j * beta_jb)[i],       p[i+1] = c[i+1] G,
+
+and the residual follows from h: of the square loss, r - y = -h.
 
 It carries the flow over the last bit of the way to an event, exact to rounding, where another
 Runge-Kutta step would cost three times as much and need a guess of its length.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -18,18 +21,33 @@ from jaxtyping import Array, Float
 from . import _modes
 from ._field import Neurons, Pattern, Problem, coefficients, predictions
 from ._location import horner
-from ._shapes import PerNeuron, Scalar
+from ._shapes import PerNeuron, PerSample, Scalar
 
 ORDER = 4
 
 
-def expand(
-    start: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem
-) -> tuple[Neurons, Float[Array, "orders samples"]]:
-    """Coefficients 0..ORDER of (a, c, p) and of the residual, along a leading axis."""
+class Expansion(eqx.Module):
+    """Coefficients 0..ORDER of (a, c, p), of h and of the residual, along a leading axis."""
+
+    neurons: Neurons
+    h: Float[Array, "orders samples"]
+    residual: Float[Array, "orders samples"]
+
+    def loss(self, problem: Problem) -> Float[Array, " orders"]:
+        """Of L, from L' = -1/n sum_k r_k h_k'."""
+        terms = [problem.mean_loss(self.h[0])]
+        for i in range(ORDER):
+            falls = sum(self.residual[m] * self.h[i + 1 - m] * (i + 1.0 - m) for m in range(i + 1))
+            terms.append(-jnp.mean(falls) / (i + 1.0))
+        return jnp.stack(terms)
+
+
+def expand(start: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem) -> Expansion:
     samples, sliding = problem.samples, pattern.mode == _modes.SLIDING
     a, c, p = start.output[None], start.combination[None], start.preactivation[None]
-    residual = (problem.labels - predictions(problem.arrangement, start, pattern, weight))[None]
+    h = predictions(problem.arrangement, start, pattern, weight)[None]
+    residual_of = _Composed(problem, h[0])
+    residual = residual_of.term(h)[None]
     beta = coefficients(problem.pulls(residual[0]), pattern)[None] / samples
     for i in range(ORDER):
         # Each sum over k of terms k and i - k is one contraction with a reversed factor.
@@ -38,11 +56,35 @@ def expand(
         a = jnp.concatenate([a, pull[None]])
         c = jnp.concatenate([c, push[None]])
         p = jnp.concatenate([p, jnp.where(sliding, 0.0, push @ problem.gram)[None]])
-        h = _product(problem, pattern, weight * a, p[::-1])
-        residual = jnp.concatenate([residual, -h[None]])
-        change = coefficients(problem.pulls(-h), pattern)
-        beta = jnp.concatenate([beta, change[None] / samples])
-    return Neurons(a, c, p), residual
+        h = jnp.concatenate([h, _product(problem, pattern, weight * a, p[::-1])[None]])
+        change = residual_of.term(h)
+        residual = jnp.concatenate([residual, change[None]])
+        beta = jnp.concatenate([beta, coefficients(problem.pulls(change), pattern)[None] / samples])
+    return Expansion(Neurons(a, c, p), h, residual)
+
+
+class _Composed:
+    """The residual as a series, from that of h: sum_m r^(m)(h[0]) (h - h[0])^m / m!."""
+
+    def __init__(self, problem: Problem, h: PerSample):
+        count = 2 if problem.loss.quadratic else ORDER + 1
+        self.derivatives = problem.derivatives(h, count)
+
+    def term(self, h: Float[Array, "orders samples"]) -> PerSample:
+        """The coefficient after as many as h has, less one."""
+        order = h.shape[0] - 1
+        if order == 0:
+            return self.derivatives[0]
+        steps = [jnp.zeros_like(h[0]), *h[1:]]
+        power, factorial, found = steps, 1.0, jnp.zeros_like(h[0])
+        for m, derivative in enumerate(self.derivatives[1:], start=1):
+            factorial = factorial * m
+            found = found + derivative * power[order] / factorial
+            power = [
+                sum((steps[k] * power[i - k] for k in range(i + 1)), jnp.zeros_like(h[0]))
+                for i in range(order + 1)
+            ]
+        return found
 
 
 def _product(problem: Problem, pattern: Pattern, a, p):

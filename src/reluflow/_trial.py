@@ -8,12 +8,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ._field import Gain, Neurons, Problem, kernel_trace, predictions, residual_rounding, velocity
+from ._field import (
+    Gain,
+    Neurons,
+    Problem,
+    Rounding,
+    kernel_trace,
+    predictions,
+    rounding_of,
+    velocity,
+)
 from ._guards import Guards
 from ._location import NODES, first_roots
-from ._shapes import PerNeuron, PerSample, Scalar
+from ._rest import scale_of
+from ._shapes import PerNeuron, Scalar
 from ._state import LOOK_AHEAD, RungeKuttaState, no_gain, starting_point
-from ._taylor import expand, first_zero
+from ._taylor import Expansion, expand, first_zero
 
 # A guard within this much of the flow's own time is reached by a Taylor step of order 4: its
 # error, (1e-3)^5 / 120, is below rounding.
@@ -35,7 +45,7 @@ class Trial(eqx.Module):
     aimed: Bool[Array, ""]  # it ends at the first of the upcoming events
     # where it ends, and the Taylor expansion there
     end: Neurons
-    expansion: Neurons
+    expansion: Expansion
     solver: Any
     # the controller's verdict
     keep: Bool[Array, ""]
@@ -52,7 +62,6 @@ class Trial(eqx.Module):
     expected: Scalar  # when the next guard will be, likewise
     rate: Scalar  # 1 / the flow's own time
     guards: Guards
-    residual: PerSample
     dissipation: Scalar  # r K r
 
 
@@ -85,9 +94,10 @@ def attempt(
     error = Neurons(
         gain_error.output, gain_error.combination, gain_error.combination @ problem.gram
     )
-    guards = _guards(state, problem, weight)
+    rounding = rounding_of(problem, start, state.pattern, weight)
+    guards = _guards(state, problem, weight, rounding)
     at_end = _at_end(guards, end, state, problem, length, rest)
-    scaled = _scaled_error(error, end, guards.residual_noise, state, problem)
+    scaled = _scaled_error(error, end, rounding, state, problem)
     failed = result != diffrax.RESULTS.successful  # of the root finder of an implicit solver
     finite = (jnp.isfinite(scaled) & at_end.finite) | failed
     scaled = jnp.where(finite & ~failed, scaled, jnp.inf)
@@ -122,8 +132,7 @@ def attempt(
         expected=at_end.expected,
         rate=at_end.rate,
         guards=guards,
-        residual=at_end.residual[0],
-        dissipation=-at_end.residual[0] @ at_end.residual[1],
+        dissipation=at_end.expansion.residual[0] @ at_end.expansion.h[1],
     )
 
 
@@ -139,7 +148,7 @@ def field_term() -> diffrax.ODETerm:
 
 
 def _scaled_error(
-    error: Neurons, end: Neurons, rounding: Scalar, state: RungeKuttaState, problem: Problem
+    error: Neurons, end: Neurons, rounding: Rounding, state: RungeKuttaState, problem: Problem
 ) -> Scalar:
     """The largest error of a neuron over its tolerance, rtol |theta_j| + atol; and of a
     prediction, over rtol max|y|.
@@ -162,24 +171,31 @@ def _scaled_error(
         + predictions(arrangement, second, state.pattern, weight)
     )
     # Where rounding of h is more than that, it cannot be asked for.
-    allowed = jnp.maximum(state.rtol * state.height, rounding)
+    tolerance = state.rtol * state.height
+    allowed = jnp.maximum(tolerance, rounding.of_predictions + _UNCERTAIN * tolerance)
     return jnp.maximum(of_neurons, jnp.max(of_predictions) / allowed)
 
 
-def _guards(state: RungeKuttaState, problem: Problem, weight: PerNeuron) -> Guards:
-    noise = residual_rounding(problem, starting_point(state), state.pattern, weight)
-    noise = noise + _UNCERTAIN * state.rtol * state.height
+def _guards(
+    state: RungeKuttaState, problem: Problem, weight: PerNeuron, rounding: Rounding
+) -> Guards:
+    h = predictions(problem.arrangement, starting_point(state), state.pattern, weight)
+    scale = scale_of(problem, state.height, h)
+    noise = rounding.of_residuals + _UNCERTAIN * state.rtol * scale
     sign, slack = jnp.sign(state.output), state.slack(problem)
     # Aimed a little below: the loss is never above.
-    size = jnp.sqrt(2.0 * problem.samples * jnp.maximum(state.stop_loss, 1e-300))
+    stop = state.stop_loss
+    size = jnp.sqrt(2.0 * problem.samples * jnp.maximum(stop, 1e-300))
+    if not problem.plain:  # |dL| = mean|r| |dh|
+        pull = jnp.mean(jnp.abs(problem.residual(h)))
+        size = jnp.maximum(stop, 1e-300) / jnp.where(pull > 0.0, pull, 1.0)
     below = jnp.clip(_ROUNDINGS * state.height / size, _BELOW, 0.5)
-    stop = state.stop_loss * (1.0 - below)
+    stop = stop * (1.0 - below)
     return Guards(problem, state.pattern, weight, sign, slack, noise, stop)
 
 
 class _AtEnd(eqx.Module):
-    expansion: Neurons
-    residual: Float[Array, "orders samples"]
+    expansion: Expansion
     near: Bool[Array, " guards"]
     offset: Float[Array, " guards"]
     expected: Scalar
@@ -201,14 +217,16 @@ def _at_end(
     the trace of the tangent kernel, which bounds the decay of the residual even where it stands
     still now. Without the latter a flow that has converged would seem to allow any step.
     """
-    expansion, residual = expand(end, guards.pattern, guards.weight, problem)
-    pace = jnp.max(jnp.abs(expansion.preactivation[1]) / problem.length, axis=1)
-    pace = jnp.maximum(pace, jnp.abs(expansion.output[1]))
-    rate = jnp.maximum(
-        jnp.max(pace / jnp.maximum(state.size(), jnp.finfo(jnp.float64).tiny)),
-        kernel_trace(end, guards.pattern, guards.weight, problem),
-    )
-    terms = guards.expansion(expansion, residual)
+    expansion = expand(end, guards.pattern, guards.weight, problem)
+    neurons = expansion.neurons
+    pace = jnp.max(jnp.abs(neurons.preactivation[1]) / problem.length, axis=1)
+    pace = jnp.maximum(pace, jnp.abs(neurons.output[1]))
+    decay = kernel_trace(end, guards.pattern, guards.weight, problem)
+    if not problem.plain:
+        decay = decay * jnp.max(problem.curvature(expansion.h[0]))
+    size = jnp.maximum(state.size(), jnp.finfo(jnp.float64).tiny)
+    rate = jnp.maximum(jnp.max(pace / size), decay)
+    terms = guards.expansion(expansion)
     offset = first_zero(terms)
     # Beyond its zero already: it fires here. Where the step was asked to end at once, whatever its
     # slope: near rest a slope is rounding, and time must go on.
@@ -218,8 +236,8 @@ def _at_end(
     near = (jnp.abs(offset) * rate <= _TAYLOR) & (offset <= rest - length)
     soon = (offset > 0.0) & ~near & (offset * rate <= _AIM)
     expected = jnp.min(jnp.where(soon, offset, jnp.inf))
-    finite = jnp.all(jnp.isfinite(expansion.preactivation)) & jnp.isfinite(rate)
-    return _AtEnd(expansion, residual, near, offset, expected, rate, finite)
+    finite = jnp.all(jnp.isfinite(neurons.preactivation)) & jnp.isfinite(rate)
+    return _AtEnd(expansion, near, offset, expected, rate, finite)
 
 
 def _inside(guards, interpolant, start, end, problem, length, at_end: _AtEnd):
@@ -238,8 +256,7 @@ def _inside(guards, interpolant, start, end, problem, length, at_end: _AtEnd):
 
     def values_at(neurons):
         h = predictions(problem.arrangement, neurons, guards.pattern, guards.weight)
-        residual = problem.labels - h
-        return guards.values(neurons, residual)
+        return guards.values(neurons, h)
 
     values = jax.vmap(values_at)(nodes)
     roots, which, others = first_roots(values, LOOK_AHEAD)

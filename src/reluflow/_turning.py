@@ -55,12 +55,12 @@ def turn(
     which = Which.at(trial.guard, guards, starts)
     neuron = jnp.where(starts, jnp.argmax(state.pending), which.neuron).astype(jnp.int32)
     mode = state.pattern.mode[neuron].astype(jnp.int32)
-    slope, output = trial.expansion.output[1, neuron], state.output[neuron]
+    slope, output = trial.expansion.neurons.output[1, neuron], state.output[neuron]
     sign = jnp.sign(jnp.where(which.fired.vanishes | (output == 0.0), slope, output))
     standing = Standing(
         mode=mode,
         preactivation=state.preactivation[neuron],
-        velocity=trial.expansion.preactivation[1, neuron],
+        velocity=trial.expansion.neurons.preactivation[1, neuron],
         # A unit fires that much beyond its boundary, and others with it.
         near=2.0 * state.slack(problem)[neuron],
         armed=state.armed[neuron],
@@ -68,7 +68,7 @@ def turn(
         sign=sign,
     )
     h = predictions(problem.arrangement, starting_point(state), state.pattern, state.weight())
-    pulls, uncertainty = problem.pulls(problem.labels - h), guards.residual_noise
+    pulls, uncertainty = problem.pulls(problem.residual(h)), guards.residual_noise
     found = transition(problem.arrangement, pulls, uncertainty, standing, which.fired, max_sliding)
     stops = which.loss_reached
     chatters = ~found.found | (state.switched[neuron] > 2 * mode.shape[0] + 16)

@@ -3,11 +3,12 @@
 The unknown is the residual at the nodes, r; a sweep gives R(r), and the defect is R(r) - r. It is
 closed by a quasi-Newton iteration with the tangent kernels K_i of a sweep,
 
-    r <- r + (I + H Q K)^{-1} (R(r) - r),
+    r <- r + (I + H Gamma Q K)^{-1} (R(r) - r),
 
-Q the integration matrix of the nodes; the kernels are those of the first sweep, and of a later one
-where a sweep gains little. The last sweep's neurons are the result. Where a large neuron switches,
-r has a kink, which no polynomial follows: the step is cut short there.
+Q the integration matrix of the nodes and Gamma the curvatures of the loss there, in front of it, as
+r is a function of h and not of its past; the kernels are those of the first sweep, and of a later
+one where a sweep gains little. The last sweep's neurons are the result. Where a large neuron
+switches, r has a kink, which no polynomial follows: the step is cut short there.
 """
 
 import equinox as eqx
@@ -54,7 +55,7 @@ def attempt(question: Question, places: int, ends_at_kinks: bool = True) -> Atte
     """
     return _attempt(
         question,
-        Progress.none(len(question.residual)),
+        Progress.none(question.problem),
         places=places,
         ends_at_kinks=ends_at_kinks,
         whole=True,
@@ -110,7 +111,7 @@ def _attempt(
     blank = _Sweeping(begin, begin.unknowns, Swept.none(question.problem, question.start, places))
     done = jax.lax.while_loop(running, iterate, blank)
     last, length = done.progress, done.used.length
-    missed = error(question, done.used, done.swept, last.factors.mean_kernel)
+    missed = error(question, done.used, done.swept, last.factors)
     return Attempt(
         finished=~unfinished(done),
         progress=last,
@@ -147,7 +148,7 @@ def _iterate(
     kink = first_kink(question, swept.record.events, used.length, differentiated)
     cut = (kink < 1.0) & ends_at_kinks
     fresh = (carry.since == 0) & ~cut & ~question.known
-    factors = run_if(fresh, lambda _: Factors.of(swept.kernels, used.length), carry.factors)
+    factors = run_if(fresh, lambda _: _factors(question, swept, used), carry.factors)
     change = _correction(factors, swept, used)
     size = effect(question, change, used.length, factors.mean_kernel)
     size = jnp.maximum(size, unsettled(question, used, swept))
@@ -172,6 +173,12 @@ def _iterate(
         trusted=jnp.where(cut, 1.0, reach),
     )
     return _Sweeping(progress, used, swept)
+
+
+def _factors(question: Question, swept: Swept, used: Unknowns) -> Factors:
+    problem = question.problem
+    curvature = None if problem.plain else problem.curvature(swept.h[0::2])
+    return Factors.of(swept.kernels, curvature, used.length)
 
 
 def _correction(factors: Factors, swept: Swept, used: Unknowns) -> Float[Array, "nodes samples"]:

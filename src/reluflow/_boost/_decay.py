@@ -1,33 +1,23 @@
-"""How the residual decays by the kernel at the end of the last step, r' = -K r."""
+"""How the residual decays by the kernel at the end of the last step."""
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._factorisations import eigh
 from .._shapes import PerSample, Scalar
+from .._spectrum import Spectrum
 from ._collocation import NUM_NODES, RESOLVED
 
 _PART = 1e-3  # of the tolerance
 
 
-class Decay(eqx.Module):
-    """The eigenvalues and eigenvectors of K."""
-
-    rates: PerSample
-    vectors: Float[Array, "samples modes"]
-
-    @classmethod
-    def by(cls, kernel: Float[Array, "samples samples"]) -> "Decay":
-        values, vectors = eigh(jax.lax.stop_gradient(kernel))
-        return cls(jnp.maximum(values, 0.0), vectors)
+class Decay(Spectrum):
+    """The eigenvalues and eigenvectors of K, or of S K S."""
 
     def after(
         self, times: Float[Array, " times"], residual: PerSample
     ) -> Float[Array, "times samples"]:
         decays = jnp.exp(-times[:, None] * self.rates)
-        return (decays * (residual @ self.vectors)) @ self.vectors.T
+        return self.constant(residual) + self.composed(decays * self.parts(residual))
 
     def longest(self, residual: PerSample, tolerance: Scalar, bound: Scalar) -> Scalar:
         """A step whose polynomial misses little of this: of no mode more than a part of what is
@@ -38,7 +28,7 @@ class Decay(eqx.Module):
         """
         rates = jnp.maximum(self.rates, 1e-150)
         allowed = _PART * tolerance * rates
-        missed = bound * jnp.abs(residual @ self.vectors)
+        missed = bound * jnp.abs(self.parts(residual)) * jnp.sqrt(self.largest_curvature())
         ratio = allowed / jnp.maximum(missed, 1e-300)
         power = RESOLVED * ratio  # x^7, or x^8 where H < 1 / rate
         x = power ** (1.0 / jnp.where(power < 1.0, NUM_NODES + 1.0, NUM_NODES))

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from .. import _modes
 from .._events import ON_BOUNDARY
 from ._classes import moves_by_class
 from ._collocation import (
@@ -113,7 +112,7 @@ def _disturbed(
         return jnp.concatenate([first[None], later[:-1]])
 
     side = walk.side()
-    free = walk.pattern.mode != _modes.SLIDING
+    free = walk.meets(course)
     output = moves.end.output
     previous = before(walk.reduced.output, output)
     growth = total_growth(moves.growth, moves.exponent)

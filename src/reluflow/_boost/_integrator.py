@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Int
 
 from .._branch import run_if
 from .._dataset import Dataset
-from .._field import Neurons, Problem
+from .._field import Neurons, Problem, Rounding
 from .._flow_state import FlowState
 from .._integrator import AbstractDenseIntegrator, Report
 from .._network import Network
@@ -20,11 +20,11 @@ from ._closure import Attempt, attempt, go_on
 from ._collocation import NUM_NODES
 from ._course import Uncertainty
 from ._decay import Decay
-from ._neurons import Start, arrived, begin, residual_of, rounding_of
+from ._neurons import Start, arrived, begin, predictions_of, rounding_of
 from ._passed import Passed, network_inside
 from ._path import size_of
 from ._progress import Progress
-from ._question import Question, Unknowns, placed
+from ._question import Question, Unknowns, placed, scale_of, size_of_residual
 from ._record import DOUBTS, StepEvents
 from ._step_size import Missed, Stop, next_size, until_arrival
 
@@ -37,6 +37,7 @@ class BoostState(eqx.Module):
     time: Scalar
     start: Start  # the neurons here
     hidden: Hidden
+    h: PerSample
     residual: PerSample
     wish: Scalar  # of the step size controller
     missed: Missed
@@ -51,7 +52,9 @@ class BoostState(eqx.Module):
     # constants of the data
     bound: Scalar
     height: Scalar
-    noise: Scalar  # of the residual here
+    # of the loss and of rounding here
+    curvature: Scalar
+    rounding: Rounding
 
 
 class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
@@ -64,11 +67,13 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
 
     def init(self, problem: Problem, start: FlowState, tolerances, stop_loss) -> BoostState:
         neurons, hidden = begin(start)
-        residual = residual_of(problem, neurons)
-        noise = rounding_of(problem, neurons)
+        h = predictions_of(problem, neurons)
+        residual, rounding = problem.residual(h), rounding_of(problem, neurons)
+        noise = rounding.of_residuals
         nodes = jnp.broadcast_to(residual, (NUM_NODES, residual.shape[0]))
         nothing = Unknowns.of_nodes(nodes, residual, jnp.zeros(()))
-        decay = Decay.by(jnp.zeros((problem.samples, problem.samples)))
+        kernel = jnp.zeros((problem.samples, problem.samples))
+        decay = Decay.of(kernel, _curvatures(problem, h))
         rest = Rest.unknown(len(neurons.output))
         passed = Passed(
             start.time, neurons, hidden, nothing, Uncertainty(noise, noise), rest, decay
@@ -77,19 +82,21 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
             time=start.time,
             start=neurons,
             hidden=hidden,
+            h=h,
             residual=residual,
             wish=start.step_size,
             missed=Missed.none(),
             passed=passed,
             stalled=jnp.array(0),
-            progress=Progress.none(len(residual)),
+            progress=Progress.none(problem),
             rtol=tolerances[0],
             atol=tolerances[1],
             stop_loss=stop_loss,
             rest=rest,
             bound=bound_of(problem),
             height=height_of(problem, residual),
-            noise=noise,
+            curvature=_largest_curvature(problem, h),
+            rounding=rounding,
         )
 
     def step(self, problem: Problem, state: BoostState, limit) -> tuple[BoostState, Report]:
@@ -112,7 +119,8 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
             state.rtol,
             state.bound,
             state.height,
-            state.noise,
+            state.curvature,
+            state.rounding.of_residuals,
             state.passed.uncertainty,
             jnp.array(True),
         )
@@ -131,15 +139,18 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
     def _question(self, problem: Problem, state: BoostState, limit) -> Question:
         """The next step, at most to `limit`."""
         tolerance = self._tolerance(state)
-        noise = state.noise
+        noise = state.rounding.of_residuals
         longest = until_arrival(problem, state.start, state.residual, noise, tolerance, state.bound)
-        decayed = state.passed.decay.longest(state.residual, tolerance, state.bound)
-        wish = jnp.where(state.stalled == 0, jnp.maximum(state.wish, decayed), state.wish)
+        wish = state.wish
+        if problem.loss.quadratic:  # else no residual decays as an exponential
+            decayed = state.passed.decay.longest(state.residual, tolerance, state.bound)
+            wish = jnp.where(state.stalled == 0, jnp.maximum(wish, decayed), wish)
         # Where steps end is a choice: the flow does not depend on it.
         chosen = jax.lax.stop_gradient(jnp.minimum(wish, longest))
         length = jnp.minimum(chosen, limit - state.time)
         # Where nothing moves, that will be known after any step; but the end may be far, or none.
-        own = 1.0 / (state.bound * state.height)
+        size = size_of_residual(problem, state.height, state.curvature, state.residual)
+        own = 1.0 / (state.bound * size)
         length = jnp.where(jnp.isfinite(length), jnp.minimum(length, _MOST_TIMES * own), own)
         return _of_length(problem, state, length, tolerance)
 
@@ -161,7 +172,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         asked, tolerance = question.guess.length, question.tolerance
         keep = trial.converged & (trial.error <= tolerance) & finite & room & ends
         wish = next_size(trial, asked, tolerance, keep, state.missed)
-        stop = Stop.of(trial, state.residual, state.stop_loss, state.height)
+        stop = Stop.of(trial, problem, state.h, state.stop_loss, state.height)
         wish = jnp.where(keep & stop.beyond, stop.length, wish)
         keep = keep & ~stop.beyond
         reaches = (asked == limit - state.time) & (trial.unknowns.length == asked)
@@ -260,9 +271,10 @@ def _of_length(problem: Problem, state: BoostState, length: Scalar, tolerance) -
     nodes = state.passed.guess(length, state.residual)
     guess = Unknowns.of_nodes(nodes, state.residual, length)
     # A step whose residual is off by more than the tolerance is not accepted.
-    known_to = state.noise + tolerance * state.height
+    noise, height = state.rounding.of_residuals, state.height
+    known_to = noise + tolerance * scale_of(problem, height, state.curvature)
     # Where rounding of h is more than the tolerance, no less can be asked for.
-    height = jnp.maximum(state.height, state.noise / tolerance)
+    height = jnp.maximum(height, state.rounding.of_predictions / tolerance)
     return Question(
         problem,
         state.start,
@@ -271,7 +283,8 @@ def _of_length(problem: Problem, state: BoostState, length: Scalar, tolerance) -
         tolerance,
         state.bound,
         height,
-        state.noise,
+        state.curvature,
+        noise,
         Uncertainty(known_to, known_to),
         jnp.array(False),
     )
@@ -289,24 +302,45 @@ def _moved(
 ) -> BoostState:
     """At the end of the step; exactly at `limit` where it reaches that."""
     time = jnp.where(reaches, limit, state.time + trial.unknowns.length)
-    decay = Decay.by(trial.progress.factors.end_kernel)
+    h = predictions_of(problem, start)
+    decay = Decay.of(trial.progress.factors.end_kernel, _curvatures(problem, h))
     under = trial.unknowns
     uncertainty = question.uncertainty.under(under)
     rest = Rest.unknown(len(start.output))
     passed = Passed(state.time, state.start, state.hidden, under, uncertainty, rest, decay)
     return eqx.tree_at(
-        lambda s: (s.time, s.start, s.hidden, s.residual, s.noise, s.passed, s.stalled),
+        lambda s: (
+            s.time,
+            s.start,
+            s.hidden,
+            s.h,
+            s.residual,
+            s.curvature,
+            s.rounding,
+            s.passed,
+            s.stalled,
+        ),
         state,
         (
             time,
             start,
             hidden,
-            residual_of(problem, start),
+            h,
+            problem.residual(h),
+            _largest_curvature(problem, h),
             rounding_of(problem, start),
             passed,
             jnp.zeros_like(state.stalled),
         ),
     )
+
+
+def _curvatures(problem: Problem, h: PerSample) -> PerSample | None:
+    return None if problem.plain else problem.curvature(h)
+
+
+def _largest_curvature(problem: Problem, h: PerSample) -> Scalar:
+    return jnp.ones(()) if problem.plain else jnp.max(problem.curvature(h))
 
 
 def _stood(state: BoostState, limit: Scalar) -> BoostState:
@@ -334,11 +368,10 @@ def _rest(problem: Problem, state: BoostState, moved) -> Rest:
         state.residual,
         state.passed.unknowns.length,
     )
-    rate = jnp.sum(decay.rates * (state.residual @ decay.vectors) ** 2)
+    rate = jnp.sum(decay.rates * decay.parts(state.residual) ** 2)
     rate = jnp.where(moved, rate, jnp.inf)
-    spectrum = (decay.rates, decay.vectors)
     limits = state.rtol, state.height, state.stop_loss
-    rest = at_rest(problem, here, rate, lambda: spectrum, *limits)
+    rest = at_rest(problem, here, rate, lambda: decay, *limits)
     return jax.tree.map(lambda a, b: jnp.where(moved, a, b), rest, state.rest)
 
 

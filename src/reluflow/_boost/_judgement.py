@@ -6,6 +6,7 @@ import numpy as np
 from .._factorisations import solve
 from .._shapes import Scalar
 from ._collocation import BASIS_ELSEWHERE, INTEGRATION, INTERIOR, MOMENTS, POINTS
+from ._progress import Factors
 from ._question import AT_POINTS, Question, Unknowns
 from ._record import StepEvents, Worth
 from ._small import small_product
@@ -41,7 +42,7 @@ def first_kink(question: Question, events: StepEvents, length, differentiated: b
 
 
 def _kink_scale(question: Question, length) -> Scalar:
-    return 0.03 * question.bound * length**2
+    return 0.03 * question.bound * question.curvature * length**2
 
 
 def worth(question: Question, length, since, differentiated: bool) -> Worth:
@@ -65,34 +66,37 @@ def effect(question: Question, change, length, kernel) -> Scalar:
 def unsettled(question: Question, used: Unknowns, swept: Swept) -> Scalar:
     """How far, where units slide, the residual by which they cease to is from what came of it."""
     apart = jnp.max(jnp.abs(swept.residual - used.fine[1:])) - question.noise
-    return jnp.where(jnp.any(question.slid()), jnp.maximum(apart, 0.0) / question.height, 0.0)
+    return jnp.where(jnp.any(question.slid()), jnp.maximum(apart, 0.0) / question.scale(), 0.0)
 
 
 def trusted(swept: Swept, used: Unknowns, question: Question) -> Scalar:
     guess = small_product(AT_POINTS[1:], used.nodes)
-    scale = question.height * jnp.sqrt(1.0 * len(question.residual))
+    scale = question.scale() * jnp.sqrt(1.0 * len(question.residual))
     off = jnp.linalg.norm(swept.residual - guess, axis=1) / scale
     good = jnp.cumprod(jnp.where(off < 0.3, 1.0, 0.0))
     return jnp.max(jnp.where(good > 0.0, jnp.asarray(POINTS[1:]), 0.0))
 
 
-def error(question: Question, used: Unknowns, swept: Swept, mean_kernel) -> Scalar:
+def error(question: Question, used: Unknowns, swept: Swept, factors: Factors) -> Scalar:
     """What the polynomial misses of the residual off its nodes, integrated.
 
     To the end against P0, P1, P2, and from the beginning to every node: the end is of a much higher
     order than the inside, where states are saved and events happen.
 
-    With m missed, the residual of the neurons is off by E, E' = -K E + K m, and they are moved by
-    the integral of E - m: that of m where H K is small, but only m / K where it is large. Hence
-    the factor (I + H K)^{-1}. Predictions move by K times as much.
+    With m missed, the residual of the neurons is off by E, E' = -Gamma K (E - m), and they are
+    moved by the integral of E - m: that of m where H Gamma K is small, but only m / (Gamma K) where
+    it is large. Hence the factor (I + H Gamma K)^{-1}. Predictions move by K times as much.
     """
     left = jnp.concatenate([used.fine[:1], swept.residual])
     missed = left[0::2] - small_product(BASIS_ELSEWHERE.T, left[1::2])
     integrated = small_product(np.concatenate([MOMENTS, INTERIOR]), missed)
     samples = missed.shape[1]
-    damping = jnp.eye(samples) + used.length * mean_kernel
+    decay = factors.mean_kernel
+    if factors.mean_curvature is not None:
+        decay = factors.mean_curvature[:, None] * decay
+    damping = jnp.eye(samples) + used.length * decay
     moved = solve(damping, integrated.T)
     moved = used.length * moved
     on_neuron = question.bound * jnp.max(jnp.linalg.norm(moved, axis=0))
-    on_predictions = jnp.max(jnp.abs(mean_kernel @ moved)) / question.height
+    on_predictions = jnp.max(jnp.abs(factors.mean_kernel @ moved)) / question.height
     return jnp.maximum(on_neuron, on_predictions)

@@ -52,7 +52,7 @@ def meet(course: Course, walk: Walk, frame: Frame, tried: Tried, uncertainty: Un
     """What a neuron that seeks its next point finds."""
     end, move, reached = tried.end, tried.move, tried.preactivation
     slack = walk.slack(course.norms)
-    crossing = _crossed(walk, reached, tolerated(course, walk.armed, slack, uncertainty))
+    crossing = _crossed(course, walk, reached, tolerated(course, walk.armed, slack, uncertainty))
     crossing = crossing & ~walk.pending[:, None]
     crosses = jnp.any(crossing, axis=1)
     cut, middle = _hidden(course, walk, frame, end, move, reached, crossing, slack)
@@ -81,7 +81,7 @@ def passes_another(course: Course, walk: Walk, tried: Tried) -> Bool[Array, " ne
 
     Beyond rounding: two boundaries met at one instant are settled together.
     """
-    passed = _crossed(walk, tried.preactivation, walk.slack(course.norms))
+    passed = _crossed(course, walk, tried.preactivation, walk.slack(course.norms))
     search = walk.search
     other = jnp.arange(passed.shape[1]) != search.sample[:, None]
     return jnp.any(passed & (other | search.vanishing[:, None]), axis=1)
@@ -99,7 +99,7 @@ def _hidden(course: Course, walk: Walk, frame: Frame, end, move, reached, crossi
     slope0 = (scale * move.kept * walk.reduced.output)[:, None] * pull0
     slope1 = (scale * move.end.output)[:, None] * pull1
     height0, height1 = side * move.kept[:, None] * walk.preactivation, side * reached
-    free = walk.pattern.mode != _modes.SLIDING
+    free = walk.meets(course)
     where = turning_point(free, walk.armed, crossing, height0, height1, slope0, slope1, slack)
     earliest = jnp.min(where, axis=1)
     # In a hop this short, nothing beyond rounding can hide.
@@ -141,6 +141,5 @@ def reached_by(walk: Walk, frame: Frame, move: Move) -> Units:
     return moved
 
 
-def _crossed(walk: Walk, preactivation: Units, threshold) -> UnitFlags:
-    free = walk.pattern.mode != _modes.SLIDING
-    return beyond(free, walk.side() * preactivation, threshold)
+def _crossed(course: Course, walk: Walk, preactivation: Units, threshold) -> UnitFlags:
+    return beyond(walk.meets(course), walk.side() * preactivation, threshold)

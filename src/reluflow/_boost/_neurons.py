@@ -6,10 +6,11 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from .._events import ON_BOUNDARY
-from .._field import Neurons, Pattern, Problem, predictions, residual_rounding
+from .._field import Neurons, Pattern, Problem, Rounding, predictions
+from .._field import rounding_of as rounding_at
 from .._flow_state import FlowState
 from .._powers_of_two import exponent_of, power_of_two
-from .._shapes import Hidden, PerNeuron, PerSample, Scalar, UnitFlags, Units
+from .._shapes import Hidden, PerNeuron, PerSample, UnitFlags, Units
 from .._state import balanced_output, tied
 from ._path import size_of, total_growth
 from ._walk import Ended
@@ -76,13 +77,12 @@ def _rescaled(start: Start, hidden: Hidden) -> tuple[Start, Hidden]:
     return start, hidden * factor[:, None]
 
 
-def residual_of(problem: Problem, start: Start) -> PerSample:
-    return problem.labels - predictions(problem.arrangement, *_at(start))
+def predictions_of(problem: Problem, start: Start) -> PerSample:
+    return predictions(problem.arrangement, *_at(start))
 
 
-def rounding_of(problem: Problem, start: Start) -> Scalar:
-    """Of the residual."""
-    return residual_rounding(problem, *_at(start))
+def rounding_of(problem: Problem, start: Start) -> Rounding:
+    return rounding_at(problem, *_at(start))
 
 
 def _at(start: Start):

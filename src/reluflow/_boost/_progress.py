@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._factorisations import lu, lu_solve
+from .._field import Problem
 from .._shapes import Scalar
 from ._collocation import INTEGRATION, NUM_NODES, POINTS
 from ._question import Question, Unknowns
@@ -13,19 +14,40 @@ from ._small import total
 
 
 class Factors(eqx.Module):
-    """I + H Q K as LU factors and the permutation of rows; K in the mean and at the end."""
+    """I + H Gamma Q K as LU factors and the permutation of rows; K in the mean and at the end, and
+    the curvatures gamma in the mean, None where they are 1."""
 
     lu: Float[Array, "unknowns unknowns"]
     rows: Int[Array, " unknowns"]
     mean_kernel: Float[Array, "samples samples"]
     end_kernel: Float[Array, "samples samples"]
+    mean_curvature: Float[Array, " samples"] | None
 
     @classmethod
-    def of(cls, kernels: Float[Array, "nodes samples samples"], length: Scalar) -> "Factors":
+    def none(cls, problem: Problem) -> "Factors":
+        samples = problem.samples
+        size, square = NUM_NODES * samples, jnp.zeros((samples, samples))
+        curvature = None if problem.plain else jnp.zeros((samples,))
+        rows = jnp.zeros((size,), jnp.int32)
+        return cls(jnp.zeros((size, size)), rows, square, square, curvature)
+
+    @classmethod
+    def of(
+        cls,
+        kernels: Float[Array, "nodes samples samples"],
+        curvature: Float[Array, "nodes samples"] | None,
+        length: Scalar,
+    ) -> "Factors":
         size = NUM_NODES * kernels.shape[1]
         blocks = length * jnp.einsum("il,ikm->iklm", jnp.asarray(INTEGRATION), kernels)
+        if curvature is not None:
+            blocks = curvature[:, :, None, None] * blocks
         factors, rows = lu(blocks.reshape(size, size) + jnp.eye(size))
-        return cls(factors, rows, total(INTEGRATION[-1][:, None, None] * kernels, 0), kernels[-1])
+        weights = INTEGRATION[-1]
+        mean, of_loss = total(weights[:, None, None] * kernels, 0), None
+        if curvature is not None:
+            of_loss = total(weights[:, None] * curvature, 0)
+        return cls(factors, rows, mean, kernels[-1], of_loss)
 
     def solve(self, defect: Float[Array, "nodes samples"]) -> Float[Array, "nodes samples"]:
         """(`jax.scipy.linalg.lu_solve` would find the permutation anew in every sweep.)"""
@@ -47,12 +69,10 @@ class Progress(eqx.Module):
     trusted: Scalar  # up to where, in [0, 1], the first sweep stayed near its guess
 
     @classmethod
-    def none(cls, samples: int) -> "Progress":
+    def none(cls, problem: Problem) -> "Progress":
         """Nothing yet: the attempt is still to begin."""
-        size = NUM_NODES * samples
+        samples, factors = problem.samples, Factors.none(problem)
         nodes, fine = jnp.zeros((NUM_NODES, samples)), jnp.zeros((len(POINTS), samples))
-        square = jnp.zeros((samples, samples))
-        factors = Factors(jnp.zeros((size, size)), jnp.zeros((size,), jnp.int32), square, square)
         no, zero, big = jnp.array(False), jnp.array(0), jnp.array(jnp.inf)
         unknowns = Unknowns(nodes, fine, jnp.zeros(()))
         return cls(unknowns, factors, no, no, zero, zero, big, big, jnp.array(1.0))
@@ -60,7 +80,7 @@ class Progress(eqx.Module):
     def begun(self, question: Question) -> "Progress":
         """From the guess, where it has not begun."""
         # The first sweep makes the matrix: what was there before is of no use, and does no harm.
-        none = Progress.none(len(question.residual))
+        none = Progress.none(question.problem)
         fresh = eqx.tree_at(lambda p: (p.unknowns, p.factors), none, (question.guess, self.factors))
         return jax.tree.map(
             lambda a, b: a if a is b else jnp.where(self.sweeps == 0, a, b), fresh, self

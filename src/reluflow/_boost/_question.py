@@ -15,7 +15,7 @@ from ._neurons import Start
 from ._small import small_product
 
 _TIGHTEST = 1e-13  # tolerance
-_EPS = float(np.finfo(np.float64).eps)
+_EPS, _TINY = float(np.finfo(np.float64).eps), 1e-300
 AT_POINTS = basis_at(POINTS).T  # the polynomial at all points, from its values at the nodes
 
 
@@ -48,7 +48,8 @@ class Question(eqx.Module):
     `bound` times the Euclidean norm of an integrated residual bounds its effect on a neuron,
     relative to its own size, which is what the tolerance is about.
 
-    Predictions are to be as exact, relative to the height of the labels.
+    Predictions are to be as exact, relative to the height of the labels; residuals, which move by
+    the curvature of the loss times what predictions do, relative to `scale()`.
 
     Where `known`, the guess is the answer, of an earlier step, and one sweep under it is wanted.
     """
@@ -60,6 +61,7 @@ class Question(eqx.Module):
     tolerance: Scalar
     bound: Scalar
     height: Scalar  # of the labels: what predictions are measured by
+    curvature: Scalar  # the largest, at the beginning
     noise: Scalar  # of the residual, by rounding
     uncertainty: Uncertainty
     known: Bool[Array, ""]
@@ -82,13 +84,30 @@ class Question(eqx.Module):
         """A known step of no length: nothing is swept."""
         return self.known & (self.guess.length == 0.0)
 
+    def scale(self) -> Scalar:
+        """What residuals are measured by."""
+        return scale_of(self.problem, self.height, self.curvature)
+
     def rounding(self) -> Scalar:
         """The effect per unit of time of rounding in r; no less can be asked for."""
-        return 8.0 * _EPS * self.bound * jnp.sqrt(1.0 * self.residual.shape[0]) * self.height
+        size = size_of_residual(self.problem, self.height, self.curvature, self.residual)
+        return 8.0 * _EPS * self.bound * jnp.sqrt(1.0 * self.residual.shape[0]) * size
 
     def slid(self) -> Bool[Array, " boundaries"]:
         """The boundaries along which some neuron slides as the step begins."""
         return jnp.any(self.start.pattern.mode == _modes.SLIDING, axis=0)
+
+
+def scale_of(problem: Problem, height: Scalar, curvature: Scalar) -> Scalar:
+    """What residuals are measured by: they move by the curvature times what predictions do."""
+    return height if problem.plain else jnp.maximum(height * curvature, _TINY)
+
+
+def size_of_residual(problem: Problem, height, curvature, residual: PerSample) -> Scalar:
+    """How large one can be."""
+    if problem.plain:
+        return height
+    return scale_of(problem, height, curvature) + jnp.max(jnp.abs(residual))
 
 
 def placed(start: Start) -> int:

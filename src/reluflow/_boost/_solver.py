@@ -40,7 +40,8 @@ class BoostInterpolation(diffrax.AbstractLocalInterpolation):
         share = (t0 - self.t0) / jnp.where(self.t1 > self.t0, self.t1 - self.t0, 1.0)
         passed = self.state.passed
         time = passed.begin + jnp.clip(share, 0.0, 1.0) * passed.unknowns.length
-        return network_inside(self.problem, passed, time)
+        net = network_inside(self.problem, passed, time)
+        return net.with_activation(self.problem.activation)
 
 
 class Boost(diffrax.AbstractAdaptiveSolver):
@@ -98,7 +99,7 @@ class Boost(diffrax.AbstractAdaptiveSolver):
 
     def init(self, terms, t0, t1, y0: Network, args: Dataset) -> BoostState:
         y0 = _checked(terms, y0)
-        problem = Problem.of(args)
+        problem = Problem.of(args, y0.activation)
         tolerances = (jnp.array(self.rtol), jnp.zeros(()))
         never = jnp.array(-1.0)
         integrator = self.integrator().prepare(args)
@@ -107,10 +108,10 @@ class Boost(diffrax.AbstractAdaptiveSolver):
         return integrator.init(problem, start, tolerances, never)
 
     def step(self, terms, t0, t1, y0: Network, args: Dataset, solver_state: BoostState, made_jump):
-        problem = Problem.of(args)
+        problem = Problem.of(args, y0.activation)
         integrator = self.integrator().prepare(args)
         state, error = integrator.full_step(problem, solver_state, t1 - t0)
-        y1 = integrator.network(state)
+        y1 = integrator.network(state).with_activation(y0.activation)
 
         def share(before, after):
             return error * jnp.maximum(jnp.abs(before), jnp.abs(after))
@@ -143,7 +144,7 @@ def _checked(terms, y0: Network) -> Network:
 
 def field(t, net: Network, data: Dataset) -> Network:
     """The vector field of the flow, (log_scale', output', hidden') = (0, <D_j, w_j>, a_j D_j)
-    in scaled coordinates, with alpha = 1 where <w_j, x_k> > 0 and 0 elsewhere.
+    in scaled coordinates, of the sides on which the neurons are.
 
     For `diffrax.ODETerm`. A solver that takes it as it stands ignores every boundary; `rf.Boost`
     looks only at its arguments, and takes no other term than this.
@@ -157,12 +158,9 @@ def field(t, net: Network, data: Dataset) -> Network:
             f"{type(net).__name__} and a {type(data).__name__}."
         )
     preactivations = net.preactivations(data.x)
-    residual = data.y - net(data.x)
-    beta = jnp.where(preactivations > 0.0, residual, 0.0) / data.samples
+    residual = data.weighted(data.y - net(data.x))
+    beta = net.activation.times_slope(preactivations, residual) / data.samples
     output = jnp.sum(beta * preactivations, axis=1)
     hidden = net.output[:, None] * (beta @ data.x)
-    return eqx.tree_at(
-        lambda n: (n.log_scale, n.output, n.hidden),
-        net,
-        (jnp.zeros_like(net.log_scale), output, hidden),
-    )
+    velocity = jax.tree.map(jnp.zeros_like, net)
+    return eqx.tree_at(lambda n: (n.output, n.hidden), velocity, (output, hidden))

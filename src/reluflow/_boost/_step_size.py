@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from .._branch import run_if
-from .._field import Problem, coefficients, square_loss
+from .._field import Problem, coefficients
 from .._rest import held_on_line
 from .._shapes import PerNeuron, PerSample, Scalar, Units
 from ._closure import Attempt
@@ -130,12 +130,17 @@ class Stop(eqx.Module):
     length: Scalar
 
     @classmethod
-    def of(cls, trial: Attempt, residual: PerSample, stop_loss: Scalar, height: Scalar) -> "Stop":
-        """residual: at the beginning of the step. A stop_loss below 0 asks for none."""
-        at_points = jnp.concatenate([residual[None], trial.swept.residual])
-        losses = jax.vmap(square_loss)(at_points)
-        # Rounding of the residual, of which the loss is the square.
-        size = jnp.sqrt(2.0 * residual.shape[0] * jnp.maximum(stop_loss, 1e-300))
+    def of(
+        cls, trial: Attempt, problem: Problem, h: PerSample, stop_loss: Scalar, height: Scalar
+    ) -> "Stop":
+        """h: at the beginning of the step. A stop_loss below 0 asks for none."""
+        at_points = jnp.concatenate([h[None], trial.swept.h])
+        losses = problem.mean_loss(at_points)
+        # Rounding of the predictions: of the square loss, whose root they are, and of another.
+        size = jnp.sqrt(2.0 * h.shape[0] * jnp.maximum(stop_loss, 1e-300))
+        if not problem.plain:
+            pull = jnp.mean(jnp.abs(trial.swept.residual[-1]))
+            size = jnp.maximum(stop_loss, 1e-300) / jnp.where(pull > 0.0, pull, 1.0)
         part = jnp.clip(_ROUNDINGS * height / size, _LOSS_FOUND, 0.5)
         aim, ends = stop_loss * (1.0 - part / 2.0), losses[-1]
         wanted = stop_loss >= 0.0
@@ -148,8 +153,8 @@ class Stop(eqx.Module):
             def halve(_, ends):
                 low, high = ends
                 middle = (low + high) / 2.0
-                residual = total(lagrange_of_points(middle)[:, None] * at_points, 0)
-                above = square_loss(residual) > aim
+                there = total(lagrange_of_points(middle)[:, None] * at_points, 0)
+                above = problem.mean_loss(there) > aim
                 return jnp.where(above, middle, low), jnp.where(above, high, middle)
 
             low, high = jax.lax.fori_loop(0, 52, halve, (points[first - 1], points[first]))

@@ -22,9 +22,10 @@ _INTERVALS = len(POINTS) - 1
 
 
 class Swept(eqx.Module):
-    """residual: y - h at all points after the first, shape (points - 1, samples);
+    """h, residual: of the neurons at all points after the first, shape (points - 1, samples);
     kernels: at the nodes, (nodes, samples, samples); end: the neurons at the end."""
 
+    h: Float[Array, "points samples"]
     residual: Float[Array, "points samples"]
     kernels: Float[Array, "nodes samples samples"]
     end: Ended
@@ -34,8 +35,10 @@ class Swept(eqx.Module):
     def none(cls, problem: Problem, start: Start, places: int) -> "Swept":
         """Of the shapes of a sweep from here."""
         record = Record.empty(1, places, problem.arrangement.boundaries)
+        nothing = jnp.zeros((_INTERVALS, problem.samples))
         return cls(
-            jnp.zeros((_INTERVALS, problem.samples)),
+            nothing,
+            nothing,
             jnp.zeros((NUM_NODES, problem.samples, problem.samples)),
             Ended.departing(start),
             jax.tree.map(lambda leaf: leaf[0], record),
@@ -81,5 +84,5 @@ def sweep(
     useful, samples = jnp.isinf(record.useless_from), problem.samples
     none = jnp.zeros((NUM_NODES, samples, samples))
     of_nodes = run_if(wants_kernels & useful, at_nodes, none)
-    residual = problem.labels - predictions(arrangement, track.mode, here)
-    return Swept(residual, of_nodes, end, record)
+    h = predictions(arrangement, track.mode, here)
+    return Swept(h, problem.residual(h), of_nodes, end, record)

@@ -213,6 +213,11 @@ class Walk(eqx.Module):
         """How far from its boundary a unit has to be before its sign is more than rounding."""
         return ON_BOUNDARY * size_of(self.reduced.output, self.reduced.balance)[:, None] * norms
 
+    def meets(self, course: Course) -> UnitFlags:
+        """Which units may meet their boundaries: those that do not slide, where a boundary is
+        anything to a neuron."""
+        return (self.pattern.mode != _modes.SLIDING) & course.arrangement.switches()
+
     def side(self) -> Units:
         return jnp.where(self.pattern.mode == _modes.ACTIVE, 1.0, -1.0)
 
