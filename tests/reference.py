@@ -121,7 +121,7 @@ class _Integrator:
                 add(sign * series.a[:, j], OUTPUT, j, -1)
         for j in np.flatnonzero(flow.asleep):
             for i, edge in enumerate(self.edges):
-                rises = np.dot(series.residual, np.maximum(flow.at_samples(edge), 0))
+                rises = np.dot(series.residual, flow.activation(flow.at_samples(edge)))
                 add(-self.sign(j) * rises, RAY, j, i)
         return names, polynomials
 
@@ -255,15 +255,17 @@ class _Integrator:
         flow.flat[j, k] = lead if mode < SLIDING else 0
 
 
-def reference_flow(x, y, a, w, log_scale, t1, *, ts=(), rtol=1e-18, max_steps=100_000):
+def reference_flow(x, y, a, w, log_scale, t1, *, ts=(), rtol=1e-18, max_steps=100_000, **model):
     """The flow from t = 0 to t1 of the network exp(log_scale) (a, w) on the data (x, y).
 
     Arguments:
         x, y: inputs (n, d) and labels (n,).
         a, w, log_scale: weights (m,), (m, d), (m,) at t = 0; real weights are exp(log_scale) a.
         ts: increasing times in [0, t1] at which to save.
+        model: `slopes` of the activation, (0, 1) by default; `loss`, "square" by default;
+            `weights` of the samples.
     """
-    flow = Flow(x, y, a, w, log_scale)
+    flow = Flow(x, y, a, w, log_scale, **model)
     run, ts, saved, standing, steps = _Integrator(flow, t1, rtol), list(ts), [], 0, 0
     while run.t < t1:
         if steps == max_steps:
@@ -280,16 +282,16 @@ def reference_flow(x, y, a, w, log_scale, t1, *, ts=(), rtol=1e-18, max_steps=10
         steps += 1
     columns = np.array(run.events, float).reshape(-1, 5).T
     final = flow.weights(flow.a, flow.w)
-    drift = np.max(np.abs(flow.y - flow.predictions() - flow.residual)) / flow.scale
+    drift = np.max(np.abs(flow.loss.residual(flow.predictions()) - flow.residual)) / flow.scale
     return Reference(
         columns[0],
         *columns[1:].astype(int),
         Weights(*(np.array([w[i] for w, _ in saved]) for i in range(3))),
         np.array([loss for _, loss in saved]),
         final,
-        float(np.mean(flow.residual**2) / 2),
+        float(flow.loss.mean(flow.predictions(), flow.residual)),
         flow.modes.copy(),
-        (flow.y - flow.residual).astype(float),
+        flow.loss.predictions(flow.predictions(), flow.residual).astype(float),
         float(drift),
         run.ambiguous,
         run.zeros,
@@ -298,5 +300,5 @@ def reference_flow(x, y, a, w, log_scale, t1, *, ts=(), rtol=1e-18, max_steps=10
 
 
 def _saved(flow, series, time):
-    a, w, _, residual = flow.at(series, REAL(time))
-    return flow.weights(a, w), float(np.mean(residual**2) / 2)
+    a, w, p, residual = flow.at(series, REAL(time))
+    return flow.weights(a, w), float(flow.loss.mean(flow.predictions(a, p), residual))

@@ -1,8 +1,9 @@
 """The inputs of the oracle in extended precision, and the force on a neuron of given modes.
 
 A unit belongs to a line through 0 with inputs on it: x_k = factor_k u_b, b = line[k], u_b the first
-input of the line. Its mode is the side of <w, u_b> = 0; sample k is active on the side where
-<w, x_k> > 0. Everything about neurons is by lines, residuals and forces are by samples.
+input of the line. Its mode is the side of <w, u_b> = 0; on either side the activation has a slope
+at sample k, of ReLU 1 where <w, x_k> > 0 and 0 elsewhere. Everything about neurons is by lines,
+residuals and forces are by samples.
 """
 
 import numpy as np
@@ -35,10 +36,14 @@ class Inputs:
     """The inputs in extended precision, and the Gram matrix of the u_b, exactly zero where it is
     zero to the rounding of the data."""
 
-    def __init__(self, x):
-        self.x = np.array(x, REAL)
+    def __init__(self, x, slopes=(0.0, 1.0)):
+        self.x, self.slopes = np.array(x, REAL), np.array(slopes, REAL)
         self.n = len(self.x)
         self.first, self.line, self.factor = self._lines()
+        minus, plus = self.slopes
+        there = self.factor != 0
+        self.above = np.where(self.factor > 0, plus, minus) * there
+        self.below = np.where(self.factor > 0, minus, plus) * there
         self.u, self.lines = self.x[self.first], len(self.first)
         gram = np.dot(self.u, self.u.T)
         self.length = np.sqrt(np.diag(gram))
@@ -51,7 +56,7 @@ class Inputs:
         self.size = np.abs(self.factor) * self.length[self.line]  # |x_k|
         on = self.line[:, None] == np.arange(self.lines)
         self.factors = np.where(on, self.factor[:, None], REAL(0))  # (samples, lines)
-        self.two_sided = np.any(self.factors < 0, axis=0)
+        self.two_sided = np.any(self.below[:, None] * self.factors != 0, axis=0)
 
     def _lines(self):
         """The first sample of each line; of each sample its line, and its factor there."""
@@ -73,11 +78,14 @@ class Inputs:
                 first.append(k)
         return np.array(first, int), line, factor
 
-    def active(self, modes):
-        """Of modes (..., lines), which samples are active, (..., samples)."""
+    def slope(self, modes):
+        """Of modes (..., lines), the slope at each sample, (..., samples)."""
         mode = modes[..., self.line]
-        positive, negative = self.factor > 0, self.factor < 0
-        return ((mode == ACTIVE) & positive) | ((mode == INACTIVE) & negative)
+        return np.select([mode == ACTIVE, mode == INACTIVE], [self.above, self.below], REAL(0))
+
+    def activation(self, p):
+        """phi of preactivations."""
+        return np.where(p > 0, self.slopes[1] * p, self.slopes[0] * p)
 
     def pulled(self, modes):
         """The lines whose inputs move a neuron of these modes."""
@@ -86,11 +94,11 @@ class Inputs:
 
     def low(self, residual):
         """What the samples of each line pull with on its negative side."""
-        return np.dot(residual, np.minimum(self.factors, 0))
+        return np.dot(residual * self.below, self.factors)
 
     def jump(self, residual):
         """By how much more they do on its positive side."""
-        return np.dot(residual, np.abs(self.factors))
+        return np.dot(residual * (self.above - self.below), self.factors)
 
     def _basis(self):
         chosen = np.zeros((0, self.x.shape[1]), REAL)
@@ -107,10 +115,11 @@ class Inputs:
             chosen = chosen if found is None else found[0]
         return len(chosen)
 
-    def held(self, sliding, on):
+    def held(self, sliding, slope):
         """beta = held @ r: the coefficients of the sliding u_b that make D orthogonal to all of
-        them, or None if these are dependent. (sliding, n), zero where nothing couples; `on` are the
-        active samples."""
+        them, or None if these are dependent. (sliding, n), zero where nothing couples; `slope` is
+        that of each sample."""
+        on = np.flatnonzero(slope)
         matrix = np.zeros((len(sliding), self.n), REAL)
         for group in self._groups(sliding):
             factors = orthonormal(self.u[sliding[group]])
@@ -118,7 +127,7 @@ class Inputs:
                 return None
             touched = on[np.any(self.coupled[np.ix_(sliding[group], self.line[on])], axis=0)]
             (q, r), size = factors, len(group)
-            rest = -np.dot(q, self.x[touched].T)
+            rest = -np.dot(q, (slope[touched, None] * self.x[touched]).T)
             for i in reversed(range(size)):  # r u = rest
                 rest[i] = (rest[i] - np.dot(r[i, i + 1 :], rest[i + 1 :])) / r[i, i]
             matrix[np.ix_(group, touched)] = rest
@@ -140,11 +149,11 @@ class Inputs:
     def response(self, modes):
         """M: n beta = M r for a neuron of these modes, (lines, samples), or None if its sliding
         lines depend."""
-        active = self.active(modes)
-        matrix = np.where(active[:, None], self.factors, REAL(0)).T
+        slope = self.slope(modes)
+        matrix = (slope[:, None] * self.factors).T
         sliding = np.flatnonzero(modes == SLIDING)
         if len(sliding):
-            held = self.held(sliding, np.flatnonzero(active))
+            held = self.held(sliding, slope)
             if held is None:
                 return None
             matrix[sliding] = held
@@ -156,8 +165,8 @@ class Inputs:
         Each active input less its projection on the sliding ones: so sliding inputs that are
         nearly parallel, whose coefficients beta are large, cost no accuracy.
         """
-        on, sliding = self.active(modes), np.flatnonzero(modes == SLIDING)
-        force, touching = self.x * on[:, None], self.cross != 0
+        slope, sliding = self.slope(modes), np.flatnonzero(modes == SLIDING)
+        force, touching = self.x * slope[:, None], self.cross != 0
         for group in self._groups(sliding):
             q = orthonormal(self.u[sliding[group]])[0]
             near = np.any(self.coupled[sliding[group]], axis=0)

@@ -76,7 +76,7 @@ def margin(inputs, residual, modes, sign, boundary, choice):
     if response is None:
         return -np.inf, None
     beta, pull = np.dot(response, residual), np.dot(residual, inputs.motion(trial)[0])
-    near = inputs.active(modes) | np.isin(inputs.line, boundary)
+    near = (inputs.slope(modes) != 0) | np.isin(inputs.line, boundary)
     effort = np.dot(np.abs(residual) * near, inputs.size)
     velocity = sign * pull / (inputs.length * max(effort, np.finfo(REAL).tiny))
     held, margins = inputs.pulled(trial), [REAL(1)]

@@ -2,11 +2,12 @@
 
 The unknowns of neuron j, all over 2^exponent_j, a power of two at O(1) sizes: a_j, w_j, and its
 preactivations p_j, which are carried on their own so that they are exactly constant where Gram
-entries are zero. The residual r is carried too, r' = -K r, not computed as y - h: so it keeps
-its relative accuracy while it decays, and what decides between modes is never rounding.
+entries are zero. The residual r of the square loss is carried too, r' = -K r, not computed as
+y - h: so it keeps its relative accuracy while it decays, and what decides between modes is never
+rounding. That of other losses follows from h: `reference_losses.py`.
 
     n D_j = sum_b beta_jb u_b,   a_j' = <D_j, w_j>,   w_j' = a_j D_j,   p_jb' = a_j <D_j, u_b>,
-    r_k' = -(sum_j active_jk a_j c_k p_jb)',   beta_jb = sum of c_k r_k of the active samples of b,
+    h_k' = (sum_j slope_jk a_j c_k p_jb)',   beta_jb = sum_k slope_jk c_k r_k of the samples of b,
 
 and on the sliding units beta makes D_j orthogonal to their u_b: `reference_inputs.py`.
 """
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from reference_inputs import ACTIVE, DOUBLE, EPS, INACTIVE, REAL, SLIDING, Inputs
+from reference_losses import LOSSES
 
 ORDER = 40  # a step of 5.6 / rate for a relative 1e-18
 LOW_ORDER = 16  # a step of 0.5 / rate, for a sixth of the work, where events are dense
@@ -43,9 +45,10 @@ class Series(NamedTuple):
 class Flow(Inputs):
     """The state at the start of the current step, its modes, and the series from there."""
 
-    def __init__(self, x, y, a, w, log_scale):
-        super().__init__(x)
+    def __init__(self, x, y, a, w, log_scale, slopes=(0.0, 1.0), loss="square", weights=None):
+        super().__init__(x, slopes)
         self.y, self.m = np.array(y, REAL), len(a)
+        self.loss = LOSSES[loss](self.y, np.ones(self.n) if weights is None else weights)
         self.exponent = np.round(np.array(log_scale, REAL) / np.log(REAL(2)))
         rest = np.exp(np.array(log_scale, REAL) - self.exponent * np.log(REAL(2)))
         self.a, self.w = rest * np.array(a, REAL), rest[:, None] * np.array(w, REAL)
@@ -59,14 +62,15 @@ class Flow(Inputs):
         self.flat = np.zeros((self.m, self.lines), int)  # leading powers of time that p_jb lacks
         self.asleep = np.zeros(self.m, bool)  # at w = 0, until some direction leads out of there
         self.normalise()
-        self.residual = self.y - self.predictions()
+        self.residual = self.loss.residual(self.predictions())
         self.scale = max(np.max(np.abs(self.y)), np.max(np.abs(self.residual)))
         self.refresh()
 
-    def predictions(self):
-        """h, from the weights."""
+    def predictions(self, a=None, p=None):
+        """h, from the weights, those of now by default."""
+        a, p = (self.a, self.p) if p is None else (a, p)
         size = np.ldexp(REAL(1), 2 * self.exponent.astype(int))
-        return np.dot(size * self.a, np.maximum(self.at_samples(self.p), 0))
+        return np.dot(size * a, self.activation(self.at_samples(p)))
 
     def at_samples(self, p):
         """<w, x_k> from the <w, u_b>."""
@@ -74,7 +78,7 @@ class Flow(Inputs):
 
     def refresh(self):
         """What depends on the modes alone."""
-        self.on = self.active(self.modes).astype(REAL)
+        self.on = self.slope(self.modes)
         self.sign = np.where(self.modes == ACTIVE, REAL(1), REAL(-1))
         self.moving = self.modes < SLIDING
         self.sliders = np.flatnonzero(np.any(self.modes == SLIDING, axis=1))
@@ -110,6 +114,7 @@ class Flow(Inputs):
             self.moving * self.p,
         )
         active_size = self.on * size[:, None]
+        loss = self.loss.series(self.predictions(), ORDER)
         for i in range(order + 1):
             terms = np.dot(r[i], self.linear).reshape(m, lines + d + lines)
             factors[i, :, : lines + d], beta[i] = terms[:, : lines + d], terms[:, lines + d :]
@@ -121,12 +126,12 @@ class Flow(Inputs):
             a[i + 1] = np.einsum("ijk,ijk->j", beta[i::-1], seen[: i + 1]) / (n * (i + 1))
             factors[i, :, lines + d :], seen[i + 1] = p[i + 1], self.moving * p[i + 1]
             growth = product[:, lines + d :] + a[0][:, None] * p[i + 1] + a[i + 1][:, None] * p[0]
-            r[i + 1] = -np.sum(active_size * self.at_samples(growth), axis=0)
+            r[i + 1] = loss.next(np.sum(active_size * self.at_samples(growth), axis=0))
         return Series(a, w, p, beta, r)
 
     def seen(self):
         """The residuals that move somebody, others zero. A sliding unit is moved by the others."""
-        return self.residual * np.any(self.on > 0, axis=0)
+        return self.residual * np.any(self.on != 0, axis=0)
 
     def longest_step(self, series, order, rtol):
         """The time over which the last coefficients stay below rtol, of each neuron and of r; and
@@ -145,7 +150,7 @@ class Flow(Inputs):
         return step
 
     def kernel(self):
-        """K, r' = -K r, in float64."""
+        """Gamma K, r' = -Gamma K r, in float64."""
         size = np.ldexp(1.0, 2 * self.exponent.astype(int))
         on, active = (self.on * self.at_samples(self.p)).astype(float), self.on.astype(float)
         weight, gram = size * self.a.astype(float) ** 2, self.at_samples(self.cross).astype(float)
@@ -154,7 +159,8 @@ class Flow(Inputs):
         for j in self.sliders:
             pull = self.at_samples(self.motions[j][0]).astype(float)
             matrix += weight[j] * active[j][:, None] * pull.T
-        return matrix / self.n
+        curvature = self.loss.curvature(self.predictions()).astype(float)
+        return curvature[:, None] * matrix / self.n
 
     def at(self, series, time):
         """(a, w, p, residual) after `time`."""
@@ -172,8 +178,9 @@ class Flow(Inputs):
         self.a, self.w, self.p, self.residual = self.at(series, time)
         self.a = np.where(self.balanced, np.copysign(np.sqrt(np.sum(self.w**2, 1)), self.a), self.a)
         self.normalise()
-        now = self.y - self.predictions()
-        self.residual = np.where(np.abs(now) > 1e-2 * self.scale, now, self.residual)
+        now = self.loss.residual(self.predictions())
+        carried = self.loss.carried & (np.abs(now) <= 1e-2 * self.scale)
+        self.residual = np.where(carried, self.residual, now)
 
     def normalise(self):
         """Neurons of size one again."""
@@ -195,7 +202,7 @@ class Flow(Inputs):
         pull = np.sqrt(np.mean(self.seen() ** 2)) * np.max(self.size)
         if pull * time < AT_REST:
             return True
-        effort = np.dot(self.on * np.abs(self.residual), self.size) / self.n
+        effort = np.dot(np.abs(self.on * self.residual), self.size) / self.n
         forces = np.dot(self.on * self.residual, self.x)
         for j in self.sliders:
             forces[j] = np.dot(self.residual, self.motions[j][1])

@@ -9,7 +9,7 @@ until it has found it. If there are several the neuron goes on from the velocity
 along w = v s, and then from cone to cone, crossing boundaries or sliding on them, until it is on a
 way out or comes back to 0; but gradient descent may then take either, so this is ambiguous.
 
-A ray exists if and only if sign(a) E(u) > 0 for some u, E(u) = 1/n sum_k r_k relu(<u, x_k>), which
+A ray exists if and only if sign(a) E(u) > 0 for some u, E(u) = 1/n sum_k r_k phi(<u, x_k>), which
 is linear on each cone: so a neuron that rests at 0 asks the edges of the cones.
 """
 

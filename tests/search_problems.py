@@ -20,8 +20,17 @@ SHAPES = {  # the other kinds have MAIN or FLAT
 }
 
 
+class Model(NamedTuple):
+    """The slopes of the activation, the loss by its name, and the weights of the samples."""
+
+    slopes: np.ndarray  # minus, plus
+    loss: str
+    weights: np.ndarray
+
+
 class Arrays(NamedTuple):
-    """A problem; `split` is where a run in two parts is interrupted, over t1."""
+    """A problem; `split` is where a run in two parts is interrupted, over t1; `model` is None for
+    ReLU and the square loss."""
 
     x: np.ndarray
     y: np.ndarray
@@ -30,6 +39,12 @@ class Arrays(NamedTuple):
     log_scale: np.ndarray
     t1: float
     split: float
+    model: Model | None = None
+
+    def phi(self, p):
+        """The activation of preactivations."""
+        minus, plus = (0.0, 1.0) if self.model is None else self.model.slopes
+        return np.where(p > 0.0, plus, minus) * p
 
 
 class Draw:
@@ -57,6 +72,7 @@ class Draw:
         self.log_sizes = np.zeros(self.m)  # of the neurons, over lambda
         self.time = 10.0 ** self.rng.uniform(-0.3, 0.5)
         self.most = 1e4  # of t1 times the largest eigenvalue of the kernel
+        self.model = None
 
     def orthogonal(self):
         self.x = np.linalg.qr(self.rng.normal(size=(self.d, self.d)))[0][: self.n]
@@ -179,6 +195,33 @@ def _in_two_parts(draw):
     base[draw.seed % len(base)](draw)
 
 
+def _two_slopes(draw):
+    """Leaky, absolute, linear and falling activations, with weights of the samples."""
+    rng = draw.rng
+    minus = [rng.uniform(0.05, 0.95), -1.0, 1.0, -rng.uniform(0.1, 0.9), 0.0][draw.seed % 5]
+    plus = rng.uniform(0.2, 2.0) if draw.seed % 4 == 3 else 1.0
+    weights = rng.uniform(0.2, 2.0, draw.n) if draw.seed % 2 else np.ones(draw.n)
+    draw.factor = rng.uniform(0.3, 3.0, draw.m) if draw.seed % 3 == 0 else draw.factor
+    draw.model = Model(np.array([minus, plus]), "square", weights)
+
+
+def _logistic(draw):
+    """Labels 1 and -1; every second problem with ReLU; also opposite inputs, and long runs."""
+    _two_slopes(draw)
+    if draw.seed % 2:
+        draw.model = draw.model._replace(slopes=np.array([0.0, 1.0]))
+    if draw.seed % 6 == 4:
+        draw.x[1] = -draw.x[0]
+    draw.y = draw.rng.choice([-1.0, 1.0], draw.n)
+    draw.time *= 10.0 ** draw.rng.uniform(0.0, 2.0)
+    draw.model = draw.model._replace(loss="logistic")
+
+
+def _exponential(draw):
+    _logistic(draw)
+    draw.model = draw.model._replace(loss="exponential")
+
+
 def _long(draw):
     draw.log_lambda = draw.rng.uniform(-8.0, 0.0)
     draw.factor = draw.rng.uniform(0.5, 2.0, draw.m) if draw.seed % 2 else draw.factor
@@ -210,6 +253,9 @@ KINDS = {
     "one neuron": _balanced,
     "He": _he,
     "in two parts": _in_two_parts,
+    "two slopes": _two_slopes,
+    "logistic": _logistic,
+    "exponential": _exponential,
     "long": _long,
     "longer": _longer,
 }
@@ -229,9 +275,8 @@ def arrays(kind, seed) -> Arrays:
     rate = pull if pull > 0.1 * largest else 0.1 * largest if pull == 0.0 else pull
     grown = draw.time * (3.0 + 2.0 * np.max(np.maximum(-log_scale, 0.0))) / rate
     t1 = float(np.float32(min(grown, draw.most / largest)))
-    return Arrays(
-        draw.x, draw.y, output, draw.hidden, log_scale, t1, float(draw.rng.uniform(0.05, 0.95))
-    )
+    split = float(draw.rng.uniform(0.05, 0.95))
+    return Arrays(draw.x, draw.y, output, draw.hidden, log_scale, t1, split, draw.model)
 
 
 def _kernel(x, a, w):
@@ -260,7 +305,8 @@ def perturbed(kind, case: Arrays, size, seed, apart=False) -> Arrays:
     else:
         x = (1.0 + size * rng.normal(size=(n, 1))) * (x + size * x @ turn)
     scale = np.max(np.abs(y)) or np.max(np.abs(_predictions(case)))
-    y = y + size * scale * rng.normal(size=n)
+    if case.model is None or case.model.loss == "square":  # else labels are signs
+        y = y + size * scale * rng.normal(size=n)
     moved = hidden * (1.0 + size * rng.normal(size=hidden.shape))
     lengths, new = np.linalg.norm(hidden, axis=1), np.linalg.norm(moved, axis=1)
     ratio = np.abs(output) / lengths
@@ -272,7 +318,7 @@ def perturbed(kind, case: Arrays, size, seed, apart=False) -> Arrays:
 
 def _predictions(case):
     size = np.exp(2.0 * case.log_scale)
-    return size * case.output @ np.maximum(case.hidden @ case.x.T, 0.0)
+    return size * case.output @ case.phi(case.hidden @ case.x.T)
 
 
 def problem(kind, seed):
@@ -280,5 +326,6 @@ def problem(kind, seed):
     import reluflow as rf
 
     case = arrays(kind, seed)
+    assert case.model is None
     net = rf.Network(case.log_scale, case.output, case.hidden)
     return net, rf.Dataset(case.x, case.y), case.t1

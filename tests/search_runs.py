@@ -17,6 +17,7 @@ RTOL = 1e-8
 ALLOWED = 10.0  # times rtol times the condition
 LANES = 20
 MAX_STEPS = 60_000  # rf.RungeKutta needs a sixth of t1 times the largest eigenvalue
+LOSSES = {"square": rf.square, "logistic": rf.logistic, "exponential": rf.exponential}
 INTEGRATORS = {"Boost": rf.Boost, "RungeKutta": rf.RungeKutta}
 VERDICTS = ("right", "ambiguous", "needlessly ambiguous", "reported", "wrong")
 
@@ -37,10 +38,10 @@ def solutions() -> dict[tuple[str, int], Solved]:
 
 
 @functools.cache
-def _flow(integrator):
+def _flow(integrator, loss):
     def one(rtol, net, data, t1):
         solver = INTEGRATORS[integrator]()
-        options = {"rtol": rtol, "throw": False, "max_steps": MAX_STEPS}
+        options = {"rtol": rtol, "throw": False, "max_steps": MAX_STEPS, "loss": LOSSES[loss]}
         return rf.flow(net, data, t1, integrator=solver, **options)
 
     # (Unlike most programs of tests, these run for longer than they are compiled.)
@@ -60,11 +61,12 @@ class Run(NamedTuple):
 
 
 def run(integrator, cases, rtol=RTOL, change=lambda case: case):
-    """[Run] of the problems [(kind, seed)], all of one shape, in batches of `LANES`.
+    """[Run] of the problems [(kind, seed)], all of one shape and loss, in batches of `LANES`.
 
     `change` makes another problem of each, for controls.
     """
-    flow, found = functools.partial(_flow(integrator), jnp.asarray(rtol)), []
+    loss = program(*cases[0])[-1]
+    flow, found = functools.partial(_flow(integrator, loss), jnp.asarray(rtol)), []
     for start in range(0, len(cases), LANES):
         now = cases[start : start + LANES]
         batch = [change(arrays(*case)) for case in now]
@@ -76,10 +78,17 @@ def run(integrator, cases, rtol=RTOL, change=lambda case: case):
 
 def _batch(flow, batch, split):
     """Runs of the lanes; those with `split` in two parts, the second from bare weights."""
-    columns = [np.stack(part) for part in zip(*batch, strict=True)]
+    columns = [np.stack(part) for part in zip(*(case[:7] for case in batch), strict=True)]
     x, y, output, hidden, log_scale, t1, fraction = map(jnp.asarray, columns)
-    data = jax.vmap(rf.Dataset)(x, y)
+    if batch[0].model is None:
+        data, activation = jax.vmap(rf.Dataset)(x, y), None
+    else:
+        data = jax.vmap(rf.Dataset)(x, y, np.stack([case.model.weights for case in batch]))
+        slopes = np.stack([case.model.slopes for case in batch])
+        activation = jax.vmap(rf.TwoSlope)(slopes[:, 0], slopes[:, 1])
     net = jax.vmap(rf.Network)(log_scale, output, hidden)
+    if activation is not None:
+        net = net.with_activation(activation)
     first = flow(net, data, jnp.where(split, fraction * t1, t1))
     last = first
     if np.any(split):
@@ -117,7 +126,7 @@ def judge(kind, seed, found: Run, right: Solved, rtol=RTOL) -> Outcome:
     neurons = distance((right.output, right.hidden, right.log_scale), found[:3])
     weights = np.max(neurons / (ALLOWED * rtol * right.condition + 1e2 * right.rounding))
     size, scale = np.exp(2.0 * found.log_scale), label_size(case)
-    h = size * found.output @ np.maximum(found.hidden @ case.x.T, 0.0)
+    h = size * found.output @ case.phi(found.hidden @ case.x.T)
     off = np.max(np.abs(h - right.predictions)) / scale
     rounding = np.max(size * np.abs(found.output) @ np.abs(found.hidden @ case.x.T)) / scale
     allowed = ALLOWED * rtol * right.condition_predictions
@@ -134,13 +143,20 @@ def judge(kind, seed, found: Run, right: Solved, rtol=RTOL) -> Outcome:
     return Outcome(kind, seed, verdict, error, note)
 
 
+def program(kind, seed):
+    """What problems that share a compiled program have in common."""
+    case = arrays(kind, seed)
+    loss = "square" if case.model is None else case.model.loss
+    return *case.hidden.shape, *case.y.shape, case.model is None, loss
+
+
 def search(integrator, cases, **options) -> list[Outcome]:
-    """The outcomes of these problems [(kind, seed)] with this integrator, batched by shape."""
-    shapes = {}
+    """The outcomes of these problems [(kind, seed)] with this integrator, batched by program."""
+    programs = {}
     for case in cases:
-        shapes.setdefault(arrays(*case).hidden.shape + arrays(*case).y.shape, []).append(case)
+        programs.setdefault(program(*case), []).append(case)
     outcomes = []
-    for same in shapes.values():
+    for same in programs.values():
         runs = run(integrator, same, **options)
         pairs = zip(same, runs, strict=True)
         outcomes += [judge(*case, each, solutions()[case]) for case, each in pairs]

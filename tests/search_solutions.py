@@ -49,7 +49,7 @@ class Solved(NamedTuple):
 def label_size(case):
     """max|y|, or where all labels are zero, the largest prediction at the start."""
     size = np.exp(2.0 * case.log_scale)
-    start = size * case.output @ np.maximum(case.hidden @ case.x.T, 0.0)
+    start = size * case.output @ case.phi(case.hidden @ case.x.T)
     return np.max(np.abs(case.y)) or np.max(np.abs(start))
 
 
@@ -64,11 +64,13 @@ def distance(one, other):
 
 def checksum(case):
     """Of numbers in single precision: the last bits of a power depend on the processor."""
-    return zlib.crc32(b"".join(np.ascontiguousarray(part, np.float32).tobytes() for part in case))
+    parts = case[:7] if case.model is None else (*case[:7], case.model.slopes, case.model.weights)
+    return zlib.crc32(b"".join(np.ascontiguousarray(part, np.float32).tobytes() for part in parts))
 
 
 def _flow(case):
-    return reference_flow(*case[:5], case.t1)
+    model = {} if case.model is None else case.model._asdict()
+    return reference_flow(*case[:5], case.t1, **model)
 
 
 def _moved(kind, case, found, size, seed, apart=False):

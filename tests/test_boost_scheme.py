@@ -114,7 +114,7 @@ def test_kernels_of_a_sweep():
     networks there (nothing slides); and the residual is theirs."""
     data = rf.datasets.orthonormal(jax.random.key(1), 8)
     net = rf.balanced(jax.random.key(0), 40, 8, np.log(0.3))
-    problem = Problem.of(data)
+    problem = Problem.of(data, rf.relu)
     integrator = rf.Boost().integrator().prepare(data)
     never = jnp.array(-1.0)
     begin = FlowState.of(problem, net, jnp.zeros(()), 0)
@@ -122,7 +122,7 @@ def test_kernels_of_a_sweep():
     guess = jnp.broadcast_to(state.residual, (len(NODES), data.samples))
     fine = jnp.broadcast_to(state.residual, (len(POINTS), data.samples))
     course = Course.of_step(problem, state.start.log_scale, guess, fine, jnp.array(4.0))
-    uncertainty = Uncertainty(state.noise, state.noise)
+    uncertainty = Uncertainty(*[state.rounding.of_residuals] * 2)
     swept = eqx.filter_jit(sweep)(
         problem, course, state.start, uncertainty, 1000, jnp.array(True), Worth.always()
     )
@@ -153,7 +153,7 @@ def test_first_guess_of_a_step():
 
     def guess(last, length, kernel=kernel, apart=0.0):
         unknowns = Unknowns.of_nodes(jnp.array(residual(last * NODES)), residual(0.0), last)
-        passed = Passed(0.0, None, None, unknowns, None, None, Decay.by(jnp.asarray(kernel)))
+        passed = Passed(0.0, None, None, unknowns, None, None, Decay.of(jnp.asarray(kernel), None))
         return passed.guess(jnp.asarray(length), jnp.asarray(residual(last) + apart))
 
     for last, length in ((0.1, 100.0), (20.0, 20.0)):
@@ -174,7 +174,7 @@ def test_longest_step_by_the_decay():
     """What the polynomial misses of a mode is about the part of the tolerance that is allowed; a
     mode that is nearly gone bounds no step, and neither does one that stays."""
     rate, size, tolerance, bound = 0.7, 1e-2, jnp.array(1e-7), jnp.array(0.3)
-    decay = Decay.by(jnp.diag(jnp.array([rate, 1e5, 0.0])))
+    decay = Decay.of(jnp.diag(jnp.array([rate, 1e5, 0.0])), None)
     residual = jnp.array([size, 1e-6, 1.0])
     length = float(decay.longest(residual, tolerance, bound))
     s = np.linspace(0.0, 1.0, 201)

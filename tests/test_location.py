@@ -15,7 +15,7 @@ from tolerance import assert_close
 from reluflow import _modes
 from reluflow._field import Neurons, Pattern, Problem, velocity
 from reluflow._location import DEGREE, NODES, bernstein, first_roots, lower_bound
-from reluflow._taylor import ORDER, evaluate, expand, first_zero
+from reluflow._taylor import ORDER, expand, first_zero
 
 GUARDS, KEEP = 12, 4
 FIRST_ROOTS = jax.jit(lambda values: first_roots(values, KEEP))
@@ -114,7 +114,7 @@ def pattern_and_state(seed, slides):
     """Five neurons on four samples; neuron 0 slides along sample 1 where asked to."""
     rng = np.random.default_rng(seed)
     data = gaussian_data(seed, 4, 3)
-    problem = Problem.of(data)
+    problem = Problem.of(data, rf.relu)
     w, a = rng.normal(size=(5, 3)), rng.normal(size=5)
     w[0] = np.array(data.x[0]) * 0.7 + 0.1 * w[0]
     mode = np.where(w @ np.asarray(data.x).T > 0.0, _modes.ACTIVE, _modes.INACTIVE)

@@ -18,7 +18,8 @@ from search_runs import INTEGRATORS, Run, judge, search, solutions
 from search_solutions import solve
 from tolerance import assert_close
 
-FAST = [kind for kind in KINDS if kind not in SHAPES and kind != "longer"]
+MODELS = ("two slopes", "logistic", "exponential")  # which have programs of their own
+FAST = [kind for kind in KINDS if kind not in (*SHAPES, *MODELS, "longer")]
 SIXTY = [(kind, seed) for kind in FAST for seed in range(4)]
 
 

@@ -13,7 +13,7 @@ from tolerance import assert_close
 
 import reluflow as rf
 from reluflow._arrangement import Arrangement, Pulls
-from reluflow._events import Boundary, settle
+from reluflow._events import Boundary, Fired, Standing, settle, transition
 from reluflow._modes import ACTIVE, INACTIVE, RESTING, SLIDING
 from reluflow._rays import Geometry
 
@@ -50,8 +50,8 @@ def settled(x, residual, sign, mode, boundary, status=None, precise=True, depart
 
 def arrangement(x, precise=True):
     """Of these inputs; their Gram matrix as it is, orthogonal to rounding or not."""
-    geometry = Geometry(None, precise, tuple(range(len(x))), False)
-    found = ARRANGED(rf.Dataset(x, np.zeros(len(x))), geometry)
+    geometry = Geometry(None, precise, tuple(range(len(x))), False, True)
+    found = ARRANGED(rf.Dataset(x, np.zeros(len(x))), geometry, rf.relu)
     return eqx.tree_at(lambda a: a.gram, found, jnp.asarray(x @ x.T))
 
 
@@ -174,6 +174,48 @@ def test_a_unit_that_departs_from_a_repulsive_boundary_could_not_do_otherwise():
     given = (x, residual, 1.0, np.array([1, 0, 0, 0, 0, 0]), np.array([1]))
     got = settled(*given, departs=[1])
     assert int(got.mode[1]) == INACTIVE and not np.any(got.either)
+
+
+def test_an_instant_told_by_a_slow_unit():
+    """A neuron slides to w = 0 and is there when the slowest of its units says so: the fastest is
+    off its boundary by 500 times more, which is more than rounding."""
+    x = np.array([[1.0, 0.0], [0.6, 0.8], [-0.3, 1.0], [0.601, 0.799], [-1.0, 0.5]])
+    residual = jnp.array([0.52, -0.64, -0.19, -0.06, -0.25])
+    arranged = jax.jit(Arrangement.of, static_argnums=1)(
+        rf.Dataset(x, np.zeros(5)), Geometry(2, True, tuple(range(5)), False, True), rf.relu
+    )
+    along = np.array([-0.8, 0.6])  # on the boundary of the second
+    velocity = 4e-3 * x @ along
+    velocity[1] = 0.0
+    mode = np.where(-velocity > 0.0, ACTIVE, INACTIVE)
+    mode[1] = SLIDING
+    near = 1.4e-14 * np.ones(5)
+    slow = int(np.argmin(np.where(mode == SLIDING, np.inf, np.abs(velocity))))
+
+    def modes(preactivation):
+        standing = Standing(
+            mode=jnp.asarray(mode, jnp.int32),
+            preactivation=jnp.asarray(preactivation),
+            velocity=jnp.asarray(velocity),
+            near=jnp.asarray(near),
+            armed=jnp.asarray(mode != SLIDING),
+            watched=jnp.zeros(arranged.rays.shape[0], bool),
+            sign=jnp.array(1.0),
+        )
+        yes, no = jnp.array(True), jnp.array(False)
+        fired = Fired(jnp.array(slow), jnp.array(0), yes, no, no, no, no, no)
+        found = transition(arranged, Pulls(residual, None), jnp.zeros(()), standing, fired, 2)
+        return np.asarray(found.mode).tolist(), bool(jnp.all(found.stands))
+
+    exact = modes(np.zeros(5))
+    assert exact[1]
+    for late in (-1e-11, 1e-11):
+        p = late * velocity
+        assert np.max(np.abs(p)) > 2.0 * np.max(near) and abs(p[slow]) < near[slow]
+        assert modes(p) == exact
+    # Control: one that has passed while another has not yet come is no instant.
+    p[np.argmax(np.abs(velocity))] *= -1.0
+    assert not modes(p)[1]
 
 
 def test_more_sliding_units_than_room_do_not_fit():

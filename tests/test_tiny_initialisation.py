@@ -135,7 +135,7 @@ def test_inactive_preactivations_are_constant_to_the_bit(log_lambda):
     log_lambda = np.float64(log_lambda)  # one type of number: one compilation
     net, data = orthonormal_net(log_lambda), orthonormal_data()
     init, step = prepared()
-    problem = Problem.of(data)
+    problem = Problem.of(data, rf.relu)
     tolerances = (jnp.asarray(1e-6), jnp.asarray(0.0))
     start = FlowState.of(problem, net, jnp.asarray(0.0), 0)
     state = init(problem, start, tolerances, jnp.asarray(-1.0))

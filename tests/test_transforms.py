@@ -164,7 +164,8 @@ def test_saves_steps_and_functions(integrator):
     np.testing.assert_array_equal(sol.networks[0], ts)
     np.testing.assert_array_equal(sol.networks[2], sol.losses)
     assert sol.networks[1].shape == (300, 6)
-    assert np.all(np.isin([event[0] for event in event_list(sol)], ts))
+    if isinstance(integrator, rf.RungeKutta):  # its steps end at events
+        assert np.all(np.isin([event[0] for event in event_list(sol)], ts))
 
 
 @BOTH

@@ -166,8 +166,8 @@ class Run(eqx.Module):
             stats,
             stands,
             self.data,
-            self.problem.loss,
             carry.stored.interpolation(self.integrator, self.problem),
+            self.problem.loss,
         )
 
     def _metered(self, meter, state, report: Report, num_accepted, num_saved):

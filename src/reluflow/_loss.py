@@ -1,5 +1,7 @@
 """The loss of a network on data."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -9,7 +11,9 @@ from ._losses import AbstractLoss, as_loss, square
 from ._network import Network, check_pair
 
 
-def loss(net: Network, data: Dataset, loss: AbstractLoss = square) -> Float[Array, "*#batch"]:
+def loss(
+    net: Network, data: Dataset, loss: AbstractLoss | Callable = square
+) -> Float[Array, "*#batch"]:
     """L = 1/n sum_k omega_k l(h(x_k), y_k); by default 1/(2n) sum_k (h(x_k) - y_k)^2.
 
     Half the mean squared error: the code published with the 2022 paper minimises and plots 2L.
@@ -20,7 +24,9 @@ def loss(net: Network, data: Dataset, loss: AbstractLoss = square) -> Float[Arra
         loss: `rf.square`, `rf.logistic`, `rf.exponential`, or a function l(h, y).
     """
     check_pair(net, data)
-    return mean_loss(net, data, as_loss(loss))
+    loss = as_loss(loss)
+    loss.check_labels(data.y)
+    return mean_loss(net, data, loss)
 
 
 @eqx.filter_jit

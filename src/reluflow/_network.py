@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from ._activation import AbstractActivation, check_activation, is_relu, relu
 from ._checks import as_float64, check_finite, check_ndim, check_type, is_concrete
 from ._dataset import Dataset
+from ._losses import square
 from ._shapes import Hidden, Inputs, PerNeuron
 
 
@@ -158,6 +159,26 @@ def check_pair(net: Network, data: Dataset) -> None:
             "Arguments `net` and `data` must have the same input dimension, but they have "
             f"{net.dim} and {data.dim}."
         )
+
+
+def check_as_in_papers(net=None, data=None, loss=None) -> None:
+    """Raises unless these have ReLU, samples of weight 1, and the square loss: what is asked for
+    holds for them alone. (An activation whose slopes are values counts as another.)"""
+    only = "as what is asked for holds for it alone"
+    if net is not None and not is_relu(net.activation):
+        raise ValueError(
+            f"Argument `net` must have the activation rf.relu, {only}, but it has {net.activation}."
+        )
+    if data is not None and data.weights is not None:
+        raise ValueError(f"Argument `data` must have no weights of samples, {only}, but it has.")
+    if loss is not None and loss != square:
+        raise ValueError(f"Argument `sol` must be of rf.square, {only}, but it is of {loss}.")
+
+
+def check_paper_pair(net: Network, data: Dataset) -> None:
+    """Raises unless these are a single network and data for it, with what the papers suppose."""
+    check_single_pair(net, data)
+    check_as_in_papers(net, data)
 
 
 def check_single_pair(net: Network, data: Dataset) -> None:

@@ -44,7 +44,7 @@ from ._state import (
     rescaled,
     starting_point,
 )
-from ._taylor import ORDER, evaluate
+from ._taylor import ORDER
 from ._trial import Trial, attempt, field_term
 from ._turning import Turn, turn, turned
 
@@ -245,7 +245,7 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         pending = jnp.any(state.pending)
         offset = jnp.where(turns & ~pending, trial.offset, 0.0)
         elapsed = jnp.maximum(trial.length + offset, 0.0)
-        end = evaluate(trial.expansion.neurons, elapsed - trial.length)
+        end = trial.expansion.after(elapsed - trial.length)
         reached = ~turns & (trial.length == limit - state.time)
         state = self._move(problem, state, trial, end, elapsed, turns)
         return eqx.tree_at(lambda s: s.time, state, jnp.where(reached, limit, state.time))

@@ -13,7 +13,7 @@ from ._checks import as_float64, is_concrete, shortened
 from ._dataset import Dataset
 from ._event_buffers import Ambiguities, Events
 from ._flow_state import FlowState
-from ._losses import AbstractLoss
+from ._losses import AbstractLoss, square
 from ._network import Network
 from ._padding import without_padding
 from ._results import RESULTS, tally_of
@@ -41,8 +41,8 @@ class Solution(eqx.Module):
             beside `rtol`.
         state: where the flow stands, for `rf.flow(solution, t1=later)`; None of a descent.
         data: the data set.
-        loss: l(h, y), `rf.square` by default.
         interpolation: the stored steps, for `evaluate`; None without `SaveAt(dense=True)`.
+        loss: l(h, y), `rf.square` by default.
     """
 
     ts: Float[Array, "*#batch time"]
@@ -55,8 +55,8 @@ class Solution(eqx.Module):
     stats: dict[str, PyTree]
     state: FlowState | None
     data: Dataset
-    loss: AbstractLoss
     interpolation: Any = None
+    loss: AbstractLoss = square
 
     def evaluate(self, t) -> Network:
         """The network at time t, as exact as the ends of the steps. Needs `SaveAt(dense=True)`.

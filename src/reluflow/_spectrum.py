@@ -1,7 +1,5 @@
 """How a residual decays where the tangent kernel and the curvature of the loss stay as they are."""
 
-from typing import Self
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -27,7 +25,7 @@ class Spectrum(eqx.Module):
     @classmethod
     def of(
         cls, kernel: Float[Array, "samples samples"], curvature: Float[Array, " samples"] | None
-    ) -> Self:
+    ):
         root = None
         if curvature is not None:
             root = jnp.sqrt(jax.lax.stop_gradient(curvature))

@@ -7,7 +7,8 @@ with the Gram matrix each: with [i] the coefficient of t^i and * the Cauchy prod
     (i+1) a_j[i+1] = 1/n sum_b (beta_jb * p_jb)[i],
     (i+1) c_jb[i+1] = 1/n (a_j * beta_jb)[i],       p[i+1] = c[i+1] G,
 
-and the residual follows from h: of the square loss, r - y = -h.
+and the residual follows from h: of the square loss, r - y = -h. Time is in a unit near the flow's
+own, a power of two: a flow of age 1e100 changes in times of 1e100, of which float64 has no powers.
 
 It carries the flow over the last bit of the way to an event, exact to rounding, where another
 Runge-Kutta step would cost three times as much and need a guess of its length.
@@ -21,17 +22,32 @@ from jaxtyping import Array, Float
 from . import _modes
 from ._field import Neurons, Pattern, Problem, coefficients, predictions
 from ._location import horner
+from ._powers_of_two import exponent_of, power_of_two
 from ._shapes import PerNeuron, PerSample, Scalar
 
 ORDER = 4
 
 
 class Expansion(eqx.Module):
-    """Coefficients 0..ORDER of (a, c, p), of h and of the residual, along a leading axis."""
+    """Coefficients 0..ORDER of (a, c, p), of h and of the residual, along a leading axis; for time
+    in this unit."""
 
     neurons: Neurons
     h: Float[Array, "orders samples"]
     residual: Float[Array, "orders samples"]
+    unit: Scalar
+
+    def velocity(self) -> Neurons:
+        return jax.tree.map(lambda terms: terms[1] / self.unit, self.neurons)
+
+    def dissipation(self) -> Scalar:
+        """r K r = sum_k r_k h_k'."""
+        return self.residual[0] @ self.h[1] / self.unit
+
+    def after(self, time: Scalar) -> Neurons:
+        """The neurons at `time` from the centre."""
+        powers = (time / self.unit) ** jnp.arange(ORDER + 1, dtype=jnp.float64)
+        return jax.tree.map(lambda terms: jnp.tensordot(powers, terms, axes=1), self.neurons)
 
     def loss(self, problem: Problem) -> Float[Array, " orders"]:
         """Of L, from L' = -1/n sum_k r_k h_k'."""
@@ -42,7 +58,11 @@ class Expansion(eqx.Module):
         return jnp.stack(terms)
 
 
-def expand(start: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem) -> Expansion:
+def expand(
+    start: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem, near: Scalar
+) -> Expansion:
+    """near: a time of the size of the flow's own."""
+    unit = power_of_two(exponent_of(near))
     samples, sliding = problem.samples, pattern.mode == _modes.SLIDING
     a, c, p = start.output[None], start.combination[None], start.preactivation[None]
     h = predictions(problem.arrangement, start, pattern, weight)[None]
@@ -51,8 +71,8 @@ def expand(start: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem
     beta = coefficients(problem.pulls(residual[0]), pattern)[None] / samples
     for i in range(ORDER):
         # Each sum over k of terms k and i - k is one contraction with a reversed factor.
-        pull = jnp.einsum("ijk,ijk->j", beta, p[::-1]) / (i + 1.0)
-        push = jnp.einsum("ij,ijk->jk", a, beta[::-1]) / (i + 1.0)
+        pull = unit * jnp.einsum("ijk,ijk->j", beta, p[::-1]) / (i + 1.0)
+        push = unit * jnp.einsum("ij,ijk->jk", a, beta[::-1]) / (i + 1.0)
         a = jnp.concatenate([a, pull[None]])
         c = jnp.concatenate([c, push[None]])
         p = jnp.concatenate([p, jnp.where(sliding, 0.0, push @ problem.gram)[None]])
@@ -60,7 +80,7 @@ def expand(start: Neurons, pattern: Pattern, weight: PerNeuron, problem: Problem
         change = residual_of.term(h)
         residual = jnp.concatenate([residual, change[None]])
         beta = jnp.concatenate([beta, coefficients(problem.pulls(change), pattern)[None] / samples])
-    return Expansion(Neurons(a, c, p), h, residual)
+    return Expansion(Neurons(a, c, p), h, residual, unit)
 
 
 class _Composed:
@@ -96,14 +116,9 @@ def _product(problem: Problem, pattern: Pattern, a, p):
     return problem.arrangement.predictions(*of_sides)
 
 
-def evaluate(expansion: Neurons, time: Scalar) -> Neurons:
-    """The expansion at `time` from its centre."""
-    powers = time ** jnp.arange(ORDER + 1, dtype=jnp.float64)
-    return jax.tree.map(lambda terms: jnp.tensordot(powers, terms, axes=1), expansion)
-
-
 def first_zero(g: Float[Array, "orders guards"]) -> Float[Array, " guards"]:
-    """When each of these functions falls through zero near the centre; inf where it does not.
+    """When each of these functions, in units of time, falls through zero near the centre; inf where
+    it does not.
 
     The root of the quadratic part, in the form without cancellation, then two Newton steps on
     the whole polynomial.

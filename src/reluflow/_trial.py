@@ -132,7 +132,7 @@ def attempt(
         expected=at_end.expected,
         rate=at_end.rate,
         guards=guards,
-        dissipation=at_end.expansion.residual[0] @ at_end.expansion.h[1],
+        dissipation=at_end.expansion.dissipation(),
     )
 
 
@@ -217,17 +217,17 @@ def _at_end(
     the trace of the tangent kernel, which bounds the decay of the residual even where it stands
     still now. Without the latter a flow that has converged would seem to allow any step.
     """
-    expansion = expand(end, guards.pattern, guards.weight, problem)
-    neurons = expansion.neurons
-    pace = jnp.max(jnp.abs(neurons.preactivation[1]) / problem.length, axis=1)
-    pace = jnp.maximum(pace, jnp.abs(neurons.output[1]))
+    expansion = expand(end, guards.pattern, guards.weight, problem, state.step_size)
+    velocity = expansion.velocity()
+    pace = jnp.max(jnp.abs(velocity.preactivation) / problem.length, axis=1)
+    pace = jnp.maximum(pace, jnp.abs(velocity.output))
     decay = kernel_trace(end, guards.pattern, guards.weight, problem)
     if not problem.plain:
         decay = decay * jnp.max(problem.curvature(expansion.h[0]))
     size = jnp.maximum(state.size(), jnp.finfo(jnp.float64).tiny)
     rate = jnp.maximum(jnp.max(pace / size), decay)
     terms = guards.expansion(expansion)
-    offset = first_zero(terms)
+    offset = expansion.unit * first_zero(terms)
     # Beyond its zero already: it fires here. Where the step was asked to end at once, whatever its
     # slope: near rest a slope is rounding, and time must go on.
     ahead = jnp.isfinite(offset) & (offset > 0.0)
@@ -236,7 +236,7 @@ def _at_end(
     near = (jnp.abs(offset) * rate <= _TAYLOR) & (offset <= rest - length)
     soon = (offset > 0.0) & ~near & (offset * rate <= _AIM)
     expected = jnp.min(jnp.where(soon, offset, jnp.inf))
-    finite = jnp.all(jnp.isfinite(neurons.preactivation)) & jnp.isfinite(rate)
+    finite = jnp.all(jnp.isfinite(expansion.neurons.preactivation)) & jnp.isfinite(rate)
     return _AtEnd(expansion, near, offset, expected, rate, finite)
 
 

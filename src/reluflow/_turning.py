@@ -55,12 +55,14 @@ def turn(
     which = Which.at(trial.guard, guards, starts)
     neuron = jnp.where(starts, jnp.argmax(state.pending), which.neuron).astype(jnp.int32)
     mode = state.pattern.mode[neuron].astype(jnp.int32)
-    slope, output = trial.expansion.neurons.output[1, neuron], state.output[neuron]
-    sign = jnp.sign(jnp.where(which.fired.vanishes | (output == 0.0), slope, output))
+    velocity, output = trial.expansion.velocity(), state.output[neuron]
+    sign = jnp.sign(
+        jnp.where(which.fired.vanishes | (output == 0.0), velocity.output[neuron], output)
+    )
     standing = Standing(
         mode=mode,
         preactivation=state.preactivation[neuron],
-        velocity=trial.expansion.neurons.preactivation[1, neuron],
+        velocity=velocity.preactivation[neuron],
         # A unit fires that much beyond its boundary, and others with it.
         near=2.0 * state.slack(problem)[neuron],
         armed=state.armed[neuron],

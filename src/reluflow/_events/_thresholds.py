@@ -35,3 +35,8 @@ SAME_FORCE = 1e-10
 # A neuron that comes back to w = 0 with the residuals frozen is there within this part of the way
 # that it went. Its path is made of straight lines, so only rounding is left.
 RETURNED = 1e-10
+
+# Where all preactivations of a neuron vanish at one instant, some may be this many times further
+# from their boundaries than they are known: those that are faster by as much than the unit that
+# told the instant.
+SAME_INSTANT = 1e4

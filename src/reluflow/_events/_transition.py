@@ -21,7 +21,7 @@ from .._rays import unwatched
 from .._shapes import Scalar
 from ._ambiguity import LEAVES, REPELS, RESTS, VANISHES, Ambiguity
 from ._complementarity import Boundary, Settled, settle
-from ._thresholds import AT_START, RETURNED, ROUNDING, ROUNDING_ALONE
+from ._thresholds import AT_START, RETURNED, ROUNDING, ROUNDING_ALONE, SAME_INSTANT
 from ._ways import Meeting, Way, leaving_zero, onward
 
 # Boundaries a neuron can stand on in one instant, besides those that it slides along.
@@ -213,13 +213,32 @@ def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
     meeting = Meeting(mode, slides | arrives, status, low | high, departs, jnp.zeros_like(p))
     # All boundaries at once are w = 0, as far as the inputs see it.
     direction = jnp.where(fired.starts, p, jnp.where(slides, 0.0, standing.velocity))
-    at_origin = jnp.all(near | slides) & (fired.arrives | fired.starts) & jnp.any(direction != 0.0)
+    meets_all = jnp.where(fired.starts, jnp.all(near | slides), _vanishes(standing))
+    at_origin = meets_all & (fired.arrives | fired.starts) & jnp.any(direction != 0.0)
     if arrangement.rays.shape[0]:
         ray = arrangement.rays[jnp.minimum(fired.ray, arrangement.rays.shape[0] - 1)]
         direction = jnp.where(fired.appears, ray, direction)
     there = at_origin | fired.appears
     toward = leaving_zero(arrangement, direction)
     return jax.tree.map(lambda a, b: jnp.where(there, a, b), toward, meeting), at_origin
+
+
+def _vanishes(standing: Standing) -> Bool[Array, ""]:
+    """Whether all preactivations vanish at one instant, which is now, to rounding.
+
+    A unit that moves slowly tells the instant badly: where it is on its boundary to rounding,
+    others may be off theirs by as much more as they are faster. So they are asked about the instant
+    at which the fastest is on its own.
+    """
+    p, velocity, near = standing.preactivation, standing.velocity, standing.near
+    slides = standing.mode == _modes.SLIDING
+    speed = jnp.where(slides, 0.0, jnp.abs(velocity) / jnp.where(near > 0.0, near, 1.0))
+    fastest = jnp.argmax(speed)
+    moves = speed[fastest] > 0.0
+    time = -p[fastest] / jnp.where(moves, velocity[fastest], 1.0)
+    there = p + velocity * jnp.where(moves, time, 0.0)
+    close = jnp.abs(p) <= SAME_INSTANT * near
+    return jnp.all((close & (jnp.abs(there) <= near)) | slides)
 
 
 def _ambiguity(

@@ -7,7 +7,7 @@ from .. import _modes
 from .._checks import as_number, shortened
 from .._dataset import Dataset
 from .._event_buffers import Events
-from .._network import Network, check_pair
+from .._network import Network, check_as_in_papers, check_pair
 from .._solution import Solution
 from ..theory import minimal_squared_norm
 from ._phases import phases
@@ -94,4 +94,5 @@ def norm_ratio(net: Network, data: Dataset) -> np.ndarray:
         ValueError: inputs that are not orthogonal.
     """
     check_pair(net, data)
+    check_as_in_papers(net, data)
     return np.asarray(np.asarray(net.squared_norm()) / np.asarray(minimal_squared_norm(data)))

@@ -6,7 +6,7 @@ import numpy as np
 
 from .._checks import as_number
 from .._dataset import Dataset
-from .._network import Network, check_single_pair
+from .._network import Network, check_paper_pair
 
 
 class Kink(NamedTuple):
@@ -34,7 +34,7 @@ def kinks(net: Network, data: Dataset, tolerance: float = 1e-6) -> list[Kink]:
     Raises:
         ValueError: leading axes, or inputs that are not of this form.
     """
-    check_single_pair(net, data)
+    check_paper_pair(net, data)
     tolerance = as_number("tolerance", tolerance)
     if not 0.0 <= tolerance < 1.0:
         raise ValueError(f"Argument `tolerance` must lie in [0, 1), but it is {tolerance}.")

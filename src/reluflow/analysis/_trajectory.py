@@ -14,9 +14,15 @@ import scipy.linalg
 from .. import _modes
 from .._checks import check_type
 from .._dataset import Dataset
-from .._network import Network
+from .._network import Network, check_as_in_papers
 from .._solution import Solution, saved
 
+_OPPOSITE = {
+    _modes.INACTIVE: _modes.ACTIVE,
+    _modes.ACTIVE: _modes.INACTIVE,
+    _modes.SLIDING: _modes.SLIDING,
+    _modes.RESTING: _modes.RESTING,
+}
 _SAME = 1e-9  # residuals that agree so well, relative to what they are sums of, are the same
 
 
@@ -39,16 +45,18 @@ class Trajectory(NamedTuple):
 
     @classmethod
     def of(cls, sol: Solution, data: Dataset) -> "Trajectory":
-        """Raises for lanes, for saves that are no networks, and for the data of another run."""
+        """Raises for lanes, for saves that are no networks, for the data of another run, and for
+        what is no flow of ReLU under the square loss."""
         check_type("data", data, Dataset)
         kept = saved_times(sol)
         nets = networks(sol, data)
+        check_as_in_papers(nets, data, sol.loss)
         ts, losses = np.asarray(sol.ts)[kept], np.asarray(sol.losses)[kept]
         log_scale = np.asarray(nets.log_scale)[kept]
         output, hidden = np.asarray(nets.output)[kept], np.asarray(nets.hidden)[kept]
         x, y = np.asarray(data.x), np.asarray(data.y)
         preactivation = hidden @ x.T
-        mode = modes(sol.events, ts, preactivation)
+        mode = modes(sol.events, ts, preactivation, data)
         seen = np.where(mode == _modes.ACTIVE, preactivation, 0.0)
         predicted = np.einsum("tj,tjk->tk", np.exp(2.0 * log_scale) * output, seen)
         residual = y - predicted
@@ -128,7 +136,7 @@ def networks(sol: Solution, data: Dataset | None = None) -> Network:
     return nets
 
 
-def modes(events, ts: np.ndarray, preactivation: np.ndarray) -> np.ndarray:
+def modes(events, ts: np.ndarray, preactivation: np.ndarray, data: Dataset) -> np.ndarray:
     """The mode of every unit at the given times, shape (time, neurons, samples).
 
     From the events: what the last event of a unit left it in; before its first event, what that
@@ -136,6 +144,8 @@ def modes(events, ts: np.ndarray, preactivation: np.ndarray) -> np.ndarray:
     at the others: an inactive <w_j, x_k> of orthogonal inputs stays as small as it was while
     w_j grows, and is soon below the rounding of its neuron. Where no events were recorded at
     all, as by `rf.descent`, there are only the signs.
+
+    An event is one of all samples on its boundary: of those opposite to the first, the other way.
     """
     if np.shape(events.time)[-1] == 0:
         return np.where(preactivation > 0.0, _modes.ACTIVE, _modes.INACTIVE).astype(np.int8)
@@ -143,13 +153,22 @@ def modes(events, ts: np.ndarray, preactivation: np.ndarray) -> np.ndarray:
     mode = np.repeat(first[None], len(ts), axis=0)
     count = min(int(events.count), np.shape(events.time)[-1])
     columns = (events.time, events.neuron, events.sample, events.before, events.after)
-    seen = set()
-    for time, j, k, before, after in zip(*(np.asarray(c)[:count] for c in columns), strict=True):
-        if (j, k) not in seen:
-            mode[ts < time, j, k] = before
-            seen.add((j, k))
-        mode[ts >= time, j, k] = after
+    sides, seen = _sides(data), set()
+    for time, j, k, *two in zip(*(np.asarray(c)[:count] for c in columns), strict=True):
+        for sample, same in sides[int(k)]:
+            before, after = two if same else (_OPPOSITE[mode] for mode in two)
+            if (j, sample) not in seen:
+                mode[ts < time, j, sample] = before
+                seen.add((j, sample))
+            mode[ts >= time, j, sample] = after
     return mode
+
+
+def _sides(data: Dataset) -> dict[int, list[tuple[int, bool]]]:
+    """The samples on each boundary, by the first of them, and whether they are on its side."""
+    x = np.asarray(data.x)
+    boundaries = data.boundaries().items()
+    return {first: [(k, bool(x[k] @ x[first] > 0.0)) for k in on] for first, on in boundaries}
 
 
 def forces(x: np.ndarray, residual: np.ndarray, mode: np.ndarray) -> np.ndarray:

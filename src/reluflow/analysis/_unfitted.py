@@ -6,7 +6,7 @@ import numpy as np
 
 from .._checks import as_number
 from .._dataset import Dataset
-from .._network import Network, check_single_pair
+from .._network import Network, check_paper_pair
 from ._clusters import log_sizes
 
 # A unit whose preactivation is below this share of |w_j| |x_k| stands on its boundary: what sums
@@ -58,7 +58,7 @@ def unfitted(net: Network, data: Dataset, part: float = 0.99) -> list[Unfitted]:
     Raises:
         ValueError: leading axes, or a part out of range.
     """
-    check_single_pair(net, data)
+    check_paper_pair(net, data)
     part = as_number("part", part)
     if not 0.0 < part <= 1.0:
         raise ValueError(f"Argument `part` must lie in (0, 1], but it is {part}.")

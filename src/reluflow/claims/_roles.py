@@ -47,7 +47,7 @@ class Roles(NamedTuple):
 
 def log_squares(nets: Network, which: np.ndarray) -> np.ndarray:
     """ln u, u = sum of |w_j|^2 over some neurons; leading axes are kept."""
-    return logsumexp(2.0 * np.asarray(nets.log_norm())[..., which], axis=-1)
+    return np.asarray(logsumexp(2.0 * np.asarray(nets.log_norm())[..., which], axis=-1))
 
 
 def unaligned(net: Network, which: np.ndarray, toward: np.ndarray) -> float:

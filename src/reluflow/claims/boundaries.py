@@ -31,7 +31,7 @@ def _lemma_6(quick: bool) -> list[Finding]:
     ]
     events, signs = np.sum([pair[0] for pair in found]), np.max([pair[1] for pair in found])
     where = f"{len(found)} flows, ln(lambda) from {LOG_LAMBDAS[0]:g} to {LOG_LAMBDAS[-1]:g}"
-    return _no_reactivation(events, signs, where)
+    return _no_reactivation(float(events), float(signs), where)
 
 
 def _no_reactivation(events: float, signs: float, where: str) -> list[Finding]:

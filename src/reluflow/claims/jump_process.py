@@ -128,7 +128,7 @@ def _other_powers(quick: bool) -> list[Finding]:
 
 def _findings(compared: dict[float, _Compared]) -> list[Finding]:
     def column(name: str) -> dict[float, float]:
-        return {log_lambda: getattr(row, name) for log_lambda, row in compared.items()}
+        return {log_lambda: float(getattr(row, name)) for log_lambda, row in compared.items()}
 
     low, high = sorted(compared)[:2]
     return [

@@ -56,14 +56,15 @@ def _flows(net: Network, data: Dataset, quick: bool) -> list[Finding]:
         sol = follow(at(net, log_lambda), data, process, log_lambda)
         left[log_lambda] = float(loss(sol.final, data)) / float(sol.losses[0]) + failed(sol)
         ratio[log_lambda] = float(analysis.norm_ratio(sol.final, data)) + failed(sol)
-        kinks[log_lambda] = sum(c.share > _SHARE for c in analysis.clusters(sol.final))
+        kinks[log_lambda] = float(sum(c.share > _SHARE for c in analysis.clusters(sol.final)))
         passed = analysis.saddles(sol, data)
-        visited[log_lambda] = sum(s.stationary and s.reached and s.index > 0 for s in passed)
+        at_saddles = (s.stationary and s.reached and s.index > 0 for s in passed)
+        visited[log_lambda] = float(sum(at_saddles))
     return [
         over_lambda("final loss over the first", left, "<=", _ZERO),
         over_lambda("|theta|^2 over its minimum", ratio, ">=", 1.0 + _LARGER),
         over_lambda("directions that carry the fit, its kinks", kinks, ">=", 3.0),
-        over_lambda("saddles on the way, one per kink", visited, "==", jumps),
+        over_lambda("saddles on the way, one per kink", visited, "==", float(jumps)),
     ]
 
 

@@ -187,14 +187,16 @@ def _starts(
         ratios = [float(analysis.norm_ratio(s.final, d)) + failed(s) for s, d in sols]
         left[log_lambda] = _worst(rest)
         above[log_lambda] = _worst(abs(ratio - 1.0) for ratio in ratios)
-        saddles[log_lambda] = sum(_saddles(s, d) == 2 for s, d in sols)
+        saddles[log_lambda] = float(sum(_saddles(s, d) == 2 for s, d in sols))
     worst = f"the worst of {len(seeds)} seeds"
     return [
         over_lambda(f"final loss over the first, {worst}", left, "<=", _ZERO),
         over_lambda(
             f"distance of |theta|^2 over its minimum from 1, {worst}", above, "<=", _MINIMAL
         ),
-        over_lambda("seeds with two saddles, the origin and one more", saddles, "==", len(seeds)),
+        over_lambda(
+            "seeds with two saddles, the origin and one more", saddles, "==", float(len(seeds))
+        ),
     ]
 
 

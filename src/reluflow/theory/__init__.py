@@ -8,6 +8,7 @@ from ._assumptions import Assumption as Assumption
 from ._assumptions import Assumptions as Assumptions
 from ._assumptions import assumptions as assumptions
 from ._convex import Interpolator as Interpolator
+from ._convex import max_margin_network as max_margin_network
 from ._convex import minimal_norm_interpolator as minimal_norm_interpolator
 from ._early import early_directions as early_directions
 from ._early import pattern_directions as pattern_directions
@@ -18,6 +19,8 @@ from ._kernel import neural_tangent_kernel as neural_tangent_kernel
 from ._limit_process import LimitProcess as LimitProcess
 from ._logistic import log_logistic_law as log_logistic_law
 from ._logistic import logistic_law as logistic_law
+from ._margin import MaxMarginKKT as MaxMarginKKT
+from ._margin import max_margin_kkt as max_margin_kkt
 from ._minimal_norm import minimal_norm_network as minimal_norm_network
 from ._minimal_norm import minimal_squared_norm as minimal_squared_norm
 from ._minimal_norm import minimal_variation_norm as minimal_variation_norm

@@ -5,18 +5,20 @@ from jaxtyping import Array, Bool, Float
 
 from .._checks import check_type
 from .._dataset import Dataset
-from .._network import Network, check_pair
+from .._network import Network, check_as_in_papers, check_pair
 
 
 def D_plus(data: Dataset) -> Float[Array, " dim"]:
     """D_+ = 1/n sum_{y_k > 0} y_k x_k (2022, section 4.1)."""
     check_type("data", data, Dataset)
+    check_as_in_papers(data=data)
     return _pull(data, data.y > 0.0)
 
 
 def D_minus(data: Dataset) -> Float[Array, " dim"]:
     """D_- = 1/n sum_{y_k < 0} y_k x_k; the neurons of a_j < 0 align with -D_- (2022, 4.1)."""
     check_type("data", data, Dataset)
+    check_as_in_papers(data=data)
     return _pull(data, data.y < 0.0)
 
 
@@ -40,6 +42,7 @@ def _pull(data: Dataset, which: Bool[Array, " samples"]) -> Float[Array, " dim"]
 
 def _covering(net: Network, data: Dataset, sign: float) -> Bool[Array, "*#batch neurons"]:
     check_pair(net, data)
+    check_as_in_papers(net, data)
     needed = sign * data.y > 0.0
     active = net.preactivations(data.x) > 0.0
     return (sign * net.output > 0.0) & jnp.all(active | ~needed, axis=-1)

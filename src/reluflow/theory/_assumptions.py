@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._dataset import Dataset
-from .._network import Network, check_single_pair
+from .._network import Network, check_paper_pair
 from ._alignment import D_minus, D_plus, S_minus_1, S_plus_1
 from ._jumps import limit_process
 from ._orthogonal import UNIT_LENGTH, masks
@@ -94,7 +94,7 @@ def assumptions(net: Network, data: Dataset) -> Assumptions:
     Equal means equal to rounding. Of the 2026 paper, Assumption 2 demands of the flow that
     inactive units stay inactive: `rf.flow` does so for orthogonal inputs.
     """
-    check_single_pair(net, data)
+    check_paper_pair(net, data)
     orthogonal, first = _orthonormal(data)
     balanced = _balanced(net)
     return Assumptions(

@@ -1,4 +1,4 @@
-"""The smallest interpolator of any small data set, by convex optimisation, with a certificate."""
+"""The smallest network that fits a small data set, by convex optimisation, with a certificate."""
 
 from typing import Any, NamedTuple
 
@@ -7,6 +7,7 @@ import scipy
 
 from .._checks import check_type
 from .._dataset import Dataset
+from .._losses import logistic
 from .._network import Network
 from ._arrangement import activation_patterns
 
@@ -19,12 +20,13 @@ class Interpolator(NamedTuple):
     """A network that fits the data with as small a norm as there is, and the proof of it.
 
     Fields:
-        network: the interpolator, balanced.
+        network: the one that fits them, balanced.
         squared_norm: its |theta|^2.
-        lower_bound: no interpolator has a smaller |theta|^2. From the dual variables, whose
+        lower_bound: none that fits has a smaller |theta|^2. From the dual variables, whose
             constraints were checked one by one, and not from the solver's word.
-        interpolation_error: max_k |h(x_k) - y_k| of `network`, rounding; anything more says that
-            the solver's solution could not be made exact, and `squared_norm` is off by as much.
+        interpolation_error: max_k |h(x_k) - y_k| of `network`, or by how much a margin is below 1:
+            rounding; anything more says that the solver's solution could not be made exact, and
+            `squared_norm` is off by as much.
         dual: nu, (samples,), feasible: |sum_k nu_k relu(<w, x_k>)| <= |w| for every w.
         patterns: the number of activation patterns.
     """
@@ -59,21 +61,14 @@ def minimal_norm_interpolator(data: Dataset) -> Interpolator:
         ImportError: cvxpy is not installed.
         RuntimeError: the solver did not find an optimum.
     """
-    check_type("data", data, Dataset)
-    x, y = np.asarray(data.x), np.asarray(data.y)
-    if len(y) > _MOST_SAMPLES or x.shape[1] > _MOST_DIMENSIONS:
-        raise ValueError(
-            f"Argument `data` must have at most {_MOST_SAMPLES} samples of at most "
-            f"{_MOST_DIMENSIONS} dimensions, but it has {len(y)} of {x.shape[1]}: the number of "
-            "activation patterns grows as samples^dimensions."
-        )
+    x, y = _checked(data)
     # The problem is linear in y, so the solver sees labels of size 1.
     size = np.max(np.abs(y))
     patterns = activation_patterns(x)
     if size == 0.0:
         nothing = Network(np.zeros(1), np.zeros(1), np.zeros((1, x.shape[1])))
         return Interpolator(nothing, 0.0, 0.0, 0.0, np.zeros(len(y)), len(patterns))
-    positive, negative, dual = _solve(x, y / size, patterns)
+    positive, negative, dual = _solve(x, y / size, patterns, margins=False)
     steepness = _steepness(x, dual, patterns)
     dual = dual / max(1.0, steepness)
     network = _network(x, y, size * positive, size * negative)
@@ -85,6 +80,47 @@ def minimal_norm_interpolator(data: Dataset) -> Interpolator:
         dual=dual,
         patterns=len(patterns),
     )
+
+
+def max_margin_network(data: Dataset) -> Interpolator:
+    """min |theta|^2 over y_k h(x_k) >= 1 for labels 1 and -1: the largest margin there is.
+
+    As `minimal_norm_interpolator`, with sum_i y_k (D_i X (v_i - u_i))_k >= 1 for its equations; the
+    dual is max sum_k |nu_k| with the same bounds and nu_k y_k >= 0. The margin over |theta|^2 is
+    1 / `squared_norm`: no network has a larger one.
+
+    Raises: as `minimal_norm_interpolator`; ValueError for other labels.
+    """
+    x, y = _checked(data)
+    logistic.check_labels(data.y)
+    patterns = activation_patterns(x)
+    positive, negative, dual = _solve(x, y, patterns, margins=True)
+    dual = np.where(dual * y > 0.0, dual, 0.0)
+    dual = dual / max(1.0, _steepness(x, dual, patterns))
+    on = np.where(patterns, 1.0, 0.0)
+    reached = np.sum(on * ((positive - negative) @ x.T), axis=0)
+    network = _network(x, y * np.maximum(1.0, y * reached), positive, negative)
+    return Interpolator(
+        network=network,
+        squared_norm=float(network.squared_norm()),
+        lower_bound=2.0 * float(dual @ y),
+        interpolation_error=float(np.max(1.0 - y * np.asarray(network(x)), initial=0.0)),
+        dual=dual,
+        patterns=len(patterns),
+    )
+
+
+def _checked(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """(x, y), few enough."""
+    check_type("data", data, Dataset)
+    x, y = np.asarray(data.x), np.asarray(data.y)
+    if len(y) > _MOST_SAMPLES or x.shape[1] > _MOST_DIMENSIONS:
+        raise ValueError(
+            f"Argument `data` must have at most {_MOST_SAMPLES} samples of at most "
+            f"{_MOST_DIMENSIONS} dimensions, but it has {len(y)} of {x.shape[1]}: the number of "
+            "activation patterns grows as samples^dimensions."
+        )
+    return x, y
 
 
 def _cvxpy():
@@ -99,14 +135,17 @@ def _cvxpy():
     return cvxpy
 
 
-def _solve(x: np.ndarray, y: np.ndarray, patterns: np.ndarray):
-    """v (patterns, dim), u (patterns, dim), nu (samples,), as the solver returns them."""
+def _solve(x: np.ndarray, y: np.ndarray, patterns: np.ndarray, margins: bool):
+    """v (patterns, dim), u (patterns, dim), nu (samples,), as the solver returns them.
+
+    margins: whether y_k h(x_k) >= 1 is asked for rather than h(x_k) = y_k."""
     cp = _cvxpy()
     shape = (len(patterns), x.shape[1])
     v, u = cp.Variable(shape), cp.Variable(shape)
     sides = np.where(patterns, 1.0, -1.0)
     prediction = cp.sum(cp.multiply(patterns.astype(float), (v - u) @ x.T), axis=0)
-    fits: Any = prediction == y  # cvxpy declares its comparisons as bool
+    # (cvxpy declares its comparisons as bool.)
+    fits: Any = cp.multiply(y, prediction) >= 1.0 if margins else prediction == y
     cones: list[Any] = [cp.multiply(sides, part @ x.T) >= 0.0 for part in (v, u)]
     norm = cp.sum(cp.norm(v, axis=1)) + cp.sum(cp.norm(u, axis=1))
     problem = cp.Problem(cp.Minimize(norm), [fits, *cones])
@@ -119,7 +158,7 @@ def _solve(x: np.ndarray, y: np.ndarray, patterns: np.ndarray):
             f"The conic solver ended with status {problem.status!r}. Look for inputs that are "
             "almost parallel with different labels."
         )
-    nu = np.asarray(fits.dual_value)
+    nu = np.asarray(fits.dual_value) * (y if margins else 1.0)
     # The sign of a multiplier is the solver's convention: at the optimum <nu, y> is positive.
     return np.asarray(v.value), np.asarray(u.value), nu * np.sign(nu @ y)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from .._checks import as_float64, check_ndim
 from .._dataset import Dataset
-from .._network import Network, check_single_pair
+from .._network import Network, check_paper_pair
 from ._orthogonal import lengths, masks, require_orthogonal
 
 _BALANCED = 1e-12  # relative: rounding of a norm
@@ -27,7 +27,7 @@ def early_directions(net: Network, data: Dataset, ts) -> np.ndarray:
 
     Source: 2022 paper, eq. 9 and 10; the proof of its Lemma 12 solves the last piece.
     """
-    check_single_pair(net, data)
+    check_paper_pair(net, data)
     require_orthogonal(data, "the closed form of the early phase")
     ts = np.asarray(as_float64("ts", ts))
     check_ndim("ts", ts, ("times",))

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool
 
 from .._checks import as_float64, check_finite, is_concrete
 from .._dataset import Dataset
-from .._network import Network, check_single_pair
+from .._network import Network, check_paper_pair
 from .._shapes import Inputs, Labels, PerNeuron, Scalar, UnitFlags
 from ._limit_process import LimitProcess
 from ._orthogonal import lengths, masks, require_orthogonal
@@ -192,7 +192,7 @@ def _padded(process: LimitProcess) -> LimitProcess:
 
 
 def _check_network(net: Network, data: Dataset) -> None:
-    check_single_pair(net, data)
+    check_paper_pair(net, data)
     if is_concrete(net.output) and is_concrete(net.hidden):
         size = np.linalg.norm(np.asarray(net.hidden), axis=1)
         small = np.flatnonzero(np.abs(np.asarray(net.output)) < size * (1.0 - 1e-12))

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from .._checks import as_float64
 from .._dataset import Dataset
 from .._factorisations import eigh
-from .._network import Network, check_single_pair
+from .._network import Network, check_paper_pair
 from .._shapes import Gram, Labels, UnitFlags
 from ._orthogonal import lengths
 
@@ -19,7 +19,7 @@ def neural_tangent_kernel(net: Network, data: Dataset) -> Gram:
     The Gram matrix of the gradients of h(x_k), over n, with alpha_jk = 1 where
     p_jk = <w_j, x_k> > 0 and 0 elsewhere (relu'(0) = 0). Rates in the papers' time.
     """
-    check_single_pair(net, data)
+    check_paper_pair(net, data)
     p = net.preactivations(data.x)
     weight = jnp.exp(net.log_scale)[:, None]
     slopes = jnp.where(active_units(net, data), weight * net.output[:, None], 0.0)

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool
 
 from .._checks import check_type, is_concrete
 from .._dataset import Dataset
-from .._network import Network, check_single_pair
+from .._network import Network, check_as_in_papers, check_paper_pair
 from .._shapes import PerSample, UnitFlags
 
 # Lengths of inputs that are normalised up to the rounding of a QR factor.
@@ -17,6 +17,7 @@ UNIT_LENGTH = 1e-12
 def require_orthogonal(data: Dataset, what: str) -> None:
     """Raises unless the inputs are orthogonal to rounding; silent where they are traced."""
     check_type("data", data, Dataset)
+    check_as_in_papers(data=data)
     if is_concrete(data.x) and not data.is_orthogonal():
         raise ValueError(
             f"Argument `data` must have orthogonal inputs, but it does not: {what} holds for "
@@ -47,7 +48,7 @@ def masks(net: Network, data: Dataset) -> UnitFlags:
 
     Source: 2026 paper, Assumption 4 (there with samples as rows).
     """
-    check_single_pair(net, data)
+    check_paper_pair(net, data)
     return (net.preactivations(data.x) > 0.0) & (net.output[:, None] * data.y > 0.0)
 
 

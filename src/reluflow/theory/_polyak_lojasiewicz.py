@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from .._dataset import Dataset
 from .._factorisations import eigvalsh
-from .._network import Network, check_single_pair
+from .._network import Network, check_paper_pair
 from .._shapes import Scalar
 from ._alignment import D_minus, D_plus
 from ._kernel import active_units, neural_tangent_kernel
@@ -18,7 +18,7 @@ from ._orthogonal import lengths, require_orthogonal
 
 def pl_ratio(net: Network, data: Dataset) -> Scalar:
     """|grad L|^2 / L = 2 r^T K r / |r|^2, the rate at which ln(1/L) grows; NaN at L = 0."""
-    check_single_pair(net, data)
+    check_paper_pair(net, data)
     residual = data.y - net(data.x)
     size = jnp.max(jnp.abs(residual))
     unit = residual / jnp.where(size > 0.0, size, jnp.nan)
@@ -41,7 +41,7 @@ def pl_lower_bound(net: Network, data: Dataset) -> Scalar:
     It leaves out the part of K that the outer weights contribute, which is positive
     semidefinite; the rest is diagonal. Compare the proof of 2022, Lemma 14.
     """
-    check_single_pair(net, data)
+    check_paper_pair(net, data)
     require_orthogonal(data, "this lower bound")
     active = active_units(net, data).astype(net.hidden.dtype)
     squares = jnp.exp(2.0 * net.log_scale) * net.output**2
