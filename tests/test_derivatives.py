@@ -121,7 +121,8 @@ def test_control_another_direction():
 
 @pytest.mark.slow
 def test_control_events_that_do_not_move(monkeypatch):
-    """Without the motion of the event times, the saltation, the derivatives are others."""
+    """Without the motion of the event times, the saltation, the derivatives are others. (Not on
+    orthogonal inputs, where only <w, x_k> feels that sample k has gone, and it is 0 by then.)"""
     searched = hopping.searched
 
     def fixed(*arguments):
@@ -132,11 +133,10 @@ def test_control_events_that_do_not_move(monkeypatch):
     monkeypatch.setattr(hopping, "searched", fixed)
     jax.clear_caches()  # flows that were traced with the one that moves
     program.cache_clear()
-    size, direction, times = errors("two points", "weights", 1e-8)
+    size, direction, times = errors("five points", "weights", 1e-8)
     jax.clear_caches()
     program.cache_clear()
-    assert times > 0.1
-    assert max(size, direction) > 1e3 * AGREEMENT
+    assert times > 1e3 * AGREEMENT and max(size, direction) > 1e3 * AGREEMENT
 
 
 def start(log_lambda):

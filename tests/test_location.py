@@ -1,5 +1,7 @@
 """First roots along a step against NumPy's, and Taylor expansions against scipy's integrator."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +14,9 @@ from scipy.interpolate import BPoly
 from scipy.optimize import brentq
 from tolerance import assert_close
 
+import reluflow as rf
 from reluflow import _modes
-from reluflow._field import Neurons, Pattern, Problem, velocity
+from reluflow._field import Neurons, Pattern, Problem, predictions, velocity
 from reluflow._location import DEGREE, NODES, bernstein, first_roots, lower_bound
 from reluflow._taylor import ORDER, expand, first_zero
 
@@ -133,10 +136,17 @@ def pattern_and_state(seed, slides):
     return problem, pattern, state, jnp.asarray(rng.uniform(0.5, 1.0, 5))
 
 
+def huber(h, y):
+    return jnp.sqrt(1.0 + (h - y) ** 2) - 1.0
+
+
+@pytest.mark.parametrize("near", [1.0, 1e-3])  # a unit of time, which is no more than that
+@pytest.mark.parametrize("loss", [rf.square, rf.logistic, rf.Loss(huber)])
 @pytest.mark.parametrize("slides", [False, True])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_expansion_against_scipy(seed, slides):
+def test_expansion_against_scipy(seed, slides, loss, near):
     problem, pattern, state, weight = pattern_and_state(seed, slides)
+    problem = dataclasses.replace(problem, loss=loss)
     flat, unravel = jax.flatten_util.ravel_pytree(state)
 
     @jax.jit
@@ -147,17 +157,25 @@ def test_expansion_against_scipy(seed, slides):
         options = {"method": "DOP853", "rtol": 1e-13, "atol": 1e-14}
         return solve_ivp(lambda _, v: np.asarray(field(v)), (0.0, time), flat, **options).y[:, -1]
 
-    expansion, _ = expand(state, pattern, weight, problem)
+    expansion = expand(state, pattern, weight, problem, jnp.array(near))
     errors = []
     for time in (0.02, 0.01, -0.01):
-        end = jax.flatten_util.ravel_pytree(evaluate(expansion, jnp.asarray(time)))[0]
+        end = jax.flatten_util.ravel_pytree(expansion.after(jnp.asarray(time)))[0]
         errors.append(np.max(np.abs(end - exact(time))))
     assert errors[0] < 1e-4
     assert 0.8 * 2.0 ** (ORDER + 1) < errors[0] / errors[1] < 1.3 * 2.0 ** (ORDER + 1)
-    first = jax.tree.map(lambda terms: terms[1], expansion)
-    slope = velocity(state, pattern, weight, problem)
+    first, slope = expansion.velocity(), velocity(state, pattern, weight, problem)
     for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(slope), strict=True):
         assert_close(one, other, atol=1e-14)
+    # L along the way, of the same order.
+    terms = np.asarray(expansion.loss(problem))
+    losses = []
+    for time in (0.02, 0.01):
+        there = unravel(jnp.asarray(exact(time)))
+        h = predictions(problem.arrangement, there, pattern, weight)
+        powers = (time / float(expansion.unit)) ** np.arange(ORDER + 1)
+        losses.append(float(problem.mean_loss(h)) - powers @ terms)
+    assert abs(losses[0]) < 1e-3 * terms[0] and 10.0 < losses[0] / losses[1] < 70.0
 
 
 @given(st.integers(0, 2**32 - 1))

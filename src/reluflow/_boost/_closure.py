@@ -19,9 +19,18 @@ from jaxtyping import Array, Bool, Float
 from .._branch import run_if
 from .._results import RESULTS
 from .._shapes import Scalar
-from ._collocation import NODES
+from ._collocation import NODES, POINTS
 from ._interpolation import lagrange
-from ._judgement import NEAR, effect, error, first_kink, trusted, unsettled, worth
+from ._judgement import (
+    NEAR,
+    effect,
+    error,
+    first_kink,
+    notable,
+    trusted,
+    unsettled,
+    worth,
+)
 from ._progress import Factors, Progress, alone
 from ._question import AT_POINTS, Question, Unknowns
 from ._record import StepEvents, Worth
@@ -199,7 +208,8 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, whole, diff
 
     A derivative of r jumps where a kink moves. In a step that was cut at a kink the length
     therefore moves with it, which keeps the kink at its place in the step: by how much follows
-    from two derivatives, that for a fixed length, and that by the length.
+    from two derivatives, that for a fixed length, and that by the length. And where a kink follows
+    at once upon the beginning of a step, the derivative there is not that of the rest.
     """
     (question, progress), (direction, _) = primals, tangents
     solved = _attempt(
@@ -210,14 +220,16 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, whole, diff
         whole=whole,
         differentiated=True,
     )
-    fixed = solved.unknowns
+    fixed, events = solved.unknowns, solved.swept.record.events
+    at_once = jnp.any(notable(question, events) & (events.time < POINTS[1]))
 
     def once(question: Question, unknowns: Unknowns) -> tuple[Unknowns, Swept]:
         given = (jnp.array(False), Worth.always(), places)
         swept = _sweep(question, unknowns, *given, pooled=False)
         new = _corrected(swept, unknowns, _correction(solved.progress.factors, swept, unknowns))
-        fine = new.fine.at[0].set(question.residual)
-        return Unknowns(new.nodes, fine, unknowns.length), swept
+        continued = small_product(AT_POINTS[:1], new.nodes)[0]
+        begins = jnp.where(at_once, continued, question.residual)
+        return Unknowns(new.nodes, new.fine.at[0].set(begins), unknowns.length), swept
 
     def derivative(direction, length):
         """Of the last sweep, and of the unknowns that it used."""
@@ -242,7 +254,7 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, whole, diff
     asked = jnp.where(shortened, 0.0, direction.guess.length)
     lengths = jnp.stack([asked, jnp.ones(())])
     both = jax.vmap(derivative)(both, lengths)
-    moves = _anchored(solved.swept.record.events, both[0].record.events.time)
+    moves = _anchored(events, both[0].record.events.time)
     moves = jnp.where(shortened, moves, 0.0)
     swept_tangent, unknowns_tangent = jax.tree.map(lambda t: t[0] + moves * t[1], both)
     none = jax.tree.map(lambda leaf: None, solved)

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
 
 from .._factorisations import solve
 from .._shapes import Scalar
@@ -15,6 +16,7 @@ from ._sweep import Swept
 # Which kinks end a step that is differentiated: down to this much of the tolerance, but a kink
 # must stay behind the end of its step by more than rounding.
 _STRICTER, _STRICTEST = 1e-4, 1e-12
+_NOTABLE = 1e-9  # of the residual
 _NOTICED = 0.3  # of the tolerance
 NEAR = 0.5  # a kink behind that is near the end of the step
 
@@ -39,6 +41,13 @@ def first_kink(question: Question, events: StepEvents, length, differentiated: b
     allowed = 0.1 * tolerance / jnp.where(strong, scale, 1.0)
     end = (s + jnp.sqrt(s**2 + 4.0 * allowed)) / 2.0
     return jnp.min(jnp.where(strong, end, 1.0))
+
+
+def notable(question: Question, events: StepEvents) -> Bool[Array, " places"]:
+    """Which events move the derivative of r by more than a small part of r."""
+    own = 1.0 / (question.bound * jnp.linalg.norm(question.problem.labels))
+    moved = question.curvature * events.kink * own
+    return events.present() & (moved > _NOTABLE * jnp.max(jnp.abs(question.residual)))
 
 
 def _kink_scale(question: Question, length) -> Scalar:
