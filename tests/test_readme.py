@@ -20,12 +20,16 @@ def test_the_python_example(tmp_path):
     assert abs(squared_norm / minimum - 1.0) < 1e-5
 
 
-def test_the_shared_boundaries(tmp_path):
+@pytest.mark.slow  # compiles four flows, each of which has tests of its own
+def test_other_inputs_activations_and_losses(tmp_path):
     lines = EXAMPLES[0].split("data =")[0], "import jax.numpy as jnp", EXAMPLES[2]
     printed = fresh_python("-c", "\n".join(lines), cwd=tmp_path)
-    named, squared_norm = printed.split("\n")[-2].rsplit(" ", 1)
+    fitted, margin, leaky, own = printed.split("\n")[-5:-1]
+    named, squared_norm = fitted.rsplit(" ", 1)
     assert named == "{0: [0, 3], 1: [1, 2]}"
     assert abs(float(squared_norm) / (4.0 * 2.0**0.5) - 1.0) < 1e-6
+    assert 0.99 < float(margin) * 4.0 * 2.0**0.5 <= 1.0
+    assert float(leaky) < 1e-15 and 0.0 <= float(own) < 1e-4
 
 
 @pytest.mark.slow  # compiles two flows, one of them of many lanes
