@@ -266,7 +266,7 @@ def test_the_derivative_by_the_weights_of_samples():
         data = rf.Dataset(x, y, weights)
         return rf.flow(net, data, 8.0, loss=rf.logistic, rtol=1e-10).final.weights()[1]
 
-    weights, along = jnp.asarray(weights), jnp.arange(SAMPLES) - 1.5
+    weights, along = jnp.asarray(weights), jnp.asarray(np.arange(SAMPLES) - 1.5)
     _, tangent = jax.jvp(end, (weights,), (along,))
     step = 1e-5
     difference = (end(weights + step * along) - end(weights - step * along)) / (2.0 * step)

@@ -46,11 +46,11 @@ def _no_reactivation(events: float, signs: float, where: str) -> list[Finding]:
     ]
 
 
-def _reactivated(data: Dataset, sol: Solution) -> tuple[int, float]:
+def _reactivated(data: Dataset, sol: Solution) -> tuple[float, float]:
     """By the events of the flow, and by the signs of the saved networks, which know none."""
     cosine = unit(np.asarray(sol.networks.hidden)) @ np.asarray(data.x).T
     was_off = np.logical_or.accumulate(cosine < -_SIGN, axis=0)
-    return analysis.reactivations(sol), float(np.max(cosine, where=was_off, initial=-1.0))
+    return float(analysis.reactivations(sol)), float(np.max(cosine, where=was_off, initial=-1.0))
 
 
 @functools.cache

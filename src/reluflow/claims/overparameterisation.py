@@ -85,7 +85,10 @@ def _necessary(quick: bool) -> list[Finding]:
                 0.0,
             ),
             Finding(
-                f"of {where}: the share for which it fails", fails.sum() / fits.sum(), ">=", 0.5
+                f"of {where}: the share for which it fails",
+                float(fails.sum() / fits.sum()),
+                ">=",
+                0.5,
             ),
             Finding(
                 f"of {where}: the mean number of kinks of these", np.mean(kinks[fails]), ">=", 3.0
