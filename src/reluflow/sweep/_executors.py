@@ -45,8 +45,8 @@ class Remote:
         self, experiment: Experiment, keeper: Keeper, number: int, chunks: Iterator[int]
     ) -> Iterator[Found]:
         """The chunks of segment `number`, as they are complete."""
-        tasks, running = _Tasks(experiment, keeper, number), {}
-        chunks = iter(chunks)
+        tasks, running, lost = _Tasks(experiment, keeper, number), {}, []
+        chunks, alone = iter(chunks), None
         self._progress.doing("running")
         try:
             while True:
@@ -61,15 +61,25 @@ class Remote:
                         keeper.release(running.pop(future))
                 if not running:
                     self._interrupt.check()
-                    return
+                    if not lost:
+                        return
+                    # Dask blames all tasks that a lost worker had, also those that only waited
+                    # there. Whichever ends its worker with nothing beside it, does so itself.
+                    alone = lost.pop()
+                    running[self._submit(tasks.of(alone, attempt=2))] = alone
                 done, _ = wait(running, _TICK, FIRST_COMPLETED)
                 for future in done:
                     answer = self._answer(future)
+                    if answer is None and running[future] != alone:
+                        lost.append(running.pop(future))
+                        continue
                     if answer is not None and answer.kind == "memory":
                         chunk = running.pop(future)
                         self._smaller(tasks, chunk, answer)
                         running[self._submit(tasks.of(chunk))] = chunk
                         continue
+                    if answer is None:
+                        self.notes.append("a worker ended each time that it ran some points")
                     found = tasks.found(running[future], answer)
                     yield found
                     del running[future]
@@ -77,8 +87,9 @@ class Remote:
                     names = failure_names(keeper.plan.variables, found.arrays)
                     self._progress.add(len(failed), int(failed.sum()), names)
         finally:
-            for future, chunk in running.items():
+            for future in running:
                 future.cancel()
+            for chunk in (*running.values(), *lost):
                 keeper.release(chunk)
 
     def _submit(self, task: Task) -> "Future[Answer]":
@@ -99,7 +110,6 @@ class Remote:
             # (Of dask, which need not be installed.)
             if type(error).__name__ != "KilledWorker":
                 raise
-            self.notes.append(f"a worker ended each time that it ran these points ({error})")
             return None
         if answer.kind == "raised":
             self.notes.append(in_a_line(answer.message))
@@ -130,7 +140,7 @@ class _Tasks:
         self._settings = settings_here()
         self.lanes: dict[int, int] = {}
 
-    def of(self, chunk: int) -> Task:
+    def of(self, chunk: int, attempt: int = 1) -> Task:
         lanes = self.lanes[chunk] = self.segment.lanes
         slots = padded(self.segment.shards(chunk, self.keeper.plan.chunk), lanes)
         return Task(
@@ -142,6 +152,7 @@ class _Tasks:
             self.experiment.inputs(self.keeper.order[slots]),
             lanes,
             self._settings,
+            attempt,
         )
 
     def found(self, chunk: int, answer: Answer | None) -> Found:

@@ -39,7 +39,10 @@ class WorkerRefused(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One chunk: the function, its points in shards of `lanes`, and how JAX is set."""
+    """One chunk: the function, its points in shards of `lanes`, and how JAX is set.
+
+    attempt: dask takes two tasks that are equal for one, whose answer it has.
+    """
 
     function: bytes
     identity: str  # of the function, and what else the program depends on
@@ -49,6 +52,7 @@ class Task:
     inputs: Inputs
     lanes: int
     settings: dict[str, Any]
+    attempt: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
