@@ -348,3 +348,22 @@ def test_a_network_that_does_not_fit_has_no_margin():
 
 def test_dimensions_of_the_problems_here():
     assert (SAMPLES, DIM, NEURONS) == (5, 2, 4)
+
+
+def test_pictures_tell_the_loss_of_the_run():
+    pytest.importorskip("matplotlib")
+    from reluflow import plot
+
+    net, data = problem()
+    options = {
+        "saveat": diffrax.SaveAt(ts=jnp.linspace(0.0, 5.0, 3)),
+        "integrator": rf.RungeKutta(),
+    }
+    sol = rf.flow(net, data, 5.0, loss=rf.logistic, **options)
+    assert plot.loss_curve(sol).get_ylabel() == "loss  $L$"
+    plain = rf.flow(net, data, 5.0, **options)
+    assert "2n" in plot.loss_curve(plain).get_ylabel()
+    titles = [ax.get_title() for ax in plot.states(sol.networks, data, loss=sol.loss)]
+    assert [float(title.split()[-1]) for title in titles] == pytest.approx(
+        np.asarray(sol.losses).tolist(), rel=1e-3
+    )

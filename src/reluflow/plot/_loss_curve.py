@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .._checks import as_number
+from .._losses import square
 from .._solution import Solution
 from ..analysis._trajectory import saved_times
 from . import _style
@@ -42,7 +43,8 @@ def loss_curve(
         ax = _style.new_axes(6.4, 3.8)
         _style.tidy(ax)
         ax.set_xlabel(_style.TIME_LABEL)
-        ax.set_ylabel(_style.LOSS_LABEL)
+        plain = sol.loss == square and sol.data.weights is None
+        ax.set_ylabel(_style.LOSS_LABEL if plain else "loss  $L$")
         ax.set_yscale("log")
         ax.margins(x=0.0)
     positive = np.where(losses > 0.0, losses, np.nan)  # a logarithm has no place for 0

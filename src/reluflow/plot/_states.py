@@ -1,6 +1,7 @@
 """The state of a network: what it computes and where its neurons are (2022, Fig. 2, 4, 6)."""
 
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from .._checks import as_float64, check_ndim, check_type
 from .._dataset import Dataset
-from .._loss import loss
+from .._loss import loss as loss_of
+from .._losses import AbstractLoss, square
 from .._network import Network, check_pair, check_single_pair
 from ..analysis._kinks import is_line
 from ..analysis._principal_components import principal_components
@@ -26,7 +28,12 @@ _LINE_LABEL = "input $u$;  kink of neuron $-w_b / w_u$"
 
 
 def state(
-    net: Network, data: Dataset, ax: Axes | None = None, *, time: float | None = None
+    net: Network,
+    data: Dataset,
+    ax: Axes | None = None,
+    *,
+    time: float | None = None,
+    loss: AbstractLoss | Callable = square,
 ) -> Axes:
     """One network, in the picture that fits its data.
 
@@ -43,10 +50,17 @@ def state(
     _style.check_axes("ax", ax)
     axes = None if ax is None else [ax]
     single = jax.tree.map(lambda leaf: leaf[None], net)
-    return states(single, data, axes, times=None if time is None else [time])[0]
+    return states(single, data, axes, times=None if time is None else [time], loss=loss)[0]
 
 
-def states(networks: Network, data: Dataset, axes=None, *, times=None) -> np.ndarray:
+def states(
+    networks: Network,
+    data: Dataset,
+    axes=None,
+    *,
+    times=None,
+    loss: AbstractLoss | Callable = square,
+) -> np.ndarray:
     """The same picture of several networks, on common axes.
 
     Arguments:
@@ -56,6 +70,7 @@ def states(networks: Network, data: Dataset, axes=None, *, times=None) -> np.nda
             bias); a new figure in two columns, with a legend below, where not given. What is
             drawn has labels, for a legend on axes of your own.
         times: the flow time of each, for the titles.
+        loss: which the titles tell; `sol.loss`.
 
     Returns:
         The axes, shape (number of networks,). The plane of principal components is that of
@@ -91,7 +106,7 @@ def states(networks: Network, data: Dataset, axes=None, *, times=None) -> np.nda
             for ax in axes[-_COLUMNS:]:  # the lowest of their columns, full or not
                 ax.tick_params(labelbottom=True)
                 ax.set_xlabel(_LINE_LABEL)
-    losses = np.asarray(loss(networks, data))
+    losses = np.asarray(loss_of(networks, data, loss))
     for index, ax in enumerate(axes):
         title = f"$L$ = {_style.number(losses[index])}"
         if times is not None:
