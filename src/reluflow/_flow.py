@@ -4,7 +4,6 @@ theta' = -grad L(theta),    L = 1/n sum_k omega_k l(h(x_k), y_k)
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -14,32 +13,27 @@ import jax.numpy as jnp
 from ._boost import Boost
 from ._checks import (
     Checks,
-    as_float64,
-    as_scalar,
     check_bool,
-    check_positive_int,
     check_type,
     require_x64,
 )
 from ._compiling import compiled
 from ._dataset import Dataset
-from ._event_buffers import BYTES_OF_EVENT, check_max_events
+from ._event_buffers import BYTES_OF_EVENT
 from ._field import Problem
+from ._flow_arguments import check_loss, lengths, of_interface, settings, started
 from ._flow_state import FlowState
 from ._forward_mode import forward_mode_only
 from ._integrator import AbstractIntegrator
 from ._loop import Run
-from ._losses import AbstractLoss, as_loss, square
-from ._network import Network, check_single_pair
+from ._losses import AbstractLoss
+from ._network import Network
 from ._padding import padded_length
 from ._rays import Geometry
 from ._results import RESULTS, ended_well
 from ._runge_kutta import RungeKutta
 from ._saving import Schedule, check_buffers
 from ._solution import Solution, cropped
-
-_MAX_STEPS = 10_000_000
-_MAX_STORED_STEPS = 4096
 
 _NO_REVERSE = (
     "rf.flow cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev, "
@@ -134,14 +128,14 @@ def flow(
             is bad, and `throw` is true; a derivative in reverse mode.
     """
     require_x64()
-    start, data, t0, loss = _started(net, data, t0, loss)
+    start, data, t0, loss = started(net, data, t0, loss)
     saveat = diffrax.SaveAt(t1=True) if saveat is None else saveat
     checks = Checks()
-    interval, tolerances, stop = _settings(t0, t1, rtol, atol, stop_loss, checks)
-    _check_loss(loss, data, interval[1], checks)
+    interval, tolerances, stop = settings(t0, t1, rtol, atol, stop_loss, checks)
+    check_loss(loss, data, interval[1], checks)
     first = start.net if isinstance(start, FlowState) else start
-    max_steps, max_events = _lengths(first.neurons, data, saveat, max_steps, max_events)
-    integrator = _of_interface(Boost() if integrator is None else integrator)
+    max_steps, max_events = lengths(first.neurons, data, saveat, max_steps, max_events)
+    integrator = of_interface(Boost() if integrator is None else integrator)
     schedule = Schedule.of(saveat, loss, *interval, max_steps, checks)
     check_buffers(schedule, first, data)
     meter = diffrax.NoProgressMeter() if progress_meter is None else progress_meter
@@ -228,106 +222,3 @@ def _integrate(
         places,
         meter,
     ).solve()
-
-
-def _lengths(neurons, data, saveat, max_steps, max_events) -> tuple[int, int]:
-    """Of the buffers: those asked for, or the defaults."""
-    check_type("saveat", saveat, diffrax.SaveAt)
-    if max_steps is None:
-        stores = getattr(saveat.subs, "steps", 0) or saveat.dense
-        max_steps = _MAX_STORED_STEPS if stores else _MAX_STEPS
-    max_events = 4 * neurons * data.samples + 256 if max_events is None else max_events
-    check_positive_int("max_steps", max_steps)
-    check_positive_int("max_events", max_events)
-    check_max_events(max_events)
-    return max_steps, max_events
-
-
-def _of_interface(integrator) -> AbstractIntegrator:
-    integrator = integrator.integrator() if isinstance(integrator, Boost) else integrator
-    if not isinstance(integrator, AbstractIntegrator):
-        raise TypeError(
-            "Argument `integrator` must be an integrator such as rf.Boost() or rf.RungeKutta(), "
-            f"but it is {integrator!r}."
-        )
-    return integrator
-
-
-def _started(net, data, t0, loss) -> tuple[Network | FlowState, Dataset, Any, AbstractLoss]:
-    """Where the run begins, on which data, when, and under which loss."""
-    if not isinstance(net, Solution):
-        _check_problem(net, data)
-        return net, data, 0.0 if t0 is None else t0, square if loss is None else as_loss(loss)
-    for name, value in (("data", data), ("t0", t0), ("loss", loss)):
-        if value is not None:
-            raise ValueError(
-                f"Argument `{name}` must not be given with a solution, which has its own: "
-                "rf.flow(solution, t1=later). To begin anew, pass `solution.final`."
-            )
-    if net.state is None:
-        raise ValueError(
-            "Argument `net` must be a solution of rf.flow, but it is one of a descent."
-        )
-    if jnp.ndim(net.state.time) > 0:
-        raise ValueError(
-            f"Argument `net` must be a single solution, but it has lanes {net.state.time.shape}: "
-            "use jax.vmap(lambda sol: rf.flow(sol, t1=later))(sols)."
-        )
-    return net.state, net.data, net.state.time, net.loss
-
-
-def _check_problem(net, data) -> None:
-    check_single_pair(net, data)
-
-
-def _check_loss(loss: AbstractLoss, data: Dataset, t1, checks: Checks) -> None:
-    loss.check_labels(data.y)
-    if loss.quadratic:
-        return
-    checks.require(
-        f"Argument `t1` must be finite for {loss}, under which no flow is known to come to rest",
-        lambda t1: abs(t1) < jnp.inf,
-        (t1,),
-        "it is {}",
-    )
-
-
-def _settings(t0, t1, rtol, atol, stop_loss, checks: Checks):
-    """((t0, t1), (rtol, atol), stop_loss), checked."""
-    if t1 is None:
-        raise TypeError("Argument `t1` must be given: the end of the flow; jnp.inf for its rest.")
-    t0, t1 = as_scalar("t0", t0, checks), as_scalar("t1", t1, checks, finite=False)
-    rtol, atol = as_scalar("rtol", rtol, checks), as_scalar("atol", atol, checks)
-    checks.require(
-        "Argument `t1` must be finite, or jnp.inf to end at rest",
-        lambda t1: t1 == t1,
-        (t1,),
-        "it is {}",
-    )
-    checks.require(
-        "Argument `t1` must be greater than `t0`",
-        lambda t0, t1: t0 < t1,
-        (t0, t1),
-        "it is {1} and `t0` is {0}",
-    )
-    checks.require(
-        "Argument `rtol` must lie in [1e-13, 0.1] (float64 cannot meet less, and more is no "
-        "solution)",
-        lambda rtol: (rtol >= 1e-13) & (rtol <= 0.1),
-        (rtol,),
-        "it is {}",
-    )
-    checks.require(
-        "Argument `atol` must not be negative", lambda atol: atol >= 0.0, (atol,), "it is {}"
-    )
-    if stop_loss is None:
-        # No loss is below -1: without a loss to stop at, that guard never fires.
-        return (t0, t1), (rtol, atol), as_float64("stop_loss", -1.0)
-    stop = as_scalar("stop_loss", stop_loss, checks)
-    checks.require(
-        "Argument `stop_loss` must be positive (a flow comes near the loss 0, but not to it)",
-        lambda stop: stop > 0.0,
-        (stop,),
-        "it is {}",
-    )
-    return (t0, t1), (rtol, atol), stop

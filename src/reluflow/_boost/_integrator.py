@@ -1,60 +1,33 @@
-"""The boost integrator inside `rf.flow`: its state, and how long its steps are."""
+"""The boost integrator inside `rf.flow`: a step, and how long it is."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool
 
 from .._branch import run_if
 from .._dataset import Dataset
-from .._field import Neurons, Problem, Rounding
+from .._field import Problem
 from .._flow_state import FlowState
 from .._integrator import AbstractDenseIntegrator, Report
 from .._network import Network
 from .._recording import AmbiguousNeurons, Switches
-from .._rest import Rest, Standing, at_rest, bound_of, height_of
 from .._results import RESULTS
-from .._shapes import Hidden, PerSample, Scalar
+from .._shapes import Scalar
 from .._sliding import room_for_sliding
 from ._closure import Attempt, attempt, go_on
-from ._collocation import NUM_NODES
 from ._course import Uncertainty
-from ._decay import Decay
-from ._neurons import Start, arrived, begin, predictions_of, rounding_of
+from ._neurons import arrived
 from ._passed import Passed, network_inside
 from ._path import size_of
-from ._progress import Progress
 from ._question import Question, Unknowns, placed, scale_of, size_of_residual
 from ._record import DOUBTS, StepEvents
-from ._step_size import Missed, Stop, next_size, until_arrival
+from ._state import BoostState, initial, moved_to, rested, stood
+from ._step_size import Stop, next_size, until_arrival
 
 _NEAR = 1e-8  # of a neuron's own time
 _MAX_STALLED = 48  # rejections in a row
 _MOST_TIMES = 1e12  # of the flow's own time, in one step; what is squared of it is finite
-
-
-class BoostState(eqx.Module):
-    time: Scalar
-    start: Start  # the neurons here
-    hidden: Hidden
-    h: PerSample
-    residual: PerSample
-    wish: Scalar  # of the step size controller
-    missed: Missed
-    passed: Passed
-    stalled: Int[Array, ""]
-    progress: Progress  # of the step that is being attempted
-    rest: Rest  # whether there is anywhere to go
-    # what was asked for
-    rtol: Scalar
-    atol: Scalar
-    stop_loss: Scalar
-    # constants of the data
-    bound: Scalar
-    height: Scalar
-    # of the loss and of rounding here
-    curvature: Scalar
-    rounding: Rounding
 
 
 class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
@@ -66,38 +39,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         return BoostIntegrator(room_for_sliding(data, self.max_sliding, room))
 
     def init(self, problem: Problem, start: FlowState, tolerances, stop_loss) -> BoostState:
-        neurons, hidden = begin(start)
-        h = predictions_of(problem, neurons)
-        residual, rounding = problem.residual(h), rounding_of(problem, neurons)
-        noise = rounding.of_residuals
-        nodes = jnp.broadcast_to(residual, (NUM_NODES, residual.shape[0]))
-        nothing = Unknowns.of_nodes(nodes, residual, jnp.zeros(()))
-        kernel = jnp.zeros((problem.samples, problem.samples))
-        decay = Decay.of(kernel, _curvatures(problem, h))
-        rest = Rest.unknown(len(neurons.output))
-        passed = Passed(
-            start.time, neurons, hidden, nothing, Uncertainty(noise, noise), rest, decay
-        )
-        return BoostState(
-            time=start.time,
-            start=neurons,
-            hidden=hidden,
-            h=h,
-            residual=residual,
-            wish=start.step_size,
-            missed=Missed.none(),
-            passed=passed,
-            stalled=jnp.array(0),
-            progress=Progress.none(problem),
-            rtol=tolerances[0],
-            atol=tolerances[1],
-            stop_loss=stop_loss,
-            rest=rest,
-            bound=bound_of(problem),
-            height=height_of(problem, residual),
-            curvature=_largest_curvature(problem, h),
-            rounding=rounding,
-        )
+        return initial(problem, start, tolerances, stop_loss)
 
     def step(self, problem: Problem, state: BoostState, limit) -> tuple[BoostState, Report]:
         question, stands = self._question(problem, state, limit), state.rest.known
@@ -179,11 +121,11 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         stalled = state.stalled + jnp.where(ends, 1, 0)
         outcomes = [
             lambda: eqx.tree_at(lambda s: s.stalled, state, stalled),
-            lambda: _moved(problem, state, question, trial, start, hidden, reaches, limit),
-            lambda: _stood(state, limit),
+            lambda: moved_to(problem, state, question, trial, start, hidden, reaches, limit),
+            lambda: stood(state, limit),
         ]
         moved = jax.lax.switch(jnp.where(stands, 2, keep.astype(jnp.int32)), outcomes)
-        moved = eqx.tree_at(lambda s: s.rest, moved, _rest(problem, moved, keep))
+        moved = eqx.tree_at(lambda s: s.rest, moved, rested(problem, moved, keep))
         control = (wish, state.missed.after(trial, asked, keep))
         control = jax.tree.map(
             lambda a, b: jnp.where(ends, a, b), control, (state.wish, state.missed)
@@ -220,7 +162,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         good = trial.converged & (trial.swept.result == RESULTS.successful)
         error = jnp.where(good & jnp.isfinite(trial.error), trial.error, jnp.inf)
         start, hidden = arrived(problem, state.start, state.hidden, trial.swept.end)
-        return _moved(
+        return moved_to(
             problem, state, question, trial, start, hidden, jnp.array(False), state.time
         ), error
 
@@ -288,91 +230,6 @@ def _of_length(problem: Problem, state: BoostState, length: Scalar, tolerance) -
         Uncertainty(known_to, known_to),
         jnp.array(False),
     )
-
-
-def _moved(
-    problem: Problem,
-    state: BoostState,
-    question: Question,
-    trial: Attempt,
-    start: Start,
-    hidden: Hidden,
-    reaches,
-    limit,
-) -> BoostState:
-    """At the end of the step; exactly at `limit` where it reaches that."""
-    time = jnp.where(reaches, limit, state.time + trial.unknowns.length)
-    h = predictions_of(problem, start)
-    decay = Decay.of(trial.progress.factors.end_kernel, _curvatures(problem, h))
-    under = trial.unknowns
-    uncertainty = question.uncertainty.under(under)
-    rest = Rest.unknown(len(start.output))
-    passed = Passed(state.time, state.start, state.hidden, under, uncertainty, rest, decay)
-    return eqx.tree_at(
-        lambda s: (
-            s.time,
-            s.start,
-            s.hidden,
-            s.h,
-            s.residual,
-            s.curvature,
-            s.rounding,
-            s.passed,
-            s.stalled,
-        ),
-        state,
-        (
-            time,
-            start,
-            hidden,
-            h,
-            problem.residual(h),
-            _largest_curvature(problem, h),
-            rounding_of(problem, start),
-            passed,
-            jnp.zeros_like(state.stalled),
-        ),
-    )
-
-
-def _curvatures(problem: Problem, h: PerSample) -> PerSample | None:
-    return None if problem.plain else problem.curvature(h)
-
-
-def _largest_curvature(problem: Problem, h: PerSample) -> Scalar:
-    return jnp.ones(()) if problem.plain else jnp.max(problem.curvature(h))
-
-
-def _stood(state: BoostState, limit: Scalar) -> BoostState:
-    """At rest, at `limit`: the neurons are where they are, but for those that shrink."""
-    scale = state.start.log_scale + state.rest.rates * (limit - state.time)
-    passed = state.passed
-    under = Unknowns.of_nodes(0.0 * passed.unknowns.nodes, state.residual, jnp.zeros(()))
-    known = (passed.uncertainty, state.rest, passed.decay)
-    passed = Passed(state.time, state.start, state.hidden, under, *known)
-    return eqx.tree_at(
-        lambda s: (s.time, s.start.log_scale, s.passed), state, (limit, scale, passed)
-    )
-
-
-def _rest(problem: Problem, state: BoostState, moved) -> Rest:
-    """What is known of the rest of the flow, after a step; before one, what was."""
-    start, decay = state.start, state.passed.decay
-    nothing = jnp.zeros_like(start.preactivation)
-    here = Standing(
-        Neurons(start.output, nothing, start.preactivation),
-        start.log_scale,
-        start.balance,
-        start.pattern,
-        start.pending,
-        state.residual,
-        state.passed.unknowns.length,
-    )
-    rate = jnp.sum(decay.rates * decay.parts(state.residual) ** 2)
-    rate = jnp.where(moved, rate, jnp.inf)
-    limits = state.rtol, state.height, state.stop_loss
-    rest = at_rest(problem, here, rate, lambda: decay, *limits)
-    return jax.tree.map(lambda a, b: jnp.where(moved, a, b), rest, state.rest)
 
 
 def _why(finite, walked: RESULTS, room) -> RESULTS:

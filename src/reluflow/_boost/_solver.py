@@ -16,8 +16,9 @@ from .._flow_state import FlowState
 from .._network import Network
 from .._shapes import Scalar
 from .._sliding import checked_max_sliding, decided
-from ._integrator import BoostIntegrator, BoostState
+from ._integrator import BoostIntegrator
 from ._passed import network_inside
+from ._state import BoostState
 
 _RTOL = 1e-8
 

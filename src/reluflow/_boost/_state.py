@@ -1,0 +1,162 @@
+"""The state of the boost integrator, and how it moves on."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from .._field import Neurons, Problem, Rounding
+from .._flow_state import FlowState
+from .._rest import Rest, Standing, at_rest, bound_of, height_of
+from .._shapes import Hidden, PerSample, Scalar
+from ._closure import Attempt
+from ._collocation import NUM_NODES
+from ._course import Uncertainty
+from ._decay import Decay
+from ._neurons import Start, begin, predictions_of, rounding_of
+from ._passed import Passed
+from ._progress import Progress
+from ._question import Question, Unknowns
+from ._step_size import Missed
+
+
+class BoostState(eqx.Module):
+    time: Scalar
+    start: Start  # the neurons here
+    hidden: Hidden
+    h: PerSample
+    residual: PerSample
+    wish: Scalar  # of the step size controller
+    missed: Missed
+    passed: Passed
+    stalled: Int[Array, ""]
+    progress: Progress  # of the step that is being attempted
+    rest: Rest  # whether there is anywhere to go
+    # what was asked for
+    rtol: Scalar
+    atol: Scalar
+    stop_loss: Scalar
+    # constants of the data
+    bound: Scalar
+    height: Scalar
+    # of the loss and of rounding here
+    curvature: Scalar
+    rounding: Rounding
+
+
+def initial(problem: Problem, start: FlowState, tolerances, stop_loss) -> BoostState:
+    neurons, hidden = begin(start)
+    h = predictions_of(problem, neurons)
+    residual, rounding = problem.residual(h), rounding_of(problem, neurons)
+    noise = rounding.of_residuals
+    nodes = jnp.broadcast_to(residual, (NUM_NODES, residual.shape[0]))
+    nothing = Unknowns.of_nodes(nodes, residual, jnp.zeros(()))
+    kernel = jnp.zeros((problem.samples, problem.samples))
+    decay = Decay.of(kernel, _curvatures(problem, h))
+    rest = Rest.unknown(len(neurons.output))
+    passed = Passed(start.time, neurons, hidden, nothing, Uncertainty(noise, noise), rest, decay)
+    return BoostState(
+        time=start.time,
+        start=neurons,
+        hidden=hidden,
+        h=h,
+        residual=residual,
+        wish=start.step_size,
+        missed=Missed.none(),
+        passed=passed,
+        stalled=jnp.array(0),
+        progress=Progress.none(problem),
+        rtol=tolerances[0],
+        atol=tolerances[1],
+        stop_loss=stop_loss,
+        rest=rest,
+        bound=bound_of(problem),
+        height=height_of(problem, residual),
+        curvature=_largest_curvature(problem, h),
+        rounding=rounding,
+    )
+
+
+def moved_to(
+    problem: Problem,
+    state: BoostState,
+    question: Question,
+    trial: Attempt,
+    start: Start,
+    hidden: Hidden,
+    reaches,
+    limit,
+) -> BoostState:
+    """At the end of the step; exactly at `limit` where it reaches that."""
+    time = jnp.where(reaches, limit, state.time + trial.unknowns.length)
+    h = predictions_of(problem, start)
+    decay = Decay.of(trial.progress.factors.end_kernel, _curvatures(problem, h))
+    under = trial.unknowns
+    uncertainty = question.uncertainty.under(under)
+    rest = Rest.unknown(len(start.output))
+    passed = Passed(state.time, state.start, state.hidden, under, uncertainty, rest, decay)
+    return eqx.tree_at(
+        lambda s: (
+            s.time,
+            s.start,
+            s.hidden,
+            s.h,
+            s.residual,
+            s.curvature,
+            s.rounding,
+            s.passed,
+            s.stalled,
+        ),
+        state,
+        (
+            time,
+            start,
+            hidden,
+            h,
+            problem.residual(h),
+            _largest_curvature(problem, h),
+            rounding_of(problem, start),
+            passed,
+            jnp.zeros_like(state.stalled),
+        ),
+    )
+
+
+def _curvatures(problem: Problem, h: PerSample) -> PerSample | None:
+    return None if problem.plain else problem.curvature(h)
+
+
+def _largest_curvature(problem: Problem, h: PerSample) -> Scalar:
+    return jnp.ones(()) if problem.plain else jnp.max(problem.curvature(h))
+
+
+def stood(state: BoostState, limit: Scalar) -> BoostState:
+    """At rest, at `limit`: the neurons are where they are, but for those that shrink."""
+    scale = state.start.log_scale + state.rest.rates * (limit - state.time)
+    passed = state.passed
+    under = Unknowns.of_nodes(0.0 * passed.unknowns.nodes, state.residual, jnp.zeros(()))
+    known = (passed.uncertainty, state.rest, passed.decay)
+    passed = Passed(state.time, state.start, state.hidden, under, *known)
+    return eqx.tree_at(
+        lambda s: (s.time, s.start.log_scale, s.passed), state, (limit, scale, passed)
+    )
+
+
+def rested(problem: Problem, state: BoostState, moved) -> Rest:
+    """What is known of the rest of the flow, after a step; before one, what was."""
+    start, decay = state.start, state.passed.decay
+    nothing = jnp.zeros_like(start.preactivation)
+    here = Standing(
+        Neurons(start.output, nothing, start.preactivation),
+        start.log_scale,
+        start.balance,
+        start.pattern,
+        start.pending,
+        state.residual,
+        state.passed.unknowns.length,
+    )
+    rate = jnp.sum(decay.rates * decay.parts(state.residual) ** 2)
+    rate = jnp.where(moved, rate, jnp.inf)
+    limits = state.rtol, state.height, state.stop_loss
+    rest = at_rest(problem, here, rate, lambda: decay, *limits)
+    return jax.tree.map(lambda a, b: jnp.where(moved, a, b), rest, state.rest)
