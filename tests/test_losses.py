@@ -364,6 +364,4 @@ def test_pictures_tell_the_loss_of_the_run():
     plain = rf.flow(net, data, 5.0, **options)
     assert "2n" in plot.loss_curve(plain).get_ylabel()
     titles = [ax.get_title() for ax in plot.states(sol.networks, data, loss=sol.loss)]
-    assert [float(title.split()[-1]) for title in titles] == pytest.approx(
-        np.asarray(sol.losses).tolist(), rel=1e-3
-    )
+    assert_close([float(title.split()[-1]) for title in titles], sol.losses, rtol=1e-3)
