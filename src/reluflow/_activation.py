@@ -114,7 +114,7 @@ def leaky_relu(slope) -> TwoSlope:
 
 def is_relu(activation: AbstractActivation) -> bool:
     """Whether it is known to be `rf.relu`."""
-    return activation is relu or (isinstance(activation, _Fixed) and activation.name == "relu")
+    return isinstance(activation, _Fixed) and activation.name == "relu"
 
 
 def check_activation(activation) -> None:

@@ -31,7 +31,7 @@ def first_kink(question: Question, events: StepEvents, length, differentiated: b
     s, tolerance = events.time, question.tolerance
     scale = _kink_scale(question, length)
     if differentiated:
-        own = 1.0 / (question.bound * jnp.linalg.norm(question.problem.labels))
+        own = _own_time(question)
         scale = scale * events.kink * jnp.maximum(own / length, 1.0)
         tolerance = jnp.maximum(_STRICTER * tolerance, jnp.minimum(tolerance, _STRICTEST))
     else:
@@ -45,9 +45,13 @@ def first_kink(question: Question, events: StepEvents, length, differentiated: b
 
 def notable(question: Question, events: StepEvents) -> Bool[Array, " places"]:
     """Which events move the derivative of r by more than a small part of r."""
-    own = 1.0 / (question.bound * jnp.linalg.norm(question.problem.labels))
-    moved = question.curvature * events.kink * own
+    moved = question.curvature * events.kink * _own_time(question)
     return events.present() & (moved > _NOTABLE * jnp.max(jnp.abs(question.residual)))
+
+
+def _own_time(question: Question) -> Scalar:
+    """Of the neurons, while labels are unfitted."""
+    return 1.0 / (question.bound * jnp.linalg.norm(question.problem.labels))
 
 
 def _kink_scale(question: Question, length) -> Scalar:
