@@ -119,7 +119,7 @@ def sweep(
         if executor is not None:
             from ._executors import Remote
 
-            runner = Remote(executor, shown, interrupt)
+            runner = Remote(executor, shown, interrupt, batch == "auto")
         found = _run(keeper, request, runner, part, shown, interrupt)
     return _dataset(keeper, found, read, describe or {})
 

@@ -1,0 +1,116 @@
+"""How many lanes the memory holds: what the compiler says of a program, checked by a probe.
+
+Where the memory of an accelerator is too small, an error is raised, and the batch is halved. On a
+CPU none is: the system ends the process. And there the compiler leaves out what kernels allot for
+themselves: for the sum of x @ x.T with an x of 8 MB a lane, it says 0.5 MB of 64 lanes, which take
+725 MB.
+"""
+
+import contextlib
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+from ._host import room
+from ._program import Inputs, Program, Traced, is_out_of_memory
+
+HEADROOM = 0.6  # of the free memory, that a program may take
+_UNKNOWN = 8  # lanes on a CPU of whose memory nothing can be known
+_GROWTH = 4  # of the lanes, from one probe to the next
+# What was freed before is given again by malloc, up to its largest threshold of mmap (glibc): so
+# much of what a program takes may not be seen, when the process grows.
+_UNSEEN = 2**25
+
+
+class Fitting:
+    """Remembers what probes have found of the programs of one process."""
+
+    def __init__(self, wait: Callable[[Callable[[], Any]], Any] = lambda work: work()):
+        self._wait = wait  # runs what takes long
+        self._found: dict[Hashable, int] = {}
+
+    def lanes(
+        self, kind: Hashable, program: Program, traced: Traced, inputs: Inputs
+    ) -> tuple[int, str]:
+        """(lanes, why): those of the compiled program, or as many fewer as the memory holds.
+
+        kind: what is traced, in one word. inputs: one point, with which a probe is run.
+        """
+        lanes, device = program.lanes, program.devices[0]
+        free, said = room(program.devices), program.memory()
+        silent = device.platform == "cpu"  # where nothing is raised
+        allowed = None if free is None else HEADROOM * free
+        if allowed is not None and said is not None:
+            if said > allowed:
+                return min(int(allowed / said * lanes), lanes - 1), "The memory is small"
+            if not silent:
+                return lanes, ""
+        # No probe, which compiles once more, where even all arrays that the function names fit.
+        if allowed is not None and lanes * traced.size <= allowed:
+            return lanes, ""
+        if kind not in self._found:
+            found = None
+            if allowed is not None:
+                found = _probed(traced, inputs, device, allowed, lanes, self._wait)
+            if found is None and not silent:
+                return lanes, ""
+            self._found[kind] = _UNKNOWN if found is None else found
+        return min(lanes, self._found[kind]), "The memory is small, or not known"
+
+
+def _probed(traced: Traced, inputs: Inputs, device, allowed: float, lanes: int, wait) -> int | None:
+    """Lanes that fit, by what one lane takes, and more of them where that is too coarse.
+
+    All of a program's growth is laid to its lanes, so that the answer errs towards few; None where
+    nothing can be measured. What is run next always fits by what was measured before.
+    """
+    tried = 1
+    while True:
+        small = Program(traced, tried, [device])
+        small.lower(inputs)
+        try:
+            taken = wait(lambda small=small: _taken(small, inputs))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                return None  # of what is measured, which says so itself
+            return max(tried // _GROWTH, 1)
+        if taken is None:
+            return None
+        fits = int(allowed * tried / max(taken, 1))
+        if fits >= lanes or fits < _GROWTH * tried:
+            return max(min(fits, lanes), 1)
+        tried *= _GROWTH
+
+
+def _taken(program: Program, inputs: Inputs) -> int | None:
+    """Bytes that the program takes while it runs, at most; None where they cannot be measured.
+
+    A peak of the past may be above that of this run: what is returned is then too large.
+    """
+    device = program.devices[0]
+    program.compile()
+    before = _used(device)
+    program(inputs)
+    after = _used(device)
+    if before is None or after is None:
+        return None
+    unseen = _UNSEEN if device.platform == "cpu" else 0
+    return max(after[1] - before[0], 0) + unseen
+
+
+def _used(device) -> tuple[int, int] | None:
+    """Bytes in use (now, at the peak); of the process on a CPU, whose peak begins anew here."""
+    if device.platform != "cpu":
+        stats = device.memory_stats() or {}
+        if "peak_bytes_in_use" not in stats:
+            return None
+        return stats["bytes_in_use"], stats["peak_bytes_in_use"]
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        known = dict(line.split(":", 1) for line in lines)
+        found = tuple(int(known[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    except (OSError, KeyError, ValueError):
+        return None
+    with contextlib.suppress(OSError):  # the peak is then that of the whole past
+        Path("/proc/self/clear_refs").write_text("5")
+    return found[0], found[1]
