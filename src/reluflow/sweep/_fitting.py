@@ -7,6 +7,7 @@ themselves: for the sum of x @ x.T with an x of 8 MB a lane, it says 0.5 MB of 6
 """
 
 import contextlib
+import ctypes
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,8 @@ from ._program import Inputs, Program, Traced, is_out_of_memory
 
 HEADROOM = 0.6  # of the free memory, that a program may take
 _UNKNOWN = 8  # lanes on a CPU of whose memory nothing can be known
-_GROWTH = 4  # of the lanes, from one probe to the next
-# What was freed before is given again by malloc, up to its largest threshold of mmap (glibc): so
-# much of what a program takes may not be seen, when the process grows.
+# What malloc gives again, of what was freed before, is no growth of the process. It is asked to
+# return all of that first; this much is allowed for what it keeps (its largest threshold of mmap).
 _UNSEEN = 2**25
 
 
@@ -59,10 +59,10 @@ class Fitting:
 
 
 def _probed(traced: Traced, inputs: Inputs, device, allowed: float, lanes: int, wait) -> int | None:
-    """Lanes that fit, by what one lane takes, and more of them where that is too coarse.
+    """Lanes that fit, by what one lane takes, and more of them while that is too coarse.
 
-    All of a program's growth is laid to its lanes, so that the answer errs towards few; None where
-    nothing can be measured. What is run next always fits by what was measured before.
+    All that a program takes is laid to its lanes, so that the answer errs towards few, and what is
+    run next fits by what was measured before. None where nothing can be measured.
     """
     tried = 1
     while True:
@@ -73,13 +73,13 @@ def _probed(traced: Traced, inputs: Inputs, device, allowed: float, lanes: int, 
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 return None  # of what is measured, which says so itself
-            return max(tried // _GROWTH, 1)
+            return max(tried // 2, 1)
         if taken is None:
             return None
-        fits = int(allowed * tried / max(taken, 1))
-        if fits >= lanes or fits < _GROWTH * tried:
-            return max(min(fits, lanes), 1)
-        tried *= _GROWTH
+        fits = max(int(allowed * tried / max(taken, 1)), 1)
+        if fits >= lanes or fits < 2 * tried:
+            return min(fits, lanes)
+        tried = fits
 
 
 def _taken(program: Program, inputs: Inputs) -> int | None:
@@ -90,7 +90,7 @@ def _taken(program: Program, inputs: Inputs) -> int | None:
     device = program.devices[0]
     program.compile()
     before = _used(device)
-    program(inputs)
+    program(inputs)  # (The other lanes repeat the point: what a program allots, it does not see.)
     after = _used(device)
     if before is None or after is None:
         return None
@@ -105,6 +105,8 @@ def _used(device) -> tuple[int, int] | None:
         if "peak_bytes_in_use" not in stats:
             return None
         return stats["bytes_in_use"], stats["peak_bytes_in_use"]
+    with contextlib.suppress(AttributeError, OSError):  # of another library of C
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         known = dict(line.split(":", 1) for line in lines)
