@@ -173,3 +173,13 @@ def test_the_lanes_of_a_worker_fit_its_memory(monkeypatch, run):
         run.clear()
         swept(axes=AXES | {"seed": range(8)}, executor=executor, batch=24)  # the control
         assert set(run) == {24}
+
+
+def test_what_a_probe_of_few_lanes_found_does_not_hold_for_more(monkeypatch, run):
+    """In a worker, which remembers it; and what one of many found need not be found again."""
+    limited(monkeypatch, 1000, said=lambda lanes: None, taken=(0, 30))
+    with Recorded() as executor:
+        for seeds, lanes in ((4, [1, 12]), (16, [1, 20, 20, 20]), (5, [15])):
+            run.clear()
+            swept(axes=AXES | {"seed": range(seeds)}, executor=executor, chunk=80)
+            assert run == lanes

@@ -15,7 +15,7 @@ from typing import Any
 from ._host import room
 from ._program import Inputs, Program, Traced, is_out_of_memory
 
-HEADROOM = 0.6  # of the free memory, that a program may take
+_HEADROOM = 0.6  # of the free memory, that a program may take
 _UNKNOWN = 8  # lanes on a CPU of whose memory nothing can be known
 # What malloc gives again, of what was freed before, is no growth of the process. It is asked to
 # return all of that first; this much is allowed for what it keeps (its largest threshold of mmap).
@@ -27,7 +27,7 @@ class Fitting:
 
     def __init__(self, wait: Callable[[Callable[[], Any]], Any] = lambda work: work()):
         self._wait = wait  # runs what takes long
-        self._found: dict[Hashable, int] = {}
+        self._found: dict[Hashable, tuple[int, int]] = {}  # lanes asked for, and that fit
 
     def lanes(
         self, kind: Hashable, program: Program, traced: Traced, inputs: Inputs
@@ -39,7 +39,7 @@ class Fitting:
         lanes, device = program.lanes, program.devices[0]
         free, said = room(program.devices), program.memory()
         silent = device.platform == "cpu"  # where nothing is raised
-        allowed = None if free is None else HEADROOM * free
+        allowed = None if free is None else _HEADROOM * free
         if allowed is not None and said is not None:
             if said > allowed:
                 return min(int(allowed / said * lanes), lanes - 1), "The memory is small"
@@ -48,14 +48,14 @@ class Fitting:
         # No probe, which compiles once more, where even all arrays that the function names fit.
         if allowed is not None and lanes * traced.size <= allowed:
             return lanes, ""
-        if kind not in self._found:
-            found = None
+        if lanes > self._found.get(kind, (0, 0))[0]:
+            fits = None
             if allowed is not None:
-                found = _probed(traced, inputs, device, allowed, lanes, self._wait)
-            if found is None and not silent:
-                return lanes, ""
-            self._found[kind] = _UNKNOWN if found is None else found
-        return min(lanes, self._found[kind]), "The memory is small, or not known"
+                fits = _probed(traced, inputs, device, allowed, lanes, self._wait)
+            if fits is None and silent:
+                fits = _UNKNOWN
+            self._found[kind] = lanes, lanes if fits is None else fits
+        return min(lanes, self._found[kind][1]), "The memory is small, or not known"
 
 
 def _probed(traced: Traced, inputs: Inputs, device, allowed: float, lanes: int, wait) -> int | None:
@@ -78,7 +78,7 @@ def _probed(traced: Traced, inputs: Inputs, device, allowed: float, lanes: int, 
             return None
         fits = max(int(allowed * tried / max(taken, 1)), 1)
         if fits >= lanes or fits < 2 * tried:
-            return min(fits, lanes)
+            return fits
         tried = fits
 
 

@@ -68,7 +68,8 @@ def sweep(
         batch: lanes that run together, on all devices; on each device of a worker, where there is
             an executor. 'auto' takes 64 on each device of a CPU, up to 16384 on others, and fewer
             where the memory is too small or, in this process, after a batch of over a minute. What
-            it chose stands in the store. (Ctrl-C waits for a batch, and of an executor for chunks.)
+            it chose stands in the store; another choice moves last bits. Ctrl-C waits for a batch,
+            and where there is an executor for the chunks that run.
         devices: all local ones by default; or the first so many, or these. The workers of an
             executor take all of their own.
         executor: of `concurrent.futures`; each of its tasks is one chunk of the store.
