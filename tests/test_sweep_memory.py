@@ -12,7 +12,7 @@ from test_sweep_devices import Failing
 from test_sweep_executors import Recorded
 
 import reluflow as rf
-from reluflow.sweep import _fitting
+from reluflow.sweep import _fitting, _worker
 from reluflow.sweep._program import Inputs, Program
 
 
@@ -165,11 +165,12 @@ def test_the_growth_of_a_process_is_seen():
         assert 2**25 < after[1] - before[0] < 2**27 and kept
 
 
-def test_the_lanes_of_a_worker_fit_its_memory(monkeypatch, run):
+def test_the_lanes_of_a_worker_fit_its_memory(monkeypatch, run, capsys):
     limited(monkeypatch, 100_000, said=lambda lanes: 6000 * lanes)
     with Recorded() as executor:
         ds = swept(axes=AXES | {"seed": range(8)}, executor=executor)
         assert set(run) == {10} and not ds.status.values.any()
+        assert "The memory is small: the sweep goes on with 10" in capsys.readouterr().err
         run.clear()
         swept(axes=AXES | {"seed": range(8)}, executor=executor, batch=24)  # the control
         assert set(run) == {24}
@@ -177,9 +178,10 @@ def test_the_lanes_of_a_worker_fit_its_memory(monkeypatch, run):
 
 def test_what_a_probe_of_few_lanes_found_does_not_hold_for_more(monkeypatch, run):
     """In a worker, which remembers it; and what one of many found need not be found again."""
+    monkeypatch.setattr(_worker, "_memory", _fitting.Fitting())
     limited(monkeypatch, 1000, said=lambda lanes: None, taken=(0, 30))
     with Recorded() as executor:
-        for seeds, lanes in ((4, [1, 12]), (16, [1, 20, 20, 20]), (5, [15])):
+        for seeds, lanes in ((4, [1, 12]), (16, [1, 20, 20, 20, 20]), (5, [15])):
             run.clear()
             swept(axes=AXES | {"seed": range(seeds)}, executor=executor, chunk=80)
             assert run == lanes

@@ -128,7 +128,8 @@ class Remote:
             )
         tasks.keeper.halve(tasks.number, lanes, chunk)
         tasks.segment = tasks.keeper.plan.segments[tasks.number]
-        self._progress.say(f"Out of memory: the sweep goes on with {lanes} lanes a device.")
+        why = "Out of memory" if answer.lanes is None else answer.message
+        self._progress.say(f"{why}: the sweep goes on with {lanes} lanes a device.")
 
 
 class _Tasks:
