@@ -2,8 +2,8 @@
 
 Another number of lanes compiles anew (12 s for a flow of 16 neurons on 2 cores, at 1 lane as at 64)
 and moves last bits, so that it is worth it for batches of minutes, and never for some seconds (the
-longest of 64 lanes was 37 s, at 512 neurons). The chunks stay as they are: what a kill loses is one
-of them at most, thus no more than the first batch took.
+longest of 64 lanes was 37 s, at 512 neurons). The chunks stay as they are, and a kill still
+loses one of them at most: by default 64 points, as many as the first batch had.
 """
 
 import math
