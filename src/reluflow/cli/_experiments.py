@@ -6,12 +6,14 @@ iteration i is flow time t = 2e-3 i.
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
+import reluflow
 
-from .. import datasets
-from .._dataset import Dataset
+if TYPE_CHECKING:  # it takes a second to import, and arguments are refused before
+    import jax
+
+SUFFIXES = (".csv", ".npz")  # of files of data of one's own
 
 
 class Name(StrEnum):
@@ -61,14 +63,15 @@ class Experiment(NamedTuple):
             it was, at lambda from 1e-4 to 1e-400.
         size: shape -> (n, d) of these data.
         options: the fields of `Shape` that `data` knows.
-        guessed: whether nothing was measured for these data, so that a run may end too early.
+        guessed: whether nothing was measured for these data, so that a run may end too early where
+            the inputs are not orthogonal.
         integrator: rf.Boost, the library's default, unless the problem is so small that to compile
             it takes longer than everything else.
     """
 
     neurons: int
     scale: str
-    data: Callable[[jax.Array, Shape], Dataset]
+    data: Callable[["jax.Array", Shape], "reluflow.Dataset"]
     size: Callable[[Shape], tuple[int, int]]
     options: tuple[str, ...] = ()
     stages: tuple[float, ...] | None = None
@@ -83,17 +86,18 @@ def _orthonormal_size(shape: Shape) -> tuple[int, int]:
     return samples, shape.dim or samples
 
 
-def _orthonormal(key: jax.Array, shape: Shape) -> Dataset:
+def _orthonormal(key: "jax.Array", shape: Shape) -> "reluflow.Dataset":
     labels = shape.labels or Labels.normal
-    return datasets.orthonormal(key, *_orthonormal_size(shape), labels=labels.value)
+    return reluflow.datasets.orthonormal(key, *_orthonormal_size(shape), labels=labels.value)
 
 
 def _teacher_size(shape: Shape) -> tuple[int, int]:
     return shape.samples or 75, shape.dim or 150
 
 
-def own_experiment(data: Dataset) -> Experiment:
-    """Of data of one's own: a small start, and what was measured on five points, which slide.
+def own_experiment(size: tuple[int, int], data: Callable[[], "reluflow.Dataset"]) -> Experiment:
+    """Of (n, d) data of one's own: a small start, and what was measured on five points, which
+    slide.
 
     How much later than the first growth the last drop comes, nobody knows where the inputs are not
     orthogonal; `--until-rest` does not have to.
@@ -102,16 +106,16 @@ def own_experiment(data: Dataset) -> Experiment:
     return Experiment(
         50,
         "1e-6",
-        lambda key, shape: data,
-        lambda shape: (data.samples, data.dim),
+        lambda key, shape: data(),
+        lambda shape: size,
         growths=five.growths,
         settling=five.settling,
-        guessed=not data.is_orthogonal(),
+        guessed=True,
     )
 
 
-def _gaussian_teacher(key: jax.Array, shape: Shape) -> Dataset:
-    return datasets.gaussian_teacher(key, *_teacher_size(shape))
+def _gaussian_teacher(key: "jax.Array", shape: Shape) -> "reluflow.Dataset":
+    return reluflow.datasets.gaussian_teacher(key, *_teacher_size(shape))
 
 
 EXPERIMENTS = {
@@ -119,7 +123,7 @@ EXPERIMENTS = {
     Name.two_points: Experiment(
         60,
         "1e-6",
-        lambda key, shape: datasets.two_points(),
+        lambda key, shape: reluflow.datasets.two_points(),
         lambda shape: (2, 2),
         stages=(0.0, 8.0, 16.0, 30.0),
         integrator=Integrator.dopri8,
@@ -128,7 +132,7 @@ EXPERIMENTS = {
     Name.five_points: Experiment(
         60,
         "1e-4",
-        lambda key, shape: datasets.five_points(),
+        lambda key, shape: reluflow.datasets.five_points(),
         lambda shape: (5, 2),
         growths=3.3,
         settling=78.0,

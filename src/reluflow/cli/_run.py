@@ -21,8 +21,10 @@ from .._flow import flow
 from .._network import Network
 from .._results import RESULTS, ended_well
 from .._solution import Solution
+from ._display_meter import DisplayMeter
 from ._forecast import Forecast, forecast
-from ._progress import Display, DisplayMeter
+from ._integrators import INTEGRATORS
+from ._progress import Display
 from ._settings import Settings, check_descent
 
 _QUICK, _USUAL_SCALE = 2000.0, 20.0
@@ -69,7 +71,7 @@ def compute(settings: Settings, display: Display) -> Outcome:
     display.begin("preparing the problem")
     net, data = settings.problem()
     ahead = forecast(settings.experiment, net, data)
-    display.note(_announcement(settings, ahead))
+    display.note(announcement(settings, data, ahead))
     settings = settings.complete(ahead.t1)
     check_descent(settings)
     if settings.descent_step is not None:
@@ -102,7 +104,7 @@ def _at_rest(sol: Solution) -> Solution:
     return eqx.tree_at(lambda s: s.result, sol, RESULTS.rest_reached)
 
 
-def _announcement(settings: Settings, ahead: Forecast) -> str:
+def announcement(settings: Settings, data: Dataset, ahead: Forecast) -> str:
     t1 = ahead.t1 if settings.t1 is None else settings.t1
     ends = "ends at rest" if math.isinf(t1) else f"ends at t1 = {t1:g}"
     if not math.isfinite(ahead.first_growth):
@@ -112,7 +114,7 @@ def _announcement(settings: Settings, ahead: Forecast) -> str:
     growth = f"the first neuron is large at about t = {ahead.first_growth:.4g}"
     if t1 > ahead.first_growth:
         text = f"Predicted: {growth}, ln(1/lambda) / |D|; the run {ends}."
-        if settings.experiment.guessed and settings.t1 is None:
+        if settings.t1 is None and settings.experiment.guessed and not data.is_orthogonal():
             text += (
                 " Where the inputs are not orthogonal nothing predicts the later drops: this end "
                 "is a guess, and --until-rest needs none."
@@ -155,7 +157,8 @@ def _descend(settings, net, data, every: int | None, display: Display, name: str
 
 
 def _flow(settings, net, data, saveat, display: Display, name: str) -> Timed:
-    integrator = settings.made_integrator()
+    assert settings.integrator is not None
+    integrator = INTEGRATORS[settings.integrator]()
     meter = _meter(integrator, net, data, display)
 
     def run(net: Network) -> Solution:

@@ -7,16 +7,19 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
-import jax.random as jr
 import typer
 
-from .._dataset import Dataset
-from .._initialisation import balanced
-from .._network import Network
-from . import _own_data
-from ._experiments import EXPERIMENTS, Experiment, Integrator, Name, Shape, own_experiment
-from ._integrators import INTEGRATORS
+import reluflow
+
+from ._experiments import (
+    EXPERIMENTS,
+    SUFFIXES,
+    Experiment,
+    Integrator,
+    Name,
+    Shape,
+    own_experiment,
+)
 
 _SMALLEST, _LARGEST = decimal.Decimal("1e-1000000"), decimal.Decimal("1e3")  # what was tried
 # From this ln(1/scale) on, the steps of a Runge-Kutta solver, a few for each e-fold of a neuron,
@@ -52,12 +55,14 @@ class Settings:
     def experiment(self) -> Experiment:
         return EXPERIMENTS[Name(self.name)] if self.own is None else self.own
 
-    def problem(self) -> tuple[Network, Dataset]:
+    def problem(self) -> tuple["reluflow.Network", "reluflow.Dataset"]:
         """The start and the data; the seed gives each a key of its own."""
-        data_key, net_key = jr.split(jr.key(self.seed))
+        import jax  # not before arguments have been refused
+
+        data_key, net_key = jax.random.split(jax.random.key(self.seed))
         data = self.experiment.data(data_key, self.shape)
         log_lambda = log_of(self.scale) - 0.5 * math.log(self.neurons * data.dim)
-        return balanced(net_key, self.neurons, data.dim, log_lambda), data
+        return reluflow.balanced(net_key, self.neurons, data.dim, log_lambda), data
 
     def complete(self, t1: float) -> "Settings":
         """With this t1 where none was given, and an integrator that suits it."""
@@ -74,10 +79,6 @@ class Settings:
         step = self.descent_step
         t1 = time if step is None else math.ceil(time / step) * step
         return dataclasses.replace(self, t1=t1)
-
-    def made_integrator(self):
-        assert self.integrator is not None
-        return INTEGRATORS[self.integrator]()
 
     @property
     def end(self) -> float:
@@ -104,12 +105,8 @@ def log_of(scale: str) -> float:
 
 def named(text: str) -> tuple[str, Experiment | None]:
     """(name, None) of an experiment, or (stem, experiment) of a file of data."""
-    if _own_data.is_file_name(text):
-        path = Path(text)
-        try:
-            return path.stem, own_experiment(_own_data.read(path))
-        except ValueError as error:
-            raise wrong("EXPERIMENT", str(error)) from error
+    if Path(text).suffix.lower() in SUFFIXES:
+        return _own(Path(text))
     try:
         return Name(text).value, None
     except ValueError:
@@ -118,6 +115,16 @@ def named(text: str) -> tuple[str, Experiment | None]:
             f"there is no {text!r}; there are {', '.join(EXPERIMENTS)}, or a file .csv or .npz of "
             "one's own.",
         ) from None
+
+
+def _own(path: Path) -> tuple[str, Experiment]:
+    from . import _own_data  # and NumPy with it, which the papers' problems need not wait for
+
+    try:
+        x, y = _own_data.arrays(path)
+    except ValueError as error:
+        raise wrong("EXPERIMENT", str(error)) from error
+    return path.stem, own_experiment(x.shape, lambda: _own_data.as_dataset(path, x, y))
 
 
 def wrong(option: str, message: str) -> typer.BadParameter:
@@ -191,4 +198,6 @@ def check_descent(settings: Settings) -> None:
 
 def enable_float64() -> None:
     """The command line is a program, and may set what the library must not."""
+    import jax
+
     jax.config.update("jax_enable_x64", True)
