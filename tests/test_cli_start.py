@@ -43,7 +43,7 @@ def told(*arguments, cwd):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["run", "two-points"], ["claims"], ["sweep", "--list"], ["show", "there"]]
+    "arguments", [["run", "two-points"], ["claims"], ["sweep", "--list"], ["show", "."]]
 )
 def test_the_first_line_stands_before_jax(arguments, tmp_path):
     code, lines = told(*arguments, cwd=tmp_path)
@@ -63,9 +63,13 @@ def test_the_first_line_stands_before_jax(arguments, tmp_path):
         (2, ["run", "two-points", "--scale", "0"], "positive"),
         (2, ["run", "two-points", "--neurons", "many"], "integer"),
         (2, ["run", "two-points", "--integrator", "euler"], "dopri8"),
+        (2, ["run", "two-points", "--loss", "hinge"], "there is no 'hinge'"),
+        (2, ["run", "two-points", "--activation", "leaky"], "needs its slope"),
+        (2, ["run", "five-points", "--loss", "logistic"], "labels 1 and -1"),
         (2, ["run", "two-points", "--samples", "3"], "no such choice"),
         (2, ["run", "two-points", "--nonsense"], "--nonsense"),
         (2, ["sweep", "--no-cache"], "is missing"),
+        (2, ["show", "there"], "does not exist"),
     ],
 )
 def test_help_and_refusals_need_no_jax(code, arguments, word, tmp_path):

@@ -15,6 +15,7 @@ except ImportError as error:
     ) from None
 
 from .cli import _files, _settings, _sweep_commands
+from .cli._choices import ActivationName, LossName, activation_of, loss_of
 from .cli._compilation_cache import NoCache, keep_compiled
 from .cli._experiments import EXPERIMENTS, Integrator, Labels, Shape
 from .cli._progress import LOADING, Display, loading
@@ -92,6 +93,8 @@ def run(
     labels: Annotated[
         Labels | None, typer.Option(metavar="KIND", help="normal or positive, of orthonormal.")
     ] = None,
+    loss: LossName = "square",
+    activation: ActivationName = "relu",
     no_cache: NoCache = False,
 ) -> None:
     """Integrate one of the papers' experiments, or data of one's own.
@@ -117,6 +120,8 @@ def run(
         descent_step=compare_descent,
         shape=Shape(samples, dim, labels),
         own=own,
+        loss=loss_of(loss),
+        activation=activation_of(activation),
     )
     _settings.check(settings)
     _files.check(settings.out, _files.FILES)
@@ -140,7 +145,7 @@ def _integrate(settings: Settings, keep: bool) -> None:
         from .cli import _output, _report
 
         numbers = _report.summary(outcome)
-        _report.show(numbers, console)
+        _report.show(numbers, settings.heading, console)
         # A run that fails on its way has something to show, and says that it failed.
         with _ending_where_a_disk_is_full(settings.out, progress):
             written = _output.write(outcome, numbers)

@@ -63,6 +63,7 @@ class Experiment(NamedTuple):
             it was, at lambda from 1e-4 to 1e-400.
         size: shape -> (n, d) of these data.
         options: the fields of `Shape` that `data` knows.
+        signs: whether all labels are 1 and -1.
         guessed: whether nothing was measured for these data, so that a run may end too early where
             the inputs are not orthogonal.
         integrator: rf.Boost, the library's default, unless the problem is so small that to compile
@@ -77,6 +78,7 @@ class Experiment(NamedTuple):
     stages: tuple[float, ...] | None = None
     growths: float = 1.0
     settling: float = 10.0
+    signs: bool = False
     guessed: bool = False
     integrator: Integrator = Integrator.boost
 
@@ -95,22 +97,24 @@ def _teacher_size(shape: Shape) -> tuple[int, int]:
     return shape.samples or 75, shape.dim or 150
 
 
-def own_experiment(size: tuple[int, int], data: Callable[[], "reluflow.Dataset"]) -> Experiment:
+def own_experiment(
+    size: tuple[int, int], data: Callable[[], "reluflow.Dataset"], signs: bool
+) -> Experiment:
     """Of (n, d) data of one's own: a small start, and what was measured on five points, which
     slide.
 
     How much later than the first growth the last drop comes, nobody knows where the inputs are not
     orthogonal; `--until-rest` does not have to.
     """
+    own = Experiment(50, "1e-6", lambda key, shape: data(), lambda shape: size, signs=signs)
+    return guessed(own)
+
+
+def guessed(experiment: Experiment) -> Experiment:
+    """Where nothing was measured."""
     five = EXPERIMENTS[Name.five_points]
-    return Experiment(
-        50,
-        "1e-6",
-        lambda key, shape: data(),
-        lambda shape: size,
-        growths=five.growths,
-        settling=five.settling,
-        guessed=True,
+    return experiment._replace(
+        stages=None, growths=five.growths, settling=five.settling, guessed=True
     )
 
 
@@ -126,6 +130,7 @@ EXPERIMENTS = {
         lambda key, shape: reluflow.datasets.two_points(),
         lambda shape: (2, 2),
         stages=(0.0, 8.0, 16.0, 30.0),
+        signs=True,
         integrator=Integrator.dopri8,
     ),
     # 2022, Fig. 4: about 300000 iterations (t = 600).

@@ -12,7 +12,7 @@ from ..analysis import plateaus
 from ..plot import loss_curve, states
 from ..plot._style import figure_of
 from ._files import FILES, together
-from ._run import Outcome
+from ._run import LATE, Outcome
 
 
 def write(outcome: Outcome, numbers: dict[str, Any]) -> list[Path]:
@@ -56,7 +56,11 @@ def _draw_loss(outcome: Outcome, path: Path) -> None:
     solution = outcome.flow.solution
     beside = outcome.beside
     label = None if beside is None else "gradient flow"
-    ax = loss_curve(solution, label=label, plateaus=plateaus(solution))
+    algebraic = outcome.settings.loss != "square"  # the loss falls as 1/t: all of it can be shown
+    decades = 300.0 if algebraic else 2.0
+    ax = loss_curve(solution, label=label, plateaus=plateaus(solution), decades=decades)
+    if algebraic and outcome.settings.end > LATE * outcome.forecast.t1:
+        ax.set_xscale("log")
     if beside is not None:
         step = outcome.settings.descent_step
         loss_curve(
@@ -66,6 +70,8 @@ def _draw_loss(outcome: Outcome, path: Path) -> None:
             color="#D55E00",
             linestyle="--",
         )
+    if not outcome.settings.as_in_papers:
+        ax.set_title(outcome.settings.heading, fontsize=10)
     figure_of(ax).savefig(path, dpi=160)
 
 
@@ -74,8 +80,11 @@ def _draw_states(outcome: Outcome, path: Path) -> None:
     ts = np.asarray(solution.ts)[saved(solution)]
     chosen = np.array([int(np.argmin(np.abs(ts - stage))) for stage in _stages(outcome, ts)])
     networks = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], solution.networks)
-    axes = states(networks, outcome.data, times=ts[chosen])
-    figure_of(axes[0]).savefig(path, dpi=160)
+    axes = states(networks, outcome.data, times=ts[chosen], loss=solution.loss)
+    figure = figure_of(axes[0])
+    if not outcome.settings.as_in_papers:
+        figure.suptitle(outcome.settings.heading, fontsize=10)
+    figure.savefig(path, dpi=160)
 
 
 def _stages(outcome: Outcome, ts: np.ndarray) -> tuple[float, ...]:

@@ -6,11 +6,13 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 
 import reluflow
 
+from ._choices import RELU, Activation
 from ._experiments import (
     EXPERIMENTS,
     SUFFIXES,
@@ -18,6 +20,7 @@ from ._experiments import (
     Integrator,
     Name,
     Shape,
+    guessed,
     own_experiment,
 )
 
@@ -50,10 +53,28 @@ class Settings:
     descent_step: float | None
     shape: Shape
     own: Experiment | None = None
+    loss: str = "square"
+    activation: Activation = RELU
 
     @property
     def experiment(self) -> Experiment:
-        return EXPERIMENTS[Name(self.name)] if self.own is None else self.own
+        found = EXPERIMENTS[Name(self.name)] if self.own is None else self.own
+        return found if self.as_in_papers else guessed(found)
+
+    @property
+    def as_in_papers(self) -> bool:
+        """Whether what the papers predict and measure is of this loss and this activation."""
+        return self.loss == "square" and self.activation == RELU
+
+    @property
+    def heading(self) -> str:
+        """The name of the problem, and what is not as in the papers."""
+        if self.as_in_papers:
+            return self.name
+        return f"{self.name}, {self.loss} loss, activation {self.activation}"
+
+    def made_loss(self) -> Any:
+        return getattr(reluflow, self.loss)
 
     def problem(self) -> tuple["reluflow.Network", "reluflow.Dataset"]:
         """The start and the data; the seed gives each a key of its own."""
@@ -62,7 +83,9 @@ class Settings:
         data_key, net_key = jax.random.split(jax.random.key(self.seed))
         data = self.experiment.data(data_key, self.shape)
         log_lambda = log_of(self.scale) - 0.5 * math.log(self.neurons * data.dim)
-        return reluflow.balanced(net_key, self.neurons, data.dim, log_lambda), data
+        activation = self.activation.made()
+        net = reluflow.balanced(net_key, self.neurons, data.dim, log_lambda, activation=activation)
+        return net, data
 
     def complete(self, t1: float) -> "Settings":
         """With this t1 where none was given, and an integrator that suits it."""
@@ -89,7 +112,7 @@ class Settings:
     @property
     def is_the_papers(self) -> bool:
         """Whether a time that the paper gives means the same here."""
-        return log_of(self.scale) == log_of(self.experiment.scale)
+        return self.as_in_papers and log_of(self.scale) == log_of(self.experiment.scale)
 
     def descent_steps(self) -> int:
         assert self.descent_step is not None
@@ -124,7 +147,8 @@ def _own(path: Path) -> tuple[str, Experiment]:
         x, y = _own_data.arrays(path)
     except ValueError as error:
         raise wrong("EXPERIMENT", str(error)) from error
-    return path.stem, own_experiment(x.shape, lambda: _own_data.as_dataset(path, x, y))
+    signs = bool((abs(y) == 1.0).all())
+    return path.stem, own_experiment(x.shape, lambda: _own_data.as_dataset(path, x, y), signs)
 
 
 def wrong(option: str, message: str) -> typer.BadParameter:
@@ -145,11 +169,29 @@ def check(settings: Settings) -> None:
     step = settings.descent_step
     if step is not None and not (math.isfinite(step) and step > 0.0):
         raise wrong("--compare-descent", f"must be a positive step, but it is {step}.")
+    _check_loss(settings)
     _check_memory(settings)
     for option in ("samples", "dim", "labels"):
         given = getattr(settings.shape, option)
         if given is not None and option not in settings.experiment.options:
             raise wrong(f"--{option}", f"{settings.name} has no such choice.")
+
+
+def _check_loss(settings: Settings) -> None:
+    if settings.loss == "square":
+        return
+    if not settings.experiment.signs:
+        raise wrong(
+            "--loss",
+            f"{settings.loss} is for labels 1 and -1, but {settings.name} has others: take "
+            f"{Name.two_points}, or a file of one's own.",
+        )
+    if settings.t1 is not None and math.isinf(settings.t1):
+        raise wrong(
+            "--until-rest, --t1",
+            f"no flow comes to rest under the {settings.loss} loss, which falls for ever: give a "
+            "finite --t1.",
+        )
 
 
 def _check_memory(settings: Settings) -> None:

@@ -129,7 +129,9 @@ def _report(ds, out: Path, title: str, console: Console) -> None:
 
 
 def show(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where a sweep keeps its results.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where a sweep keeps its results.", exists=True)
+    ],
     record: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Draw this record; may be repeated. All by default."),
