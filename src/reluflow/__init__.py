@@ -1,6 +1,6 @@
 """Exact gradient flow of one-hidden-layer ReLU networks from small initialisation.
 
-Each part is imported when it is first used, and jax with it (PEP 562).
+Each part is imported when it is first used, and jax with it.
 """
 
 import importlib
@@ -68,35 +68,36 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f".{name}", __name__)
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
-    elif name == "__version__":
-        from importlib.metadata import version  # as slow to import as all else that is here
-
-        value = version(__name__)
-    elif name == "__all__":  # of `import *`: what needs no more than the package itself
-        value = sorted({*_MODULES, *_HOMES} - {"plot"})
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_HOMES, "__version__"})
-
-
 class _Package(types.ModuleType):
-    """`rf.sweep` is a function, which stands in the place of its package: the import system puts
-    the package there, whoever imports it. `from reluflow.sweep import load` finds the rest."""
+    """The package itself. (A `__getattr__` of the module, as in PEP 562, would do for what comes
+    when it is asked for; to type checkers it would mean that every name exists.)"""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f".{name}", __name__)
+        if name in _HOMES:
+            value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+        elif name == "__version__":
+            from importlib.metadata import version  # as slow to import as all else that is here
+
+            value = version(__name__)
+        elif name == "__all__":  # of `import *`: what needs no more than the package itself
+            value = sorted({*_MODULES, *_HOMES} - {"plot"})
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        setattr(self, name, value)
+        return value
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """`rf.sweep` is a function, which stands in the place of its package: the import system
+        puts the package there, whoever imports it. `from reluflow.sweep import load` finds the
+        rest."""
         if name == "sweep" and isinstance(value, types.ModuleType):
             value = value.sweep
         super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*globals(), *_MODULES, *_HOMES, "__version__"})
 
 
 sys.modules[__name__].__class__ = _Package
