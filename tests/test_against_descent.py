@@ -13,8 +13,8 @@ from problems import five_points, two_points
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow import _modes
 from reluflow._events import _transition, settle
+from reluflow._model import _modes
 
 ETA = 1e-3
 TIMES = {  # before, during and after the loss drops

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tolerance import assert_close
 
-from reluflow import _modes
+from reluflow._model import _modes
 from reluflow.analysis._polish import State, polish
 from reluflow.analysis._saddles import _check
 

@@ -25,7 +25,7 @@ from trajectories import (
 )
 
 import reluflow as rf
-from reluflow import _modes
+from reluflow._model import _modes
 from reluflow.analysis import saddles
 from reluflow.analysis._polish import State, on_pattern, polish
 from reluflow.analysis._saddles import _check

@@ -12,7 +12,6 @@ from scipy.integrate import solve_ivp
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow import _modes
 from reluflow._boost._basis import ModeBasis
 from reluflow._boost._collocation import (
     EXPONENTS,
@@ -34,8 +33,9 @@ from reluflow._boost._propagator import Reduced, propagate
 from reluflow._boost._record import Truncation, _rank
 from reluflow._boost._step_size import RejectedStep, next_size
 from reluflow._boost._sweep import sweep
-from reluflow._field import Problem
-from reluflow._flow_state import FlowState
+from reluflow._dynamics._field import Problem
+from reluflow._integration._flow_state import FlowState
+from reluflow._model import _modes
 
 
 def end_of_stiff_step(integration, stiffness):

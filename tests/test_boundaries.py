@@ -21,7 +21,7 @@ from problems import (
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow._modes import ACTIVE, INACTIVE, RESTING, SLIDING
+from reluflow._model._modes import ACTIVE, INACTIVE, RESTING, SLIDING
 
 UNIT = np.eye(4)
 SPARE = [3.0 * UNIT[3]]  # a sample orthogonal to all others

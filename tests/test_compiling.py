@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import pytest
 
 import reluflow as rf
-from reluflow import _compiling
 from reluflow._boost import _event_pass
-from reluflow._compiling import compiled, compiler_options
+from reluflow._support import _compiling
+from reluflow._support._compiling import compiled, compiler_options
 
 calls = []
 

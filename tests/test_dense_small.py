@@ -12,7 +12,7 @@ from problems import gaussian_data, lane, relative_difference
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow._interpolation import Interpolation
+from reluflow._integration._interpolation import Interpolation
 
 ROOM = 512
 INTEGRATOR = {"boost": rf.Boost(max_sliding=3), "runge-kutta": rf.RungeKutta(max_sliding=3)}

@@ -15,8 +15,8 @@ import pytest
 from problems import BOTH_IN_TIME, NAMES, lane, relative_difference
 
 import reluflow as rf
-from reluflow import _runge_kutta, _turning
 from reluflow._boost import _integrator, _mode_transition
+from reluflow._runge_kutta import _runge_kutta, _turning
 
 NEURONS, ROOM = 5, 5
 NOT_WANTED = 1e-290  # a loss to stop at that no run reaches

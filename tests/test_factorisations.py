@@ -9,7 +9,7 @@ import pytest
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow._factorisations import eigh, eigvalsh, lu, lu_solve, qr, solve, svd
+from reluflow._support._factorisations import eigh, eigvalsh, lu, lu_solve, qr, solve, svd
 
 LANES, SIZE = 20, 33
 SQUARES = np.random.default_rng(0).normal(size=(LANES, SIZE, SIZE))

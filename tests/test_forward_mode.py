@@ -12,7 +12,7 @@ from tolerance import assert_close
 
 import reluflow as rf
 from reluflow import _descent, _flow
-from reluflow._forward_mode import forward_mode_only
+from reluflow._support._forward_mode import forward_mode_only
 
 BOOST, RUNGE_KUTTA = rf.Boost(max_sliding=3), rf.RungeKutta(max_sliding=3)
 FORWARD = r"reverse mode .* Use forward mode, jax.jvp or jax.jacfwd"

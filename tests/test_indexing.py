@@ -6,9 +6,16 @@ import pytest
 from tolerance import assert_close
 
 from reluflow._boost._packing import Packed
-from reluflow._indexing import _ALL_PAIRS, first_and_rest, first_true, of_lanes, spread, taken
-from reluflow._powers_of_two import exponent_of, power_of_two
-from reluflow._recording import coded, decoded
+from reluflow._events._recording import coded, decoded
+from reluflow._support._indexing import (
+    _ALL_PAIRS,
+    first_and_rest,
+    first_true,
+    of_lanes,
+    spread,
+    taken,
+)
+from reluflow._support._powers_of_two import exponent_of, power_of_two
 
 LONG = _ALL_PAIRS + 1  # too long for all pairs of its entries to be compared
 

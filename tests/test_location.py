@@ -15,10 +15,10 @@ from scipy.optimize import brentq
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow import _modes
-from reluflow._field import Neurons, Pattern, Problem, predictions, velocity
-from reluflow._location import DEGREE, NODES, bernstein, first_roots, lower_bound
-from reluflow._taylor import ORDER, expand, first_zero
+from reluflow._dynamics._field import Neurons, Pattern, Problem, predictions, velocity
+from reluflow._model import _modes
+from reluflow._runge_kutta._location import DEGREE, NODES, bernstein, first_roots, lower_bound
+from reluflow._runge_kutta._taylor import ORDER, expand, first_zero
 
 GUARDS, KEEP = 12, 4
 FIRST_ROOTS = jax.jit(lambda values: first_roots(values, KEEP))

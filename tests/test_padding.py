@@ -10,7 +10,7 @@ from tolerance import assert_close
 
 import reluflow as rf
 from reluflow import _flow
-from reluflow._padding import padded_length
+from reluflow._support._padding import padded_length
 
 
 def at_times(count, t1):

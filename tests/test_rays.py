@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tolerance import assert_close
 
-from reluflow._rays import rays
+from reluflow._model._rays import rays
 
 SHAPES = [(5, 3, 3), (4, 2, 2), (3, 1, 1), (4, 3, None), (6, 3, 3)]
 

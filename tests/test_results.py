@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from problems import lane, small
 
 import reluflow as rf
-from reluflow._results import tally_of
+from reluflow._integration._results import tally_of
 
 OF_DESCENT_ALONE = {"diverged"}
 

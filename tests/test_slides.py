@@ -8,7 +8,7 @@ from problems import BOTH, given, units
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow._modes import ACTIVE, INACTIVE, SLIDING
+from reluflow._model._modes import ACTIVE, INACTIVE, SLIDING
 
 
 def exit_to_the_active_side():

@@ -12,10 +12,10 @@ from scipy.optimize import lsq_linear
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow._arrangement import Arrangement, Pulls
 from reluflow._events import Boundary, Fired, Standing, settle, transition
-from reluflow._modes import ACTIVE, INACTIVE, RESTING, SLIDING
-from reluflow._rays import Geometry
+from reluflow._model._arrangement import Arrangement, Pulls
+from reluflow._model._modes import ACTIVE, INACTIVE, RESTING, SLIDING
+from reluflow._model._rays import Geometry
 
 SAMPLES, DIM = 6, 4
 SETTLE = jax.jit(settle, static_argnums=6)

@@ -21,9 +21,9 @@ from scipy.integrate import solve_ivp
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow._field import Problem
-from reluflow._flow_state import FlowState
-from reluflow._modes import ACTIVE, INACTIVE, RESTING
+from reluflow._dynamics._field import Problem
+from reluflow._integration._flow_state import FlowState
+from reluflow._model._modes import ACTIVE, INACTIVE, RESTING
 
 LOG_LAMBDAS = [np.log(1e-20), np.log(1e-300), -1000.0, -10000.0]
 RTOL = 1e-12

@@ -10,7 +10,7 @@ from problems import BOTH, given, units
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow import _modes as rf_modes
+from reluflow._model import _modes as rf_modes
 
 LABELS = np.array([-1.0, -0.5, 1.0])
 START = np.array([1e-4]), np.array([[0.5e-4, 0.2e-4]])

@@ -14,55 +14,55 @@ if TYPE_CHECKING:
     from . import datasets as datasets
     from . import plot as plot
     from . import theory as theory
-    from ._activation import TwoSlope as TwoSlope
-    from ._activation import absolute as absolute
-    from ._activation import leaky_relu as leaky_relu
-    from ._activation import linear as linear
-    from ._activation import relu as relu
     from ._boost import Boost as Boost
     from ._boost import field as field
-    from ._compiling import compiler_options as compiler_options
-    from ._dataset import Dataset as Dataset
     from ._descent import descent as descent
-    from ._event_buffers import Ambiguities as Ambiguities
-    from ._event_buffers import Events as Events
+    from ._events._event_buffers import Ambiguities as Ambiguities
+    from ._events._event_buffers import Events as Events
     from ._flow import flow as flow
-    from ._initialisation import balanced as balanced
-    from ._initialisation import he_uniform as he_uniform
-    from ._initialisation import unbalanced as unbalanced
-    from ._integrator import AbstractIntegrator as AbstractIntegrator
-    from ._loss import loss as loss
-    from ._losses import Loss as Loss
-    from ._losses import exponential as exponential
-    from ._losses import logistic as logistic
-    from ._losses import square as square
-    from ._modes import Mode as Mode
-    from ._network import Network as Network
-    from ._results import RESULTS as RESULTS
+    from ._integration._integrator import AbstractIntegrator as AbstractIntegrator
+    from ._integration._results import RESULTS as RESULTS
+    from ._integration._solution import Solution as Solution
+    from ._model._activation import TwoSlope as TwoSlope
+    from ._model._activation import absolute as absolute
+    from ._model._activation import leaky_relu as leaky_relu
+    from ._model._activation import linear as linear
+    from ._model._activation import relu as relu
+    from ._model._dataset import Dataset as Dataset
+    from ._model._initialisation import balanced as balanced
+    from ._model._initialisation import he_uniform as he_uniform
+    from ._model._initialisation import unbalanced as unbalanced
+    from ._model._loss import loss as loss
+    from ._model._losses import Loss as Loss
+    from ._model._losses import exponential as exponential
+    from ._model._losses import logistic as logistic
+    from ._model._losses import square as square
+    from ._model._modes import Mode as Mode
+    from ._model._network import Network as Network
     from ._runge_kutta import RungeKutta as RungeKutta
-    from ._solution import Solution as Solution
+    from ._support._compiling import compiler_options as compiler_options
     from .sweep import sweep as sweep
 
     __version__: str
 
 _MODULES = ("analysis", "datasets", "plot", "theory")
 _NAMES = {
-    "_activation": ("TwoSlope", "absolute", "leaky_relu", "linear", "relu"),
+    "_model._activation": ("TwoSlope", "absolute", "leaky_relu", "linear", "relu"),
     "_boost": ("Boost", "field"),
-    "_compiling": ("compiler_options",),
-    "_dataset": ("Dataset",),
+    "_support._compiling": ("compiler_options",),
+    "_model._dataset": ("Dataset",),
     "_descent": ("descent",),
-    "_event_buffers": ("Ambiguities", "Events"),
+    "_events._event_buffers": ("Ambiguities", "Events"),
     "_flow": ("flow",),
-    "_initialisation": ("balanced", "he_uniform", "unbalanced"),
-    "_integrator": ("AbstractIntegrator",),
-    "_loss": ("loss",),
-    "_losses": ("Loss", "exponential", "logistic", "square"),
-    "_modes": ("Mode",),
-    "_network": ("Network",),
-    "_results": ("RESULTS",),
+    "_model._initialisation": ("balanced", "he_uniform", "unbalanced"),
+    "_integration._integrator": ("AbstractIntegrator",),
+    "_model._loss": ("loss",),
+    "_model._losses": ("Loss", "exponential", "logistic", "square"),
+    "_model._modes": ("Mode",),
+    "_model._network": ("Network",),
+    "_integration._results": ("RESULTS",),
     "_runge_kutta": ("RungeKutta",),
-    "_solution": ("Solution",),
+    "_integration._solution": ("Solution",),
     "sweep": ("sweep",),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}

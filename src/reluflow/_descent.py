@@ -9,8 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ._activation import AbstractActivation, relu
-from ._checks import (
+from ._events._event_buffers import Ambiguities, Events
+from ._integration._results import RESULTS
+from ._integration._solution import Solution
+from ._model._activation import AbstractActivation, relu
+from ._model._dataset import Dataset
+from ._model._loss import mean_loss
+from ._model._losses import AbstractLoss, as_loss, square
+from ._model._network import Network, check_single_pair
+from ._support._checks import (
     check_bool,
     check_memory,
     check_positive_int,
@@ -18,14 +25,7 @@ from ._checks import (
     require_x64,
     shortened,
 )
-from ._dataset import Dataset
-from ._event_buffers import Ambiguities, Events
-from ._forward_mode import forward_mode_only
-from ._loss import mean_loss
-from ._losses import AbstractLoss, as_loss, square
-from ._network import Network, check_single_pair
-from ._results import RESULTS
-from ._solution import Solution
+from ._support._forward_mode import forward_mode_only
 
 # Below e^-700 a weight is close to the smallest float64, e^-745, and would lose its digits.
 _LOG_SMALLEST = -700.0

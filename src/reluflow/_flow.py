@@ -11,29 +11,24 @@ import equinox.internal as eqxi
 import jax.numpy as jnp
 
 from ._boost import Boost
-from ._checks import (
-    Checks,
-    check_bool,
-    check_type,
-    require_x64,
-)
-from ._compiling import compiled
-from ._dataset import Dataset
-from ._event_buffers import BYTES_OF_EVENT
-from ._field import Problem
+from ._dynamics._field import Problem
+from ._events._event_buffers import BYTES_OF_EVENT
 from ._flow_arguments import check_loss, lengths, of_interface, settings, started
-from ._flow_state import FlowState
-from ._forward_mode import forward_mode_only
-from ._integrator import AbstractIntegrator
-from ._loop import Run
-from ._losses import AbstractLoss
-from ._network import Network
-from ._padding import padded_length
-from ._rays import Geometry
-from ._results import RESULTS, ended_well
-from ._runge_kutta import RungeKutta
-from ._saving import Schedule, check_buffers
-from ._solution import Solution, cropped
+from ._integration._flow_state import FlowState
+from ._integration._integrator import AbstractIntegrator
+from ._integration._loop import Run
+from ._integration._results import RESULTS, ended_well
+from ._integration._saving import Schedule, check_buffers
+from ._integration._solution import Solution, cropped
+from ._model._dataset import Dataset
+from ._model._losses import AbstractLoss
+from ._model._network import Network
+from ._model._rays import Geometry
+from ._runge_kutta._runge_kutta import RungeKutta
+from ._support._checks import Checks, check_bool, check_type, require_x64
+from ._support._compiling import compiled
+from ._support._forward_mode import forward_mode_only
+from ._support._padding import padded_length
 
 _NO_REVERSE = (
     "rf.flow cannot be differentiated in reverse mode (jax.grad, jax.vjp, jax.jacrev, "

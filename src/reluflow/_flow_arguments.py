@@ -6,20 +6,14 @@ import diffrax
 import jax.numpy as jnp
 
 from ._boost import Boost
-from ._checks import (
-    Checks,
-    as_float64,
-    as_scalar,
-    check_positive_int,
-    check_type,
-)
-from ._dataset import Dataset
-from ._event_buffers import check_max_events
-from ._flow_state import FlowState
-from ._integrator import AbstractIntegrator
-from ._losses import AbstractLoss, as_loss, square
-from ._network import Network, check_single_pair
-from ._solution import Solution
+from ._events._event_buffers import check_max_events
+from ._integration._flow_state import FlowState
+from ._integration._integrator import AbstractIntegrator
+from ._integration._solution import Solution
+from ._model._dataset import Dataset
+from ._model._losses import AbstractLoss, as_loss, square
+from ._model._network import Network, check_single_pair
+from ._support._checks import Checks, as_float64, as_scalar, check_positive_int, check_type
 
 _MAX_STEPS = 10_000_000
 _MAX_STORED_STEPS = 4096

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ._checks import (
+from ._model._dataset import Dataset
+from ._model._shapes import Key
+from ._support._checks import (
     as_float64,
     check_bool,
     check_finite,
@@ -20,9 +22,7 @@ from ._checks import (
     check_positive_int,
     require_x64,
 )
-from ._dataset import Dataset
-from ._factorisations import qr
-from ._shapes import Key
+from ._support._factorisations import qr
 
 
 def two_points() -> Dataset:

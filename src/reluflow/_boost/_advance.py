@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from .. import _modes
-from .._branch import run_if
+from .._model import _modes
+from .._support._branch import run_if
 from ._collocation import POINTS
 from ._event_detection import Trial, detect, passes_another
 from ._event_location import search_step

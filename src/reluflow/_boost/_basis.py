@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float
 
-from .. import _modes
-from .._arrangement import Pulls
-from .._field import Pattern, coefficients
-from .._shapes import PerNeuron, UnitFlags, Units
+from .._dynamics._field import Pattern, coefficients
+from .._model import _modes
+from .._model._arrangement import Pulls
+from .._model._shapes import PerNeuron, UnitFlags, Units
 from ._collocation import NUM_NODES
 from ._generator import Generator
 from ._small import total

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .. import _modes
-from .._field import Problem
-from .._shapes import PerNeuron, PerSample, Scalar
+from .._dynamics._field import Problem
+from .._model import _modes
+from .._model._shapes import PerNeuron, PerSample, Scalar
 from ._collocation import POINTS, basis_at
 from ._generator import Generator, Uncertainty
 from ._neurons import Start

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from .._factorisations import solve
-from .._shapes import Scalar
+from .._model._shapes import Scalar
+from .._support._factorisations import solve
 from ._collocation import BASIS_ELSEWHERE, INTEGRATION, INTERIOR, MOMENTS, POINTS
 from ._collocation_problem import AT_POINTS, CollocationProblem, NodalValues
 from ._iterate import NewtonMatrix

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from .. import _modes
 from .._events import ON_BOUNDARY
-from .._shapes import PerNeuron, UnitFlags, Units
+from .._model import _modes
+from .._model._shapes import PerNeuron, UnitFlags, Units
 from ._basis import Basis
 from ._event_location import guess
 from ._generator import Generator, Uncertainty

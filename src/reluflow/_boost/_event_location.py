@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .._shapes import PerNeuron
+from .._model._shapes import PerNeuron
 from ._basis import Basis
 from ._generator import Generator
 from ._moving_neurons import TO_EVENT, MovingNeurons, Search

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._arrangement import Arrangement
-from .._indexing import first_and_rest, of_lanes, taken
-from .._shapes import PerNeuron
-from .._tangent_kernel import Here
+from .._dynamics._tangent_kernel import Here
+from .._model._arrangement import Arrangement
+from .._model._shapes import PerNeuron
+from .._support._indexing import first_and_rest, of_lanes, taken
 from ._advance import advance
 from ._basis import ModeBasis
 from ._collocation import POINTS

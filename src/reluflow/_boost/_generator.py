@@ -4,9 +4,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._arrangement import Arrangement, Pulls
-from .._field import Problem
-from .._shapes import Gram, PerBoundary, PerNeuron
+from .._dynamics._field import Problem
+from .._model._arrangement import Arrangement, Pulls
+from .._model._shapes import Gram, PerBoundary, PerNeuron
 from ._collocation import TO_FINE_MODES, TO_MODES
 from ._small import small_product, total
 

@@ -5,16 +5,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from .._branch import run_if
-from .._dataset import Dataset
-from .._field import Problem
-from .._flow_state import FlowState
-from .._integrator import AbstractDenseIntegrator, Report
-from .._network import Network
-from .._recording import AmbiguousNeurons, Switches
-from .._results import RESULTS
-from .._shapes import Scalar
-from .._sliding import room_for_sliding
+from .._dynamics._field import Problem
+from .._events._recording import AmbiguousNeurons, Switches
+from .._integration._flow_state import FlowState
+from .._integration._integrator import AbstractDenseIntegrator, Report
+from .._integration._results import RESULTS
+from .._integration._sliding import room_for_sliding
+from .._model._dataset import Dataset
+from .._model._network import Network
+from .._model._shapes import Scalar
+from .._support._branch import run_if
 from ._collocation_problem import (
     CollocationProblem,
     NodalValues,

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._factorisations import lu, lu_solve
-from .._field import Problem
-from .._shapes import Scalar
+from .._dynamics._field import Problem
+from .._model._shapes import Scalar
+from .._support._factorisations import lu, lu_solve
 from ._collocation import INTEGRATION, NUM_NODES, POINTS
 from ._collocation_problem import CollocationProblem, NodalValues
 from ._small import total

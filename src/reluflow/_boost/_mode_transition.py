@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from .. import _modes
-from .._arrangement import Pulls
-from .._branch import run_if
+from .._dynamics._field import Pattern
 from .._events import Fired, Standing, Transition, alone, places, ties, transition
-from .._field import Pattern
-from .._indexing import first_and_rest, of_lanes
-from .._shapes import PerNeuron, UnitFlags, Units
+from .._model import _modes
+from .._model._arrangement import Pulls
+from .._model._shapes import PerNeuron, UnitFlags, Units
+from .._support._branch import run_if
+from .._support._indexing import first_and_rest, of_lanes
 from ._basis import mode_basis, overlaps
 from ._generator import Generator
 from ._moving_neurons import MovingNeurons

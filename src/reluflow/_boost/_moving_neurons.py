@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .. import _modes
+from .._dynamics._field import Pattern
 from .._events import ON_BOUNDARY
-from .._field import Pattern
-from .._indexing import taken
-from .._shapes import PerBoundary, PerNeuron, UnitFlags, Units
+from .._model import _modes
+from .._model._shapes import PerBoundary, PerNeuron, UnitFlags, Units
+from .._support._indexing import taken
 from ._basis import Basis, ModeBasis, boundary_basis, mode_basis, overlaps
 from ._collocation import NUM_NODES, POINTS
 from ._generator import Generator

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
+from .._dynamics._field import Neurons, Pattern, Problem, Rounding, predictions
+from .._dynamics._field import rounding_of as rounding_at
 from .._events import ON_BOUNDARY
-from .._field import Neurons, Pattern, Problem, Rounding, predictions
-from .._field import rounding_of as rounding_at
-from .._flow_state import FlowState
-from .._powers_of_two import exponent_of, power_of_two
-from .._shapes import Hidden, PerNeuron, PerSample, UnitFlags, Units
-from .._state import balanced_output, tied
+from .._integration._flow_state import FlowState
+from .._integration._state import balanced_output, tied
+from .._model._shapes import Hidden, PerNeuron, PerSample, UnitFlags, Units
+from .._support._powers_of_two import exponent_of, power_of_two
 from ._moving_neurons import StepEnd
 from ._propagator import size_of, total_growth
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._indexing import taken
+from .._support._indexing import taken
 
 
 class Packed(eqx.Module):

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._field import Pattern
-from .._indexing import first_true
+from .._dynamics._field import Pattern
+from .._support._indexing import first_true
 from ._basis import BoundaryBasis
 from ._propagator import Propagation, Reduced, boosted
 from ._small import total

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._shapes import PerSample, Scalar
-from .._spectrum import Spectrum
+from .._dynamics._spectrum import Spectrum
+from .._model._shapes import PerSample, Scalar
 from ._collocation import NUM_NODES, RESOLVED
 
 _PART = 1e-3  # of the tolerance

@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._field import Problem
-from .._network import Network
-from .._rest import Rest
-from .._results import RESULTS
-from .._shapes import Hidden, PerSample, Scalar
+from .._dynamics._field import Problem
+from .._dynamics._rest import Rest
+from .._integration._results import RESULTS
+from .._model._network import Network
+from .._model._shapes import Hidden, PerSample, Scalar
 from ._collocation import NODES, POINTS, TO_MODES
 from ._collocation_problem import NodalValues, placed
 from ._generator import Uncertainty

@@ -27,8 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._powers_of_two import exponent_of, power_of_two
-from .._shapes import PerNeuron
+from .._model._shapes import PerNeuron
+from .._support._powers_of_two import exponent_of, power_of_two
 from ._basis import Basis
 from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, NUM_NODES
 from ._small import small_product, total

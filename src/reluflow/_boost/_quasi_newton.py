@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .._branch import run_if
-from .._results import RESULTS
-from .._shapes import Scalar
+from .._integration._results import RESULTS
+from .._model._shapes import Scalar
+from .._support._branch import run_if
 from ._collocation import NODES, POINTS
 from ._collocation_problem import AT_POINTS, CollocationProblem, NodalValues
 from ._error_estimate import (

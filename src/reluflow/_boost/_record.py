@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .._events import Ambiguity
-from .._indexing import of_lanes
-from .._recording import AmbiguousNeurons, coded
+from .._events._recording import AmbiguousNeurons, coded
+from .._support._indexing import of_lanes
 from ._collocation import POINTS
 from ._generator import Generator
 from ._moving_neurons import MovingNeurons

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._arrangement import Arrangement, Pulls
-from .._field import Pattern
-from .._shapes import PerNeuron
+from .._dynamics._field import Pattern
+from .._model._arrangement import Arrangement, Pulls
+from .._model._shapes import PerNeuron
 from ._propagator import legendre, series
 
 _ROOT_FOUND = 1e-13  # in units of the step; a step of Newton's method makes it exact

@@ -12,13 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._events import ON_BOUNDARY
 from ._basis import Basis, BoundaryBasis
-from ._collocation import (
-    GAUSS,
-    NUM_NODES,
-    POINTS,
-    integrated_legendre,
-    legendre_at,
-)
+from ._collocation import GAUSS, NUM_NODES, POINTS, integrated_legendre, legendre_at
 from ._event_detection import beyond, reached_by, tolerated, turning_point
 from ._generator import Generator, Uncertainty
 from ._line import on_line, propagated_on_line

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import as_number
-from .._dataset import Dataset
-from .._field import Problem
-from .._flow_state import FlowState
-from .._network import Network
-from .._shapes import Scalar
-from .._sliding import checked_max_sliding, decided
+from .._dynamics._field import Problem
+from .._integration._flow_state import FlowState
+from .._integration._sliding import checked_max_sliding, decided
+from .._model._dataset import Dataset
+from .._model._network import Network
+from .._model._shapes import Scalar
+from .._support._checks import as_number
 from ._integrator import BoostIntegrator
 from ._previous_step import network_inside
 from ._state import BoostState

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from .._field import Neurons, Problem, Rounding
-from .._flow_state import FlowState
-from .._rest import Rest, Standing, at_rest, bound_of, height_of
-from .._shapes import Hidden, PerSample, Scalar
+from .._dynamics._field import Neurons, Problem, Rounding
+from .._dynamics._rest import Rest, Standing, at_rest, bound_of, height_of
+from .._integration._flow_state import FlowState
+from .._model._shapes import Hidden, PerSample, Scalar
 from ._collocation import NUM_NODES
 from ._collocation_problem import CollocationProblem, NodalValues
 from ._generator import Uncertainty

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from .._branch import run_if
-from .._field import Problem, coefficients
-from .._rest import held_on_line
-from .._shapes import PerNeuron, PerSample, Scalar, Units
+from .._dynamics._field import Problem, coefficients
+from .._dynamics._rest import held_on_line
+from .._model._shapes import PerNeuron, PerSample, Scalar, Units
+from .._support._branch import run_if
 from ._collocation import NUM_NODES, POINTS, RESOLVED
 from ._interpolation import lagrange_of_points
 from ._neurons import Start

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .._branch import run_if
-from .._field import Problem
-from .._results import RESULTS
-from .._tangent_kernel import Here, kernels, predictions
+from .._dynamics._field import Problem
+from .._dynamics._tangent_kernel import Here, kernels, predictions
+from .._integration._results import RESULTS
+from .._support._branch import run_if
 from ._collocation import NUM_NODES, POINTS
 from ._event_pass import Lane, PointValues, event_pass
 from ._generator import Generator, Uncertainty

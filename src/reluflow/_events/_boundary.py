@@ -4,8 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from .. import _modes
-from .._indexing import first_true
+from .._model import _modes
+from .._support._indexing import first_true
 
 
 class Boundary(eqx.Module):

@@ -26,10 +26,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .. import _modes
-from .._arrangement import Arrangement, Pulls
-from .._indexing import first_true, spread
-from .._shapes import PerBoundary, Scalar
+from .._model import _modes
+from .._model._arrangement import Arrangement, Pulls
+from .._model._shapes import PerBoundary, Scalar
+from .._support._indexing import first_true, spread
 from ._boundary import Boundary
 from ._independent import eliminated, orthonormalised
 from ._thresholds import ROUNDING, SAME_FORCE

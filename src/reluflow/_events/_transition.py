@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .. import _modes
-from .._arrangement import Arrangement, Pulls
-from .._rays import unwatched
-from .._shapes import Scalar
+from .._model import _modes
+from .._model._arrangement import Arrangement, Pulls
+from .._model._rays import unwatched
+from .._model._shapes import Scalar
 from ._ambiguity import LEAVES, REPELS, RESTS, VANISHES, Ambiguity
 from ._complementarity import Boundary, Settled, settle
 from ._thresholds import AT_START, RETURNED, ROUNDING, ROUNDING_ALONE, SAME_INSTANT

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .. import _modes
-from .._arrangement import Arrangement
-from .._field import Pattern, coefficients
+from .._dynamics._field import Pattern, coefficients
+from .._model import _modes
+from .._model._arrangement import Arrangement
 from ._complementarity import Settled
 from ._thresholds import RETURNED, ROUNDING
 

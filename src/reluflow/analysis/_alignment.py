@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._dataset import Dataset
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model._dataset import Dataset
 from ..theory import D_minus, D_plus
 from ._trajectory import Trajectory
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
-from .._checks import as_number
-from .._network import Network, check_single
+from .._model._network import Network, check_single
+from .._support._checks import as_number
 from ._alignment import unit
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 from scipy.special import logsumexp
 
-from .. import _modes
-from .._checks import as_number, shortened
-from .._dataset import Dataset
-from .._event_buffers import Events
-from .._network import Network, check_as_in_papers, check_pair
-from .._solution import Solution
+from .._events._event_buffers import Events
+from .._integration._solution import Solution
+from .._model import _modes
+from .._model._dataset import Dataset
+from .._model._network import Network, check_as_in_papers, check_pair
+from .._support._checks import as_number, shortened
 from ..theory import minimal_squared_norm
 from ._phases import phases
 from ._plateaus import FLOOR

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._checks import as_number
-from .._dataset import Dataset
-from .._network import Network, check_paper_pair
+from .._model._dataset import Dataset
+from .._model._network import Network, check_paper_pair
+from .._support._checks import as_number
 
 
 class Kink(NamedTuple):

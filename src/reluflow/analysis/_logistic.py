@@ -6,8 +6,8 @@ import numpy as np
 import scipy
 from scipy.special import logsumexp
 
-from .._checks import as_number, shortened
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._support._checks import as_number, shortened
 from ._trajectory import networks, saved_times
 
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import softmax
 
-from .._dataset import Dataset
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model._dataset import Dataset
 from ._plateaus import DROP, LEFT, REACHED, time_at
 from ._still import Standstill, log_motion, standstills
 from ._trajectory import Trajectory

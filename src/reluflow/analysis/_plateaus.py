@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._solution import Solution, saved
+from .._integration._solution import Solution, saved
 
 # The relative rate on a plateau is at least this many times slower than in the drops around it.
 _SLOWER = 10.0

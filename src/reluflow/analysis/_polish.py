@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import _modes
+from .._model import _modes
 from ._trajectory import sliding_sets
 
 ROUNDING = 1e-12  # of signs, relative to what they are sums of

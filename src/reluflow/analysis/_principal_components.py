@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._network import Network, check_single
+from .._model._network import Network, check_single
 from ._alignment import unit
 
 

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from .. import _modes
-from .._checks import as_number
-from .._dataset import Dataset
-from .._network import Network
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model import _modes
+from .._model._dataset import Dataset
+from .._model._network import Network
+from .._support._checks import as_number
 from ._plateaus import DROP
 from ._polish import ROUNDING, State, broken_units, polish
 from ._still import Standstill, standstills

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
-from .. import _modes
-from .._checks import check_type
-from .._dataset import Dataset
-from .._network import Network, check_as_in_papers
-from .._solution import Solution, saved
+from .._integration._solution import Solution, saved
+from .._model import _modes
+from .._model._dataset import Dataset
+from .._model._network import Network, check_as_in_papers
+from .._support._checks import check_type
 
 _OPPOSITE = {
     _modes.INACTIVE: _modes.ACTIVE,

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import theory
-from .._dataset import Dataset
-from .._network import Network
-from .._results import RESULTS
-from .._solution import Solution
+from .._integration._results import RESULTS
+from .._integration._solution import Solution
+from .._model._dataset import Dataset
+from .._model._network import Network
 from ._problems import SAVES, run_at
 
 _WINDOW = 15.0  # times 1 / rate: an e-folding of a neuron's norm takes 1 / rate

@@ -13,11 +13,11 @@ import numpy as np
 
 from .. import theory
 from .._boost import Boost
-from .._dataset import Dataset
 from .._flow import flow
-from .._initialisation import balanced
-from .._network import Network
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model._dataset import Dataset
+from .._model._initialisation import balanced
+from .._model._network import Network
 from ..datasets import orthonormal
 
 SAMPLES, NEURONS = 4, 40  # of the standard problem

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.special import logsumexp
 
 from .. import theory
-from .._dataset import Dataset
-from .._network import Network
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model._dataset import Dataset
+from .._model._network import Network
 from ..analysis._alignment import angle
 from ._problems import SAVES, run_at
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from .. import theory
-from .._dataset import Dataset
+from .._model._dataset import Dataset
 from ._finding import Finding, holds_from
 from ._problems import draws, standard
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from .. import theory
-from .._dataset import Dataset
-from .._network import Network
+from .._model._dataset import Dataset
+from .._model._network import Network
 from ..analysis import clusters
 from ..analysis._alignment import angle
 from ._claim import Claim

@@ -6,11 +6,12 @@ import diffrax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import _modes, analysis
-from .._dataset import Dataset
+from .. import analysis
 from .._flow import flow
-from .._runge_kutta import RungeKutta
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model import _modes
+from .._model._dataset import Dataset
+from .._runge_kutta._runge_kutta import RungeKutta
 from ..analysis._alignment import unit
 from ._claim import Claim
 from ._finding import Finding

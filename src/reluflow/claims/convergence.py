@@ -6,9 +6,9 @@ import jax.random as jr
 import numpy as np
 
 from .. import analysis, theory
-from .._dataset import Dataset
-from .._network import Network
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model._dataset import Dataset
+from .._model._network import Network
 from ._claim import Claim
 from ._finding import Finding
 from ._problems import draws, problem, run_at, standard, times

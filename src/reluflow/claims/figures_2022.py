@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import analysis, theory
-from .._dataset import Dataset
 from .._flow import flow
-from .._initialisation import balanced
-from .._network import Network
-from .._runge_kutta import RungeKutta
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model._dataset import Dataset
+from .._model._initialisation import balanced
+from .._model._network import Network
+from .._runge_kutta._runge_kutta import RungeKutta
 from ..datasets import five_points, two_points
 from ._claim import Claim
 from ._finding import Finding

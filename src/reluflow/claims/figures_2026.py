@@ -3,9 +3,9 @@
 import numpy as np
 
 from .. import theory
-from .._dataset import Dataset
-from .._network import Network
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model._dataset import Dataset
+from .._model._network import Network
 from ._claim import Claim
 from ._finding import Finding
 from .jump_process import figure_1, followed, process_1

@@ -5,7 +5,7 @@ import optax
 
 from .. import analysis
 from .._descent import descent
-from .._network import Network
+from .._model._network import Network
 from ._claim import Claim
 from ._finding import Finding
 from ._problems import duration, run, saved, standard, standard_run

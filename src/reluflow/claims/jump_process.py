@@ -8,10 +8,10 @@ import jax.random as jr
 import numpy as np
 
 from .. import theory
-from .._dataset import Dataset
-from .._initialisation import balanced
-from .._network import Network
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model._dataset import Dataset
+from .._model._initialisation import balanced
+from .._model._network import Network
 from ..datasets import orthonormal
 from ._claim import Claim
 from ._finding import Finding

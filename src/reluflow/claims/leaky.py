@@ -6,10 +6,10 @@ import diffrax
 import jax.numpy as jnp
 import numpy as np
 
-from .._activation import leaky_relu
-from .._dataset import Dataset
 from .._flow import flow
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model._activation import leaky_relu
+from .._model._dataset import Dataset
 from ._claim import Claim
 from ._finding import Finding
 from ._jumping import at

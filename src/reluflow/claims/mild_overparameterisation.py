@@ -9,8 +9,8 @@ import jax.random as jr
 import numpy as np
 
 from .. import theory
-from .._dataset import Dataset
-from .._initialisation import balanced
+from .._model._dataset import Dataset
+from .._model._initialisation import balanced
 from ..theory._orthogonal import is_one_to_one
 from ._claim import Claim
 from ._finding import Finding

@@ -4,8 +4,8 @@ import jax.random as jr
 import numpy as np
 
 from .. import theory
-from .._dataset import Dataset
-from .._network import Network
+from .._model._dataset import Dataset
+from .._model._network import Network
 from ..datasets import orthonormal
 from ._claim import Claim
 from ._finding import Finding

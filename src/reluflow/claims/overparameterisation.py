@@ -8,10 +8,10 @@ import jax.random as jr
 import numpy as np
 
 from .. import analysis, theory
-from .._dataset import Dataset
-from .._initialisation import balanced
-from .._loss import loss
-from .._network import Network
+from .._model._dataset import Dataset
+from .._model._initialisation import balanced
+from .._model._loss import loss
+from .._model._network import Network
 from ._claim import Claim
 from ._finding import Finding
 from ._jumping import at, failed, follow

@@ -10,13 +10,13 @@ import jax.random as jr
 import numpy as np
 
 from .. import analysis, theory
-from .._dataset import Dataset
 from .._flow import flow
-from .._initialisation import unbalanced
-from .._loss import loss
-from .._network import Network
-from .._runge_kutta import RungeKutta
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model._dataset import Dataset
+from .._model._initialisation import unbalanced
+from .._model._loss import loss
+from .._model._network import Network
+from .._runge_kutta._runge_kutta import RungeKutta
 from ._claim import Claim
 from ._finding import Finding, Relation
 from ._jumping import at, failed, follow, save_times

@@ -8,8 +8,8 @@ import numpy as np
 
 from .. import theory
 from .._boost import field
-from .._dataset import Dataset
-from .._network import Network
+from .._model._dataset import Dataset
+from .._model._network import Network
 from ._claim import Claim
 from ._finding import Finding
 from ._problems import draws, duration, problem, run_to, standard

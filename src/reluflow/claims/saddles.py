@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import _modes, analysis, theory
-from .._dataset import Dataset
-from .._network import Network
-from .._solution import Solution
+from .. import analysis, theory
+from .._integration._solution import Solution
+from .._model import _modes
+from .._model._dataset import Dataset
+from .._model._network import Network
 from ..analysis._trajectory import Trajectory
 from ._claim import Claim
 from ._finding import Finding

@@ -7,12 +7,12 @@ import jax.random as jr
 import numpy as np
 
 from .. import analysis, theory
-from .._dataset import Dataset
 from .._flow import flow
-from .._initialisation import balanced
-from .._network import Network
-from .._runge_kutta import RungeKutta
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model._dataset import Dataset
+from .._model._initialisation import balanced
+from .._model._network import Network
+from .._runge_kutta._runge_kutta import RungeKutta
 from ._claim import Claim
 from ._finding import Finding
 from ._jumping import at, failed, follow

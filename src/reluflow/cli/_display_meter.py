@@ -9,7 +9,7 @@ import numpy as np
 from jax.experimental import io_callback
 from jaxtyping import Array, Int
 
-from .._meter import AbstractFlowMeter
+from .._integration._meter import AbstractFlowMeter
 from ._progress import Display, Reached
 
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import theory
-from .._activation import is_relu
-from .._dataset import Dataset
-from .._loss import loss as loss_of
-from .._losses import AbstractLoss, square
-from .._network import Network
+from .._model._activation import is_relu
+from .._model._dataset import Dataset
+from .._model._loss import loss as loss_of
+from .._model._losses import AbstractLoss, square
+from .._model._network import Network
 from ._experiments import Experiment
 
 _STEP, _STEPS, _CHECK = 0.25, 1000, 10  # of the early phase, in units of 1 / its largest rate

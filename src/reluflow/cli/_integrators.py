@@ -5,7 +5,7 @@ from functools import partial
 import diffrax
 
 from .._boost import Boost
-from .._runge_kutta import RungeKutta
+from .._runge_kutta._runge_kutta import RungeKutta
 from ._experiments import Integrator
 
 INTEGRATORS = {

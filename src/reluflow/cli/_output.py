@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._solution import saved
+from .._integration._solution import saved
 from ..analysis import plateaus
 from ..plot import loss_curve, states
 from ..plot._style import figure_of

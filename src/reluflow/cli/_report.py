@@ -9,8 +9,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from .._results import RESULTS, ended_well
-from .._solution import Solution
+from .._integration._results import RESULTS, ended_well
+from .._integration._solution import Solution
 from ..analysis import Plateau, plateaus
 from ..theory import minimal_squared_norm
 from ._run import Outcome, Timed

@@ -14,13 +14,13 @@ import numpy as np
 import optax
 
 from .._boost import Boost
-from .._compiling import compiler_options
-from .._dataset import Dataset
 from .._descent import check_size, descent
 from .._flow import flow
-from .._network import Network
-from .._results import RESULTS, ended_well
-from .._solution import Solution
+from .._integration._results import RESULTS, ended_well
+from .._integration._solution import Solution
+from .._model._dataset import Dataset
+from .._model._network import Network
+from .._support._compiling import compiler_options
 from ._display_meter import DisplayMeter
 from ._forecast import Forecast, forecast
 from ._integrators import INTEGRATORS

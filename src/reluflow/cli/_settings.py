@@ -141,7 +141,7 @@ def named(text: str) -> tuple[str, Experiment | None]:
 
 
 def _own(path: Path) -> tuple[str, Experiment]:
-    from . import _own_data  # and NumPy with it, which the papers' problems need not wait for
+    from . import _own_data
 
     try:
         x, y = _own_data.arrays(path)

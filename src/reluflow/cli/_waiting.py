@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.markup import escape
 
-from .._background import in_background as in_background
+from .._support._background import in_background as in_background
 
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter, NullFormatter
 
-from .._checks import as_float64, check_ndim, check_type
+from .._support._checks import as_float64, check_ndim, check_type
 from . import _style
 
 _COLOURS = (_style.BLUE, _style.VERMILION, _style.GREEN, "#CC79A7", "#E69F00")

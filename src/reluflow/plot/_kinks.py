@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from .._dataset import Dataset
-from .._network import Network
+from .._model._dataset import Dataset
+from .._model._network import Network
 from ..analysis import kinks as find_kinks
 from . import _style
 

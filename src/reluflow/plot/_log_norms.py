@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from .._checks import as_number
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._support._checks import as_number
 from ..analysis._trajectory import networks, saved_times
 from . import _style
 

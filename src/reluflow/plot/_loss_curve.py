@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from .._checks import as_number
-from .._losses import square
-from .._solution import Solution
+from .._integration._solution import Solution
+from .._model._losses import square
+from .._support._checks import as_number
 from ..analysis._trajectory import saved_times
 from . import _style
 

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from .._network import Network
+from .._model._network import Network
 from ..analysis import principal_components as decompose
 from . import _style
 from ._states import draw_polar

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from .._solution import Solution
+from .._integration._solution import Solution
 from . import _style
 from ._loss_curve import loss_curve
 

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import MaxNLocator
 
-from .._checks import as_float64, check_ndim, check_type
-from .._dataset import Dataset
-from .._loss import loss as loss_of
-from .._losses import AbstractLoss, square
-from .._network import Network, check_pair, check_single_pair
+from .._model._dataset import Dataset
+from .._model._loss import loss as loss_of
+from .._model._losses import AbstractLoss, square
+from .._model._network import Network, check_pair, check_single_pair
+from .._support._checks import as_float64, check_ndim, check_type
 from ..analysis._kinks import is_line
 from ..analysis._principal_components import principal_components
 from . import _style

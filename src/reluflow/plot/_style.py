@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox, BboxBase
 
-from .._checks import shortened
+from .._support._checks import shortened
 
 BLUE: Final = "#0072B2"
 VERMILION: Final = "#D55E00"

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .._checks import shortened
+from .._support._checks import shortened
 from ..sweep._variables import STATUS
 from . import _style
 

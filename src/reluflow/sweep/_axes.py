@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import shortened
-from .._initialisation import LARGEST_LOG_LAMBDA, SMALLEST_LOG_LAMBDA
+from .._model._initialisation import LARGEST_LOG_LAMBDA, SMALLEST_LOG_LAMBDA
+from .._support._checks import shortened
 
 _RESERVED = ("key", "status")
 _EXACT = 2**53  # integers up to here are floats as well

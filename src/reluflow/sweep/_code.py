@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._checks import is_concrete
+from .._support._checks import is_concrete
 
 _DEPTH = 4  # functions that are called by functions
 

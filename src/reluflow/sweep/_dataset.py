@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray
 
-from .._checks import shortened
+from .._support._checks import shortened
 from ._axes import Axis
 from ._memory import STATUS_VARIABLE, empty, stored
 from ._plan import Plan

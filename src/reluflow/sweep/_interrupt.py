@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from .._background import in_background
+from .._support._background import in_background
 
 Result = TypeVar("Result")
 

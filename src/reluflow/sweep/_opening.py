@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import shortened
+from .._support._checks import shortened
 from ._axes import Axis
 from ._code import versions
 from ._memory import Memory
@@ -86,7 +86,7 @@ def opened_store(path: Path, request: Request) -> Any:
         ValueError: it was made with other settings, or holds something else.
         OSError: it cannot be written.
     """
-    from ._store import Store  # needs zarr
+    from ._store import Store
 
     store = Store(path)
     try:

@@ -14,7 +14,7 @@ import jax.extend
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from .._compiling import compiler_options
+from .._support._compiling import compiler_options
 from ._point import Point
 from ._variables import Variable, flattened
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import jax
 import numpy as np
 
-from .._checks import check_bool, check_positive_int, check_type, require_x64, shortened
+from .._support._checks import check_bool, check_positive_int, check_type, require_x64, shortened
 from ._axes import Axis, read_axes
 from ._code import code_of
 from ._interrupt import Interrupt

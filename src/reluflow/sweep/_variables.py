@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import shortened
-from .._results import RESULTS
+from .._integration._results import RESULTS
+from .._support._checks import shortened
 from ._axes import can_follow_a_dot
 
 # How a point itself fared, whatever was measured there; stored as the variable `status`.

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .._checks import check_type
-from .._dataset import Dataset
-from .._network import Network, check_as_in_papers, check_pair
+from .._model._dataset import Dataset
+from .._model._network import Network, check_as_in_papers, check_pair
+from .._support._checks import check_type
 
 
 def D_plus(data: Dataset) -> Float[Array, " dim"]:

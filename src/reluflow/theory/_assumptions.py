@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._dataset import Dataset
-from .._network import Network, check_paper_pair
+from .._model._dataset import Dataset
+from .._model._network import Network, check_paper_pair
 from ._alignment import D_minus, D_plus, S_minus_1, S_plus_1
 from ._jumps import limit_process
 from ._orthogonal import UNIT_LENGTH, masks

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy
 
-from .._checks import check_type
-from .._dataset import Dataset
-from .._losses import logistic
-from .._network import Network
+from .._model._dataset import Dataset
+from .._model._losses import logistic
+from .._model._network import Network
+from .._support._checks import check_type
 from ._arrangement import activation_patterns
 
 _MOST_SAMPLES, _MOST_DIMENSIONS = 8, 3

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .._checks import as_float64, check_ndim
-from .._dataset import Dataset
-from .._network import Network, check_paper_pair
+from .._model._dataset import Dataset
+from .._model._network import Network, check_paper_pair
+from .._support._checks import as_float64, check_ndim
 from ._orthogonal import lengths, masks, require_orthogonal
 
 _BALANCED = 1e-12  # relative: rounding of a norm

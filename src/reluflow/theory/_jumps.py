@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from .._checks import as_float64, check_finite, is_concrete
-from .._dataset import Dataset
-from .._network import Network, check_paper_pair
-from .._shapes import Inputs, Labels, PerNeuron, Scalar, UnitFlags
+from .._model._dataset import Dataset
+from .._model._network import Network, check_paper_pair
+from .._model._shapes import Inputs, Labels, PerNeuron, Scalar, UnitFlags
+from .._support._checks import as_float64, check_finite, is_concrete
 from ._limit_process import LimitProcess
 from ._orthogonal import lengths, masks, require_orthogonal
 

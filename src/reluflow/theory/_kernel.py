@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._checks import as_float64
-from .._dataset import Dataset
-from .._factorisations import eigh
-from .._network import Network, check_paper_pair
-from .._shapes import Gram, Labels, UnitFlags
+from .._model._dataset import Dataset
+from .._model._network import Network, check_paper_pair
+from .._model._shapes import Gram, Labels, UnitFlags
+from .._support._checks import as_float64
+from .._support._factorisations import eigh
 from ._orthogonal import lengths
 
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from .._checks import as_float64, is_concrete
-from .._network import Network
+from .._model._network import Network
+from .._support._checks import as_float64, is_concrete
 
 
 class LimitProcess(eqx.Module):

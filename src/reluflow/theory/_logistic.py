@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import as_float64, is_concrete
-from .._dataset import Dataset
+from .._model._dataset import Dataset
+from .._support._checks import as_float64, is_concrete
 from ._alignment import D_minus, D_plus
 from ._orthogonal import require_orthonormal
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
-from .._dataset import Dataset
-from .._losses import AbstractLoss, as_loss, logistic
-from .._network import Network, check_single_pair
+from .._model._dataset import Dataset
+from .._model._losses import AbstractLoss, as_loss, logistic
+from .._model._network import Network, check_single_pair
 
 _ROUNDING = 16.0 * float(np.finfo(np.float64).eps)
 

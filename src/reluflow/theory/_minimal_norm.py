@@ -3,9 +3,9 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._dataset import Dataset
-from .._network import Network
-from .._shapes import Scalar
+from .._model._dataset import Dataset
+from .._model._network import Network
+from .._model._shapes import Scalar
 from ._orthogonal import lengths, require_orthogonal
 
 _WHAT = "the closed form of the minimal norm"

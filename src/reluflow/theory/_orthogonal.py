@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from .._checks import check_type, is_concrete
-from .._dataset import Dataset
-from .._network import Network, check_as_in_papers, check_paper_pair
-from .._shapes import PerSample, UnitFlags
+from .._model._dataset import Dataset
+from .._model._network import Network, check_as_in_papers, check_paper_pair
+from .._model._shapes import PerSample, UnitFlags
+from .._support._checks import check_type, is_concrete
 
 # Lengths of inputs that are normalised up to the rounding of a QR factor.
 UNIT_LENGTH = 1e-12

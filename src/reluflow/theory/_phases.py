@@ -3,9 +3,9 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._checks import as_float64, check_ndim, is_concrete
-from .._dataset import Dataset
-from .._shapes import Scalar
+from .._model._dataset import Dataset
+from .._model._shapes import Scalar
+from .._support._checks import as_float64, check_ndim, is_concrete
 from ._alignment import D_minus, D_plus
 from ._orthogonal import lengths, require_orthogonal
 

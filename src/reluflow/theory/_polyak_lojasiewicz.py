@@ -3,10 +3,10 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._dataset import Dataset
-from .._factorisations import eigvalsh
-from .._network import Network, check_paper_pair
-from .._shapes import Scalar
+from .._model._dataset import Dataset
+from .._model._network import Network, check_paper_pair
+from .._model._shapes import Scalar
+from .._support._factorisations import eigvalsh
 from ._alignment import D_minus, D_plus
 from ._kernel import active_units, neural_tangent_kernel
 from ._orthogonal import lengths, require_orthogonal

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..._checks import shortened
-from ..._dataset import Dataset
+from ..._model._dataset import Dataset
+from ..._support._checks import shortened
 from .._own_data import read
 from ._expression import LOG_LAMBDA, Expression
 from ._measure import Measure
@@ -24,14 +24,7 @@ from ._pictures import Picture, read_pictures
 from ._problems import PROBLEMS
 from ._ranges import log_of_scale, values_of
 from ._records import RECORDS
-from ._refusals import (
-    GridError,
-    check_keys,
-    chosen,
-    names_of,
-    positive_integer,
-    table_of,
-)
+from ._refusals import GridError, check_keys, chosen, names_of, positive_integer, table_of
 from ._starts import STARTS
 from ._tables import INTEGRATORS, flow_values, problem_values, start_values
 

@@ -10,7 +10,7 @@ import jax.random as jr
 
 from ... import theory
 from ..._boost import Boost
-from ..._dataset import Dataset
+from ..._model._dataset import Dataset
 from ...sweep import Point
 from .._experiments import Integrator
 from .._integrators import INTEGRATORS

@@ -9,10 +9,10 @@ import diffrax
 import jax.numpy as jnp
 
 from ... import theory
-from ..._dataset import Dataset
 from ..._flow import flow
-from ..._network import Network
-from ..._solution import Solution
+from ..._integration._solution import Solution
+from ..._model._dataset import Dataset
+from ..._model._network import Network
 from ...theory import LimitProcess
 
 # Of a flow of which every step is kept; one that takes more has the code `max_steps_reached`.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..._checks import shortened
+from ..._support._checks import shortened
 from ._refusals import GridError, check_keys, chosen
 
 KINDS = ("band", "probability", "times", "threshold")

@@ -10,7 +10,7 @@ import jax.random as jr
 import numpy as np
 
 from ... import datasets
-from ..._dataset import Dataset
+from ..._model._dataset import Dataset
 from ._refusals import GridError
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from ... import theory
-from ..._network import Network
+from ..._model._network import Network
 from ...theory._orthogonal import is_one_to_one
 from ...theory._union_bound import terms
 from ._drops import drops

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._checks import shortened
+from ..._support._checks import shortened
 from ._refusals import GridError, check_keys, chosen, number, positive_integer
 
 _KEYS = ("from", "to", "number", "step", "spacing")

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..._checks import shortened
+from ..._support._checks import shortened
 
 
 class GridError(ValueError):

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._initialisation import balanced, he_uniform, unbalanced
-from ..._network import Network
+from ..._model._initialisation import balanced, he_uniform, unbalanced
+from ..._model._network import Network
 
 Make = Callable[[jax.Array, int, int, Any, Any], Network]  # key, neurons, dim, log_lambda, active
 

@@ -1,0 +1,1 @@
+"""What is given: the network, the data and their arrangement of boundaries, the loss."""
