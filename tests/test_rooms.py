@@ -6,7 +6,7 @@ from pathlib import Path
 import reluflow
 
 ROOT = Path(reluflow.__file__).parent
-LAYERS = "_support _model _dynamics _events _integration _runge_kutta _boost".split()
+LAYERS = ["_support", "_model", "_dynamics", "_events", "_integration", "_runge_kutta", "_boost"]
 
 
 def upward(layers):
