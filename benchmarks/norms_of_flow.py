@@ -17,10 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _common import RESULTS, describe, environment, table
-from limit_process import SLOPE, slope, width
+from limit_process import SLOPE, slope
 
 import reluflow as rf
 from reluflow import plot, theory
+from reluflow.claims.mild_overparameterisation import width
 
 jax.config.update("jax_enable_x64", True)
 
