@@ -132,7 +132,7 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="`initial_exponents` must be negative"):
         limit_process(net, data, initial_exponents=np.zeros(NEURONS))
     mask, y = np.asarray(masks(net, data)), np.asarray(data.y)
-    with pytest.raises(ValueError, match="`mask` and `labels` must be"):
+    with pytest.raises(ValueError, match="`labels` must have shape"):
         limit_process_of_masks(mask, y[1:])
     with pytest.raises(ValueError, match="`mask` must give each neuron samples whose labels"):
         limit_process_of_masks(np.ones_like(mask), y)

@@ -219,11 +219,17 @@ def _check_network(net: Network, data: Dataset) -> None:
 
 
 def _checked_masks(mask, labels) -> tuple[UnitFlags, Labels]:
-    labels, mask = as_float64("labels", labels), jnp.asarray(mask)
-    if mask.dtype != bool or mask.ndim != 2 or labels.shape != mask.shape[1:]:
+    labels = as_float64("labels", labels)
+    mask = mask if isinstance(mask, jax.Array) else np.asarray(mask)
+    if mask.dtype != bool or mask.ndim != 2:
         raise ValueError(
-            "Arguments `mask` and `labels` must be flags of shape (neurons, samples) and numbers "
-            f"of shape (samples,), but they are {mask.dtype} {mask.shape} and {labels.shape}."
+            "Argument `mask` must be flags of shape (neurons, samples), but it is of dtype "
+            f"{mask.dtype} and shape {mask.shape}."
+        )
+    if labels.shape != mask.shape[1:]:
+        raise ValueError(
+            f"Argument `labels` must have shape {mask.shape[1:]}, one per sample of `mask`, but it "
+            f"has shape {labels.shape}."
         )
     check_finite("labels", labels)
     if is_concrete(mask) and is_concrete(labels):
@@ -235,7 +241,7 @@ def _checked_masks(mask, labels) -> tuple[UnitFlags, Labels]:
                 "Argument `mask` must give each neuron samples whose labels have one sign, but "
                 f"neuron {np.argmax(bad)} has others."
             )
-    return mask, labels
+    return jnp.asarray(mask), labels
 
 
 def _exponents(value, neurons: int) -> PerNeuron:
