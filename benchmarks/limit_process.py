@@ -7,7 +7,6 @@ flow is integrated. Writes results/limit-process.md and .json; see README.md.
 """
 
 import argparse
-import json
 from functools import partial
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from _common import RESULTS, describe, environment, table, timed
 
 import reluflow as rf
 from reluflow import theory
+from reluflow._json import json_text
 from reluflow.claims.mild_overparameterisation import FAILURE, random_ends, width
 
 jax.config.update("jax_enable_x64", True)
@@ -297,7 +297,7 @@ def main() -> None:
         "prop_2": events,
         "widths": by_width,
     }
-    path.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    path.with_suffix(".json").write_text(json_text(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from limit_process import SLOPE, slope
 
 import reluflow as rf
 from reluflow import plot, theory
+from reluflow._json import json_text
 from reluflow.claims.mild_overparameterisation import width
 
 jax.config.update("jax_enable_x64", True)
@@ -154,7 +155,7 @@ def values(records: list[dict], name: str, field: str = "squared_norm") -> np.nd
     """(sizes, seeds); NaN where the flow did not come to its loss."""
     mine = [r for r in records if r["start"] == name]
     good = [r[field] if arrived(r) else np.nan for r in mine]
-    return np.array(good).reshape(-1, STARTS)
+    return np.array(good, float).reshape(-1, STARTS)
 
 
 def sizes_of(records: list[dict]) -> list[int]:
@@ -170,7 +171,7 @@ def rows(records: list[dict]) -> list[list[str]]:
         for name in dict.fromkeys(r["start"] for r in records):
             mine = [r for r in records if r["start"] == name and r["size"] == size]
             norms = np.array([r["squared_norm"] for r in mine if arrived(r)])
-            limits = np.array([r["limit"] for r in mine if arrived(r)])
+            limits = np.array([r["limit"] for r in mine if arrived(r)], float)  # NaN for null
             least, some = mine[0]["minimum"], len(norms) > 0
             apart = np.max(np.abs(norms / limits - 1.0)) if some else np.nan
             lines.append(
@@ -308,7 +309,7 @@ def main() -> None:
             draw(parts[part], xlabel, RESULTS / f"{name}-{part}.png")
     print(text(environ, parts, markdown=False))
     path.with_suffix(".md").write_text(text(environ, parts, markdown=True))
-    path.write_text(json.dumps({"environment": environ, "parts": parts}, indent=1) + "\n")
+    path.write_text(json_text({"environment": environ, "parts": parts}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

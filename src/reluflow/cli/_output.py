@@ -1,7 +1,6 @@
 """Writes the files of a run, all of them or none; tries before it that they can be."""
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._json import json_text
 from .._solution import saved
 from ..analysis import plateaus
 from ..plot import loss_curve, states
@@ -54,7 +54,7 @@ def write(outcome: Outcome, numbers: dict[str, Any]) -> list[Path]:
     """
     out = outcome.settings.out
     with together(out, FILES) as draft:
-        (draft / "summary.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n")
+        (draft / "summary.json").write_text(json_text(numbers, indent=2) + "\n")
         if saved(outcome.flow.solution).any():
             _write_trajectory(outcome, draft / "trajectory.npz")
             _draw_loss(outcome, draft / "loss.png")

@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from .._json import without_infinities
 from .._results import RESULTS, ended_well
 from .._solution import Solution
 from ..analysis import Plateau, plateaus
@@ -50,7 +51,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         minimum = float(minimal_squared_norm(data))
         numbers["minimal_squared_norm"] = minimum
         numbers["squared_norm_ratio"] = squared_norm / minimum if minimum > 0.0 else None
-    return {name: _without_infinities(value) for name, value in numbers.items()}
+    return {name: without_infinities(value) for name, value in numbers.items()}
 
 
 def show(numbers: dict[str, Any], console: Console) -> None:
@@ -212,15 +213,6 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _without_infinities(value) -> Any:
-    """JSON knows neither inf nor NaN: both become null."""
-    if isinstance(value, dict):
-        return {key: _without_infinities(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_infinities(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _text(value: float | None) -> str:
