@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _common import RESULTS, describe, environment, table, timed
+from _slopes import MARGIN, SLOPE, slope_row
 
 import reluflow as rf
 from reluflow import theory
@@ -24,7 +25,6 @@ jax.config.update("jax_enable_x64", True)
 
 SAMPLES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 MANY_SAMPLES = tuple(2**k for k in range(12, 20))  # by masks alone
-SLOPE, MARGIN = 0.5, 0.03  # Theorem 3, and what counts as meeting it
 WIDE_SAMPLES, WIDTHS = 32, tuple(4**k for k in range(2, 10))
 ENTRIES = 2**22  # neurons x samples in one batch: memory
 
@@ -76,12 +76,6 @@ def run(neurons: int, samples: int, seeds: int, pairs: bool = False) -> Outcome:
     return jax.tree.map(np.asarray, outcomes(keys, neurons, samples, batch, pairs))
 
 
-def slope(sizes, norms) -> tuple[float, float]:
-    """Of ln(norm) against ln(n), and its standard error from the scatter about the line."""
-    (value, _), covariance = np.polyfit(np.log(sizes), np.log(norms), 1, cov=True)
-    return float(value), float(np.sqrt(covariance[0, 0]))
-
-
 def growth(sizes, seeds: int) -> tuple[list[list[str]], list[list[str]], dict]:
     """Fig. 5: a row for each n, and the slopes beside their target."""
     rows, curves = [], {"limit process": [], "minimum": [], "one neuron per sample": []}
@@ -110,14 +104,6 @@ def growth(sizes, seeds: int) -> tuple[list[list[str]], list[list[str]], dict]:
         slope_row(name, sizes, norms, i == 0) for i, (name, norms) in enumerate(curves.items())
     ]
     return rows, slopes, {"samples": list(sizes), **curves}
-
-
-def slope_row(name: str, sizes, norms, asked: bool) -> list[str]:
-    value, error = slope(sizes, norms)
-    met = "met" if abs(value - SLOPE) <= MARGIN else "missed"
-    last = [np.log2(norms[i + 1] / norms[i]) for i in range(len(norms) - 1)]
-    octaves = ", ".join(f"{one:.3f}" for one in last)
-    return [name, f"{value:.4f} +- {error:.4f}", met if asked else "", octaves]
 
 
 def further(sizes, seeds: int) -> tuple[list[list[str]], list[str], dict]:

@@ -16,7 +16,7 @@ from ._trajectory import networks, saved_times
 
 # A squared norm below this part of the largest |y_k| / |x_k| is of a neuron that has not jumped.
 # One that has jumped fits some label, for which it needs at least twice its |y_k| / |x_k|.
-_SMALL = 1e-6
+_SMALL = 5e-7
 _BISECTIONS = 50
 
 
@@ -65,9 +65,8 @@ def jumps(sol: Solution, groups: Iterable[Sequence[int]] | None = None) -> list[
         times = _between(ts, whole, after, goal)
     else:
         times = _located(sol, ts[after - 1], ts[after], together, goal)
-    return [
-        Jump(together[i], float(times[i]), float(np.exp(whole[-1, i]))) for i in np.argsort(times)
-    ]
+    order = np.lexsort((-whole[-1], times))  # of equal times the largest first
+    return [Jump(together[i], float(times[i]), float(np.exp(whole[-1, i]))) for i in order]
 
 
 def _log_squares(nets: Network) -> Float[Array, "*time neurons"]:
