@@ -9,6 +9,10 @@ import signal
 import tempfile
 from pathlib import Path
 
+# LAPACK's threads wait for each other by turning: with a worker on every core they take 50 times as
+# long as one of them alone. Read when scipy is imported, which jax does.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import equinox as eqx
 import jax
 import jaxtyping

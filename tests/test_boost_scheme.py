@@ -13,6 +13,7 @@ from tolerance import assert_close
 
 import reluflow as rf
 from reluflow import _modes
+from reluflow._boost._basis import ModeBasis
 from reluflow._boost._collocation import (
     EXPONENTS,
     FORWARD_EXPONENTS,
@@ -23,16 +24,15 @@ from reluflow._boost._collocation import (
     POINTS,
     TO_MODES,
 )
-from reluflow._boost._course import Course, Uncertainty
-from reluflow._boost._decay import Decay
-from reluflow._boost._frame import ModeFrame
+from reluflow._boost._collocation_problem import NodalValues
+from reluflow._boost._generator import Generator, Uncertainty
+from reluflow._boost._iterate import alone
 from reluflow._boost._neurons import arrived
-from reluflow._boost._passed import Passed
-from reluflow._boost._path import Reduced, propagate
-from reluflow._boost._progress import alone
-from reluflow._boost._question import Unknowns
-from reluflow._boost._record import Worth, _rank
-from reluflow._boost._step_size import Missed, next_size
+from reluflow._boost._predictor import DecayPredictor
+from reluflow._boost._previous_step import PreviousStep
+from reluflow._boost._propagator import Reduced, propagate
+from reluflow._boost._record import Truncation, _rank
+from reluflow._boost._step_size import RejectedStep, next_size
 from reluflow._boost._sweep import sweep
 from reluflow._field import Problem
 from reluflow._flow_state import FlowState
@@ -97,12 +97,12 @@ def _turning_error(parts):
 
     exact = solve_ivp(slope, (0.0, 1.0), start, method="DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
     modes = TO_MODES @ force
-    frame = ModeFrame(jnp.asarray(modes)[:, None], jnp.asarray(modes @ modes.T)[:, :, None])
+    basis = ModeBasis(jnp.asarray(modes)[:, None], jnp.asarray(modes @ modes.T)[:, :, None])
     y = start
     for i in range(parts):
         reduced = Reduced(jnp.asarray(y[:1]), jnp.asarray(modes @ y[1:])[:, None], jnp.zeros(1))
         ends = [jnp.full((1,), (i + k) / parts) for k in (0, 1)]
-        move = PROPAGATE(reduced, frame, *ends, 1.0)
+        move = PROPAGATE(reduced, basis, *ends, 1.0)
         factor = np.exp(float(move.growth[0])) * 2.0 ** int(move.exponent[0])
         w = float(move.kept[0]) * y[1:] + np.asarray(move.gained[:, 0]) @ modes
         y = factor * np.concatenate([[float(move.end.output[0])], w])
@@ -121,10 +121,10 @@ def test_kernels_of_a_sweep():
     state = eqx.filter_jit(integrator.init)(problem, begin, (never, never), never)
     guess = jnp.broadcast_to(state.residual, (len(NODES), data.samples))
     fine = jnp.broadcast_to(state.residual, (len(POINTS), data.samples))
-    course = Course.of_step(problem, state.start.log_scale, guess, fine, jnp.array(4.0))
+    generator = Generator.of_step(problem, state.start.log_scale, guess, fine, jnp.array(4.0))
     uncertainty = Uncertainty(*[state.rounding.of_residuals] * 2)
     swept = eqx.filter_jit(sweep)(
-        problem, course, state.start, uncertainty, 1000, jnp.array(True), Worth.always()
+        problem, generator, state.start, uncertainty, 1000, jnp.array(True), Truncation.always()
     )
     events = swept.record.events
     switched = np.unique(events.units[: int(events.count), 0])
@@ -152,9 +152,11 @@ def test_first_guess_of_a_step():
         return (np.exp(-rates * np.asarray(t)[..., None]) * (np.ones(3) @ vectors)) @ vectors.T
 
     def guess(last, length, kernel=kernel, apart=0.0):
-        unknowns = Unknowns.of_nodes(jnp.array(residual(last * NODES)), residual(0.0), last)
-        passed = Passed(0.0, None, None, unknowns, None, None, Decay.of(jnp.asarray(kernel), None))
-        return passed.guess(jnp.asarray(length), jnp.asarray(residual(last) + apart))
+        nodal_values = NodalValues.of_nodes(jnp.array(residual(last * NODES)), residual(0.0), last)
+        previous = PreviousStep(
+            0.0, None, None, nodal_values, None, None, DecayPredictor.of(jnp.asarray(kernel), None)
+        )
+        return previous.guess(jnp.asarray(length), jnp.asarray(residual(last) + apart))
 
     for last, length in ((0.1, 100.0), (20.0, 20.0)):
         assert_close(guess(last, length), residual(last + length * NODES), atol=1e-14)
@@ -174,7 +176,7 @@ def test_longest_step_by_the_decay():
     """What the polynomial misses of a mode is about the part of the tolerance that is allowed; a
     mode that is nearly gone bounds no step, and neither does one that stays."""
     rate, size, tolerance, bound = 0.7, 1e-2, jnp.array(1e-7), jnp.array(0.3)
-    decay = Decay.of(jnp.diag(jnp.array([rate, 1e5, 0.0])), None)
+    decay = DecayPredictor.of(jnp.diag(jnp.array([rate, 1e5, 0.0])), None)
     residual = jnp.array([size, 1e-6, 1.0])
     length = float(decay.longest(residual, tolerance, bound))
     s = np.linspace(0.0, 1.0, 201)
@@ -189,10 +191,10 @@ def test_longest_step_by_the_decay():
 
 def attempted(length, error, converged=True):
     return SimpleNamespace(
-        unknowns=SimpleNamespace(length=jnp.array(length)),
+        nodal_values=SimpleNamespace(length=jnp.array(length)),
         error=jnp.array(error),
         converged=jnp.array(converged),
-        progress=SimpleNamespace(sweeps=3, trusted=0.2),
+        iterate=SimpleNamespace(sweeps=3, trusted=0.2),
     )
 
 
@@ -201,12 +203,12 @@ def test_step_after_two_that_missed():
     """The first shrinks by the order of a smooth residual, the second by what both tell."""
 
     def factor(trial, missed):
-        size = next_size(trial, trial.unknowns.length, 1.0, jnp.array(False), missed)
-        return float(size / trial.unknowns.length)
+        size = next_size(trial, trial.nodal_values.length, 1.0, jnp.array(False), missed)
+        return float(size / trial.nodal_values.length)
 
     first = attempted(2.0, 100.0)
-    assert_close(factor(first, Missed.none()), 0.9 * 100.0 ** (-1.0 / 8.0), rtol=1e-15)
-    missed = Missed.none().after(first, jnp.array(2.0), jnp.array(False))
+    assert_close(factor(first, RejectedStep.none()), 0.9 * 100.0 ** (-1.0 / 8.0), rtol=1e-15)
+    missed = RejectedStep.none().after(first, jnp.array(2.0), jnp.array(False))
     second = attempted(1.0, 25.0)  # of order 2: half way to 8, of the logarithms, is 4
     assert_close(factor(second, missed), 0.9 * 25.0 ** (-1.0 / 4.0), rtol=1e-15)
     smooth = attempted(1.0, 100.0 / 2.0**9)  # the control

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from reluflow import RESULTS
 from reluflow.__main__ import app
-from reluflow.cli import _output, _run
+from reluflow.cli import _files, _output, _run
 from reluflow.cli._settings import log_of
 
 FILES = {"summary.json", "trajectory.npz", "loss.png", "states.png"}
@@ -91,7 +91,7 @@ def test_out_must_not_be_a_file(tmp_path, monkeypatch):
 def test_out_is_tried_before_anything_is_computed(tmp_path, monkeypatch):
     computes_nothing(monkeypatch)
     # Rights do not tell: a user who may do all can still not write to a disk that is full.
-    monkeypatch.setattr(_output.tempfile, "TemporaryFile", full_disk)
+    monkeypatch.setattr(_files.tempfile, "TemporaryFile", full_disk)
     (tmp_path / "there").mkdir()
     for out in (tmp_path / "there", tmp_path / "deep" / "er"):
         result = invoke("two-points", "--out", str(out))
@@ -302,6 +302,7 @@ def test_progress_says_what_is_done_from_the_start(tmp_path):
     assert result.exit_code == 0, result.output
     said = result.stderr.splitlines()
     assert [line for line in said if line.endswith("...")] == [
+        "loading JAX ...",
         "preparing the problem ...",
         "compiling the flow ...",
         "computing the flow ...",

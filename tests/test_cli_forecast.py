@@ -16,15 +16,17 @@ from test_cli import invoke
 from tolerance import assert_close
 
 import reluflow as rf
+from reluflow.cli._choices import RELU
 from reluflow.cli._experiments import EXPERIMENTS, Integrator, Name, Shape
 from reluflow.cli._forecast import early_growths, forecast
 from reluflow.cli._settings import Settings, log_of
 
 
-def settings(name, scale, seed=0, **shape):
+def settings(name, scale, seed=0, loss="square", activation=RELU, **shape):
     asked = Shape(shape.get("samples"), shape.get("dim"), None)
     neurons = EXPERIMENTS[name].neurons
-    return Settings(name, neurons, scale, seed, None, 1e-8, None, Path(), None, asked)
+    options = {"loss": loss, "activation": activation}
+    return Settings(name, neurons, scale, seed, None, 1e-8, None, Path(), None, asked, **options)
 
 
 def foretold(name, scale, seed=0, **shape):
@@ -147,8 +149,8 @@ def test_the_pictured_times_follow_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(
         _output,
         "states",
-        lambda nets, data, times: (
-            pictured.append(np.asarray(times)) or states(nets, data, times=times)
+        lambda nets, data, times, loss: (
+            pictured.append(np.asarray(times)) or states(nets, data, times=times, loss=loss)
         ),
     )
     for scale in ("1e-6", "1e-60"):

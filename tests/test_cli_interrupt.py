@@ -66,6 +66,7 @@ def once(command, line, tmp_path, wait):
 @pytest.mark.parametrize(
     ("line", "arguments"),
     [
+        ("loading JAX", []),
         # Of rf.Boost, since it takes 10 s and more.
         ("compiling the flow", ["--integrator", "boost"]),
         # Of a Runge-Kutta solver, to which so long a plateau is millions of steps.

@@ -15,7 +15,8 @@ from tolerance import assert_close
 
 import reluflow as rf
 from reluflow.cli import _progress
-from reluflow.cli._progress import Display, DisplayMeter, Reached
+from reluflow.cli._display_meter import DisplayMeter
+from reluflow.cli._progress import Display, Reached
 
 
 class Clock:

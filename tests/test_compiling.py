@@ -6,7 +6,7 @@ import pytest
 
 import reluflow as rf
 from reluflow import _compiling
-from reluflow._boost import _pool
+from reluflow._boost import _event_pass
 from reluflow._compiling import compiled, compiler_options
 
 calls = []
@@ -58,13 +58,13 @@ def test_the_event_pass_is_traced_once_for_each_shape(monkeypatch):
     """`jax.vmap` of a loop asks several times what comes of its body, and the loops are nested:
     without a memory the pass is traced seven times."""
     traced = []
-    through_step = _pool._through_step
+    through_step = _event_pass._through_step
 
     def counted(course, walk, *others):
         traced.append(len(walk.time))
         return through_step(course, walk, *others)
 
-    monkeypatch.setattr(_pool, "_through_step", counted)
+    monkeypatch.setattr(_event_pass, "_through_step", counted)
     data = rf.datasets.two_points()
     nets = [rf.balanced(jax.random.key(seed), 9, 2, -3.0) for seed in range(3)]
     batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)

@@ -10,7 +10,7 @@ import pytest
 from problems import five_points, gaussian_data, two_points
 
 import reluflow as rf
-from reluflow._boost import _hop as hopping
+from reluflow._boost import _advance
 
 NEURONS = 20
 PROBLEMS = {"two points": (two_points, 40.0, 0), "five points": (five_points, 120.0, 2)}
@@ -123,14 +123,14 @@ def test_control_another_direction():
 def test_control_events_that_do_not_move(monkeypatch):
     """Without the motion of the event times, the saltation, the derivatives are others. (Not on
     orthogonal inputs, where only <w, x_k> feels that sample k has gone, and it is 0 by then.)"""
-    searched = hopping.searched
+    searched = _advance.search_step
 
     def fixed(*arguments):
         search = searched(*arguments)
         still = jax.lax.stop_gradient(search.trial) + 0.0 * search.trial
         return eqx.tree_at(lambda s: s.trial, search, still)
 
-    monkeypatch.setattr(hopping, "searched", fixed)
+    monkeypatch.setattr(_advance, "search_step", fixed)
     jax.clear_caches()  # flows that were traced with the one that moves
     program.cache_clear()
     size, direction, times = errors("five points", "weights", 1e-8)

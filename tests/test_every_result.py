@@ -16,8 +16,7 @@ from problems import BOTH_IN_TIME, NAMES, lane, relative_difference
 
 import reluflow as rf
 from reluflow import _runge_kutta, _turning
-from reluflow._boost import _integrator
-from reluflow._boost import _turning as _boost_turning
+from reluflow._boost import _integrator, _mode_transition
 
 NEURONS, ROOM = 5, 5
 NOT_WANTED = 1e-290  # a loss to stop at that no run reaches
@@ -157,9 +156,9 @@ def broken_go_on(go_on):
 
 BROKEN = [
     (_turning, "transition", broken_transition),
-    (_boost_turning, "transition", broken_transition),
+    (_mode_transition, "transition", broken_transition),
     (_runge_kutta, "attempt", broken_attempt),
-    (_integrator, "go_on", broken_go_on),
+    (_integrator, "resumed_step", broken_go_on),
 ]
 
 

@@ -356,7 +356,7 @@ def test_pictures_tell_the_loss_of_the_run():
         "integrator": rf.RungeKutta(),
     }
     sol = rf.flow(net, data, 5.0, loss=rf.logistic, **options)
-    assert plot.loss_curve(sol).get_ylabel() == "loss  $L$"
+    assert plot.loss_curve(sol).get_ylabel() == "loss  $L$  (rf.logistic)"
     plain = rf.flow(net, data, 5.0, **options)
     assert "2n" in plot.loss_curve(plain).get_ylabel()
     titles = [ax.get_title() for ax in plot.states(sol.networks, data, loss=sol.loss)]

@@ -12,7 +12,7 @@ pytest.importorskip("matplotlib")
 from typer.testing import CliRunner
 
 from reluflow.__main__ import app
-from reluflow.cli import _own_data, _settings
+from reluflow.cli import _own_data, _run, _settings
 from reluflow.cli._experiments import Shape
 from reluflow.cli._forecast import forecast
 
@@ -101,12 +101,13 @@ def test_the_forecast_says_what_it_can(orthogonal, tmp_path):
     later ones."""
     text = "a,b,y\n2,0,1\n0,1,-1\n" if orthogonal else "a,b,y\n2,0,1\n0.5,1,-1\n"
     _, own = _settings.named(str(written(tmp_path, text)))
-    assert own is not None and own.guessed != orthogonal
+    assert own is not None
     settings = _settings.Settings(
         "data", 40, "1e-300", 0, None, 1e-8, None, tmp_path, None, Shape(None, None, None), own
     )
     net, data = settings.problem()
     ahead = forecast(own, net, data)
+    assert ("is a guess" in _run.announcement(settings, data, ahead)) != orthogonal
     # Orthogonal: the neurons of a > 0 grow at |D_+| = 1, those of a < 0 at |D_-| = 1/2.
     if orthogonal:
         assert_close(ahead.first_growth, 300.0 * np.log(10.0), rtol=0.02)

@@ -15,7 +15,7 @@ from sweep_measures import AXES, looped, quick
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow.sweep import StoppedAfterFailures, _local
+from reluflow.sweep import StoppedAfterFailures
 from reluflow.sweep._program import Program
 
 HERE = Path(__file__).parent
@@ -82,20 +82,6 @@ def test_a_single_point_that_is_too_large_is_an_error(monkeypatch):
     Failing(monkeypatch, calls=range(100))
     with pytest.raises(MemoryError, match="too small for a single point"):
         swept(batch=2)
-
-
-def test_an_automatic_batch_fits_the_memory(monkeypatch):
-    """The compiler's own figure times the lanes; the control is a batch that was asked for."""
-    failing = Failing(monkeypatch, calls=())
-    swept(batch="auto", chunk=64)
-    assert set(failing.lanes) == {64}
-    failing.lanes.clear()
-    monkeypatch.setattr(_local, "room", lambda devices: 8000)
-    swept(batch="auto", chunk=64)
-    assert max(failing.lanes) < 64
-    failing.lanes.clear()
-    swept(batch=64, chunk=64)
-    assert set(failing.lanes) == {64}
 
 
 def interrupting(times):

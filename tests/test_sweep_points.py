@@ -15,6 +15,7 @@ import reluflow as rf
 from reluflow.sweep import StoppedAfterFailures
 from reluflow.sweep._axes import read_axes
 from reluflow.sweep._plan import arranged, grid
+from reluflow.sweep._program import Program
 
 
 def swept(measure, axes, **options):
@@ -117,6 +118,13 @@ def test_a_point_is_asked_for_what_it_has():
         ({"a b": [1]}, (), "must have names that can follow"),
         ({"key": [1]}, (), "must have no axis of the name 'key'"),
         ({"a": [2**60]}, (), r"integers of at most 2\^53"),
+        ({"a": [2**64 - 1]}, (), r"integers of at most 2\^53.*but it holds 18446744073709551615"),
+        ({"a": [-(2**63)]}, (), r"integers of at most 2\^53"),
+        ({"a": [True, 2]}, (), "must be a sequence of numbers, or of texts"),
+        ({"a": (value for value in [1, "one"])}, (), "must be a sequence of numbers, or of texts"),
+        ({"lambda": [1.0]}, (), "must have names that can follow `point.`.*a word of Python"),
+        ({"\ufb01": [1.0]}, (), "must have names that can follow `point.`"),
+        ({"log_lambda": ["small"]}, (), "the logarithm of a positive lambda"),
         ({"a": [1]}, ("b",), "Argument `static` must hold names of axes"),
         ({"log_lambda": [-1.0, -np.inf]}, (), "the logarithm of a positive lambda"),
     ],
@@ -135,6 +143,8 @@ def test_refuses_axes_that_are_none(axes, static, message):
         (lambda p: {"a": "text"}, "must return arrays of numbers or codes"),
         (lambda p: {"seed": p.seed}, "nor that of an axis"),
         (lambda p: {"status": p.seed}, "and neither `status` nor"),
+        (lambda p: {"sweep": p.seed}, "and neither `status` nor `sweep`"),
+        (lambda p: {"lambda": p.seed}, "must return names that can follow `ds.`"),
     ],
 )
 def test_refuses_what_cannot_be_measured(measured, message):
@@ -152,6 +162,8 @@ def test_refuses_shapes_that_differ_between_static_values():
     [
         ({"batch": 0}, "`batch` must be a positive integer"),
         ({"devices": 99}, "`devices` must be at most"),
+        ({"devices": jax.devices() * 2}, "`devices` must be local devices of JAX.*each once"),
+        ({"settings": {"a": object()}}, "`settings` must be a dict of numbers, texts, and lists"),
         ({"seed": -1}, "`seed` must be an integer from 0 on"),
         ({"rerun": "all"}, "`rerun` must be None or 'failed'"),
         ({"rerun": "failed"}, "`rerun` must be given with a `store`"),
@@ -164,6 +176,46 @@ def test_refuses_shapes_that_differ_between_static_values():
 def test_refuses_options_that_are_none(options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         swept(quick, AXES, **options)
+
+
+def vectors(point):
+    return {"a": jnp.arange(3.0), "b": jnp.ones(2)}
+
+
+@pytest.mark.parametrize(
+    ("describe", "axes", "message"),
+    [
+        ({"a": "units"}, {"seed": [1]}, "must hold dicts of attributes, but that of 'a'"),
+        ({"a": {"dims": ["k", "l"]}}, {"seed": [1]}, "must name the 1 own .*'k', 'l': 2 of them"),
+        ({"a": {"dims": ["seed"]}}, {"seed": [1]}, "'seed', the name of an axis or variable"),
+        ({"a": {"dims": "b"}}, {"seed": [1]}, "'b', the name of an axis or variable"),
+        ({"a": {"dims": "k"}, "b": {"dims": "k"}}, {"seed": [1]}, "2 entries, which is 3 of 'a'"),
+        ({}, {"seed": [1], "a_0": [1, 2, 3]}, "'a_0', the name of an axis or variable"),
+    ],
+)
+@pytest.mark.usefixtures("without_type_checks")
+def test_what_is_described_wrongly_is_refused_before_anything_is_run(
+    describe, axes, message, monkeypatch
+):
+    monkeypatch.setattr(Program, "__call__", None)
+    with pytest.raises((TypeError, ValueError), match=f"Argument `describe` .*{message}"):
+        swept(vectors, axes, describe=describe)
+
+
+def test_own_dimensions_have_the_names_that_are_given():
+    ds = swept(vectors, {"seed": [1, 2]}, describe={"a": {"dims": "k"}, "b": {"dims": ["l"]}})
+    assert ds.a.dims == ("seed", "k") and ds.b.dims == ("seed", "l")
+
+
+def test_booleans_are_an_axis_however_they_are_given():
+    for values in ([True, False], np.array([True, False]), jnp.array([True, False])):
+        assert swept(lambda p: {"a": p.on}, {"on": values}).a.values.tolist() == [True, False]
+
+
+def test_a_function_may_refer_to_a_list_that_holds_itself():
+    cycle: list = [2.0]
+    cycle.append({"again": cycle})
+    assert swept(lambda p: {"a": p.seed * cycle[0]}, {"seed": [3.0]}).a.values == [6.0]
 
 
 def test_an_error_of_a_batch_is_the_status_of_its_points():

@@ -1,8 +1,6 @@
 """The store of a sweep: what is found in it after any interruption is what a whole run gives."""
 
-import errno
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +11,6 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
-import zarr
 from sweep_measures import AXES, looped, quick
 from tolerance import assert_close
 
@@ -230,52 +227,6 @@ def test_refuses_what_is_no_store(tmp_path):
     assert (tmp_path / "other" / "thesis.tex").exists()
     with pytest.raises(ValueError, match="must be the store of a sweep"):
         load(tmp_path / "other")
-
-
-def test_a_corrupt_chunk_is_run_again(tmp_path, whole):
-    """Bytes that differ, a truncated file, one that is gone. The control: a chunk's record alone
-    does not tell."""
-    swept(tmp_path / "s")
-    folder = tmp_path / "s" / "total" / "c"
-    bad = bytearray((folder / "0").read_bytes())
-    bad[len(bad) // 2] ^= 0xFF
-    (folder / "0").write_bytes(bad)
-    (folder / "2").write_bytes((folder / "2").read_bytes()[:7])
-    (folder / "4").unlink()
-    assert records(tmp_path / "s") == list(range(8))
-    with pytest.warns(UserWarning, match=r"Chunks \[0, 2, 4\] of the store do not hold"):
-        ds = swept(tmp_path / "s")
-    assert ds.equals(whole[quick])
-
-
-def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, whole):
-    write, left = zarr.Array.__setitem__, [9]
-
-    def full(array, part, values):
-        left[0] -= 1
-        if left[0] < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(array, part, values)
-
-    monkeypatch.setattr(zarr.Array, "__setitem__", full)
-    with pytest.raises(OSError, match=r"The disk is full\. Free some space"):
-        swept(tmp_path / "s")
-    monkeypatch.undo()
-    assert records(tmp_path / "s") == [0, 1]
-    assert swept(tmp_path / "s").equals(whole[quick])
-
-
-def test_a_directory_that_may_not_be_written(tmp_path, monkeypatch):
-    """Refused before anything is computed. (Whoever runs the tests may be allowed everything.)"""
-
-    def refused(*args, **options):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    measure = counted(quick)
-    monkeypatch.setattr(store_module.Path, "mkdir", refused)
-    with pytest.raises(OSError, match=r"Nothing may be written there\. Choose another"):
-        swept(tmp_path / "s", measure)
-    assert type(measure).traces == 0
 
 
 def test_is_read_where_nothing_may_be_written_and_while_it_is_written(tmp_path, monkeypatch):

@@ -14,12 +14,11 @@ except ImportError as error:
         f"The command line needs {error.name}, which is not installed: pip install 'reluflow[cli]'"
     ) from None
 
-import jax
-
-from .cli import _output, _report, _run, _settings, _sweep_commands
+from .cli import _files, _settings, _sweep_commands
+from .cli._choices import ActivationName, LossName, activation_of, loss_of
 from .cli._compilation_cache import NoCache, keep_compiled
 from .cli._experiments import EXPERIMENTS, Integrator, Labels, Shape
-from .cli._progress import Display
+from .cli._progress import LOADING, Display, loading
 from .cli._settings import Settings
 from .cli._waiting import ending_on_interrupt, in_background
 
@@ -94,6 +93,8 @@ def run(
     labels: Annotated[
         Labels | None, typer.Option(metavar="KIND", help="normal or positive, of orthonormal.")
     ] = None,
+    loss: LossName = "square",
+    activation: ActivationName = "relu",
     no_cache: NoCache = False,
 ) -> None:
     """Integrate one of the papers' experiments, or data of one's own.
@@ -103,8 +104,6 @@ def run(
 
     Ends with code 1 where the integration failed on its way.
     """
-    _settings.enable_float64()
-    keep_compiled(not no_cache)
     name, own = _settings.named(experiment)
     defaults = EXPERIMENTS[_settings.Name(name)] if own is None else own
     if until_rest and t1 is not None:
@@ -121,13 +120,15 @@ def run(
         descent_step=compare_descent,
         shape=Shape(samples, dim, labels),
         own=own,
+        loss=loss_of(loss),
+        activation=activation_of(activation),
     )
     _settings.check(settings)
-    _output.check(settings.out, _output.FILES)
-    _integrate(settings)
+    _files.check(settings.out, _files.FILES)
+    _integrate(settings, not no_cache)
 
 
-def _integrate(settings: Settings) -> None:
+def _integrate(settings: Settings, keep: bool) -> None:
     console, progress = Console(), Console(stderr=True)
     display = Display(progress)
 
@@ -140,9 +141,11 @@ def _integrate(settings: Settings) -> None:
         )
 
     with ending_on_interrupt(progress, kept):
-        outcome = _computed(settings, display)
+        outcome = _computed(settings, display, keep)
+        from .cli import _output, _report
+
         numbers = _report.summary(outcome)
-        _report.show(numbers, console)
+        _report.show(numbers, settings.heading, console)
         # A run that fails on its way has something to show, and says that it failed.
         with _ending_where_a_disk_is_full(settings.out, progress):
             written = _output.write(outcome, numbers)
@@ -151,14 +154,22 @@ def _integrate(settings: Settings) -> None:
         raise typer.Exit(1)
 
 
-def _computed(settings: Settings, display: Display) -> _run.Outcome:
+def _computed(settings: Settings, display: Display, keep: bool):
+    def work():
+        from .cli import _run
+
+        _settings.enable_float64()
+        keep_compiled(keep)
+        return _run.compute(settings, display)
+
     try:
         with display:
-            return in_background(lambda: _run.compute(settings, display), display.tick)
+            display.begin(LOADING)
+            return in_background(work, display.tick)
     except ValueError as error:
         # What the library refuses: it names the argument and says what it must be.
         raise typer.BadParameter(str(error)) from error
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+    except (MemoryError, RuntimeError) as error:  # JAX's own is a RuntimeError
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             message = "There is not enough memory for this: take fewer neurons, samples or dim."
             raise typer.BadParameter(message) from error
@@ -202,13 +213,13 @@ def claims(
     broke off; with 3 where what a claim needs is not installed. A claim that
     fails is a result.
     """
-    # a second that only it has to wait for
-    from .cli import _claims, _claims_store
+    with loading(Console(stderr=True)):
+        from .cli import _claims, _claims_store
 
-    _settings.enable_float64()
-    keep_compiled(not no_cache)
+        _settings.enable_float64()
+        keep_compiled(not no_cache)
     wanted = _claims.chosen(claim)
-    _output.check(out, _claims_store.FILES)
+    _files.check(out, _claims_store.FILES)
     store = _claims_store.Store(out, quick, [one.id for one in wanted] if fresh else [])
     lacking = _claims.without_what_they_need(wanted)
     store.unmeasured |= lacking

@@ -43,15 +43,22 @@ def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _eigh = _one_at_a_time(lambda matrix: tuple(jnp.linalg.eigh(matrix)))
 _eigvalsh = _one_at_a_time(lambda matrix: jnp.linalg.eigvalsh(matrix))
-_solve = _one_at_a_time(lambda matrix, right: jnp.linalg.solve(matrix, right))
 _qr = _one_at_a_time(lambda matrix: tuple(jnp.linalg.qr(matrix)))
 _svd = _one_at_a_time(lambda matrix: tuple(jnp.linalg.svd(matrix, full_matrices=False)))
 
 
 @_one_at_a_time
 def _lu(matrix):
-    factors, _, rows = jax.lax.linalg.lu(matrix)
-    return factors, rows
+    """JAX makes the order of the rows from LAPACK's exchanges in a loop of n turns, which takes as
+    long as the factorisation. A column that numbers the rows tells it at once: where P A = L U, the
+    factorisation turns the column v into L^{-1} P v, and L times that is P v."""
+    size = len(matrix)
+    numbers = jnp.arange(size, dtype=matrix.dtype)
+    factors = jax.lax.linalg.lu(jnp.concatenate([matrix, numbers[:, None]], axis=1))[0]
+    factors, ordered = factors[:, :size], factors[:, size]
+    ordered = ordered + jnp.tril(factors, -1) @ ordered
+    rows = jnp.clip(jnp.round(jax.lax.stop_gradient(ordered)), 0, size - 1)
+    return factors, rows.astype(jnp.int32)
 
 
 @_one_at_a_time
@@ -75,7 +82,8 @@ def eigvalsh(matrix: Float[Array, "n n"]) -> Float[Array, " n"]:
 
 def solve(matrix: Float[Array, "n n"], right: Float[Array, "n m"]) -> Float[Array, "n m"]:
     """matrix^{-1} right."""
-    return _solve(matrix, right)
+    factors, rows = lu(matrix)
+    return lu_solve(factors, right[rows])
 
 
 def lu(matrix: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Int[Array, " n"]]:

@@ -15,13 +15,19 @@ from .._recording import AmbiguousNeurons, Switches
 from .._results import RESULTS
 from .._shapes import Scalar
 from .._sliding import room_for_sliding
-from ._closure import Attempt, attempt, go_on
-from ._course import Uncertainty
+from ._collocation_problem import (
+    CollocationProblem,
+    NodalValues,
+    placed,
+    scale_of,
+    size_of_residual,
+)
+from ._generator import Uncertainty
 from ._neurons import arrived
-from ._passed import Passed, network_inside
-from ._path import size_of
-from ._question import Question, Unknowns, placed, scale_of, size_of_residual
-from ._record import DOUBTS, StepEvents
+from ._previous_step import PreviousStep, network_inside
+from ._propagator import size_of
+from ._quasi_newton import StepSolution, resumed_step, solve_step
+from ._record import MOST_AMBIGUOUS, StepEvents
 from ._state import BoostState, initial, moved_to, rested, stood
 from ._step_size import Stop, next_size, until_arrival
 
@@ -42,20 +48,19 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         return initial(problem, start, tolerances, stop_loss)
 
     def step(self, problem: Problem, state: BoostState, limit) -> tuple[BoostState, Report]:
-        question, stands = self._question(problem, state, limit), state.rest.known
-        moved, report, _ = self._step(problem, state, question.unless(stands), limit, stands)
+        collocation, stands = self._collocation_problem(problem, state, limit), state.rest.known
+        moved, report, _ = self._step(problem, state, collocation.unless(stands), limit, stands)
         return moved, report
 
     def step_or_look_back(
         self, problem: Problem, state: BoostState, limit, looks: Bool[Array, ""], time
     ) -> tuple[BoostState, Report, Network]:
-        """To look back is to take the last step again, and that is a sweep as any other; none where
-        what is asked for is its end."""
+        """To look back is to take the last step again, which is one sweep; none at its end."""
         reached = time >= state.time
-        until = state.passed.until(jnp.where(reached, state.passed.begin, time))
-        known = Question(
+        until = state.previous.until(jnp.where(reached, state.previous.begin, time))
+        known = CollocationProblem(
             problem,
-            state.passed.start,
+            state.previous.start,
             state.residual,
             until,
             state.rtol,
@@ -63,32 +68,34 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
             state.height,
             state.curvature,
             state.rounding.of_residuals,
-            state.passed.uncertainty,
+            state.previous.uncertainty,
             jnp.array(True),
         )
-        asked = self._question(problem, state, limit)
+        asked = self._collocation_problem(problem, state, limit)
         stands = state.rest.known & ~looks
-        question = jax.tree.map(lambda a, b: jnp.where(looks, a, b), known, asked.unless(stands))
-        passed = state.passed
-        state, report, net = self._step(problem, state, question, limit, stands)
+        collocation = jax.tree.map(lambda a, b: jnp.where(looks, a, b), known, asked.unless(stands))
+        previous = state.previous
+        state, report, net = self._step(problem, state, collocation, limit, stands)
         net = jax.tree.map(
-            lambda a, b: jnp.where(passed.rest.known, a, b), passed.standing(time), net
+            lambda a, b: jnp.where(previous.rest.known, a, b), previous.standing(time), net
         )
         net = jax.tree.map(lambda a, b: jnp.where(reached, a, b), self.network(state), net)
         result = RESULTS.where(looks & reached, RESULTS.successful, report.result)
         return state, eqx.tree_at(lambda r: r.result, report, result), net
 
-    def _question(self, problem: Problem, state: BoostState, limit) -> Question:
+    def _collocation_problem(
+        self, problem: Problem, state: BoostState, limit
+    ) -> CollocationProblem:
         """The next step, at most to `limit`."""
         tolerance = self._tolerance(state)
         noise = state.rounding.of_residuals
         longest = until_arrival(problem, state.start, state.residual, noise, tolerance, state.bound)
-        wish = state.wish
+        target = state.target
         if problem.loss.quadratic:  # else no residual decays as an exponential
-            decayed = state.passed.decay.longest(state.residual, tolerance, state.bound)
-            wish = jnp.where(state.stalled == 0, jnp.maximum(wish, decayed), wish)
+            decayed = state.previous.decay.longest(state.residual, tolerance, state.bound)
+            target = jnp.where(state.stalled == 0, jnp.maximum(target, decayed), target)
         # Where steps end is a choice: the flow does not depend on it.
-        chosen = jax.lax.stop_gradient(jnp.minimum(wish, longest))
+        chosen = jax.lax.stop_gradient(jnp.minimum(target, longest))
         length = jnp.minimum(chosen, limit - state.time)
         # Where nothing moves, that will be known after any step; but the end may be far, or none.
         size = size_of_residual(problem, state.height, state.curvature, state.residual)
@@ -97,54 +104,58 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         return _of_length(problem, state, length, tolerance)
 
     def _step(
-        self, problem: Problem, state: BoostState, question: Question, limit, stands
+        self, problem: Problem, state: BoostState, collocation: CollocationProblem, limit, stands
     ) -> tuple[BoostState, Report, Network]:
-        """The state after the attempt, and the neurons at its end, of whatever use that is.
+        """The state after the step, and the neurons at its end, also where it was rejected.
 
         stands: whether it is known that nothing moves any more.
         """
         places = placed(state.start)
-        trial = go_on(question, state.progress, places)
-        ends = trial.finished & ~question.known
-        end, events, walked = trial.swept.end, trial.swept.record.events, trial.swept.result
-        hidden = jnp.where(question.known, state.passed.hidden, state.hidden)
-        start, hidden = arrived(problem, question.start, hidden, end)
-        finite = jnp.isfinite(trial.progress.effect) & jnp.isfinite(trial.error)
+        solution = resumed_step(collocation, state.iterate, places)
+        ends = solution.finished & ~collocation.known
+        end, events, event_result = (
+            solution.swept.end,
+            solution.swept.record.events,
+            solution.swept.result,
+        )
+        hidden = jnp.where(collocation.known, state.previous.hidden, state.hidden)
+        start, hidden = arrived(problem, collocation.start, hidden, end)
+        finite = jnp.isfinite(solution.iterate.effect) & jnp.isfinite(solution.error)
         room = events.count <= places
-        asked, tolerance = question.guess.length, question.tolerance
-        keep = trial.converged & (trial.error <= tolerance) & finite & room & ends
-        wish = next_size(trial, asked, tolerance, keep, state.missed)
-        stop = Stop.of(trial, problem, state.h, state.stop_loss, state.height)
-        wish = jnp.where(keep & stop.beyond, stop.length, wish)
+        asked, tolerance = collocation.guess.length, collocation.tolerance
+        keep = solution.converged & (solution.error <= tolerance) & finite & room & ends
+        target = next_size(solution, asked, tolerance, keep, state.rejected)
+        stop = Stop.of(solution, problem, state.h, state.stop_loss, state.height)
+        target = jnp.where(keep & stop.beyond, stop.length, target)
         keep = keep & ~stop.beyond
-        reaches = (asked == limit - state.time) & (trial.unknowns.length == asked)
+        reaches = (asked == limit - state.time) & (solution.nodal_values.length == asked)
         stalled = state.stalled + jnp.where(ends, 1, 0)
         outcomes = [
             lambda: eqx.tree_at(lambda s: s.stalled, state, stalled),
-            lambda: moved_to(problem, state, question, trial, start, hidden, reaches, limit),
+            lambda: moved_to(problem, state, collocation, solution, start, hidden, reaches, limit),
             lambda: stood(state, limit),
         ]
         moved = jax.lax.switch(jnp.where(stands, 2, keep.astype(jnp.int32)), outcomes)
         moved = eqx.tree_at(lambda s: s.rest, moved, rested(problem, moved, keep))
-        control = (wish, state.missed.after(trial, asked, keep))
+        control = (target, state.rejected.after(solution, asked, keep))
         control = jax.tree.map(
-            lambda a, b: jnp.where(ends, a, b), control, (state.wish, state.missed)
+            lambda a, b: jnp.where(ends, a, b), control, (state.target, state.rejected)
         )
-        progress = trial.progress.ended(trial.finished)
-        moved = eqx.tree_at(lambda s: (s.wish, s.missed, s.progress), moved, (*control, progress))
-        switches = _switches(events, state.time, trial.unknowns.length, keep)
+        iterate = solution.iterate.ended(solution.finished)
+        moved = eqx.tree_at(lambda s: (s.target, s.rejected, s.iterate), moved, (*control, iterate))
+        switches = _switches(events, state.time, solution.nodal_values.length, keep)
         result = RESULTS.where(keep & stop.reached, RESULTS.loss_reached, RESULTS.successful)
         # A neuron that cannot go on, with the flow as good as there.
         near = asked * state.bound * jnp.linalg.norm(state.residual) < _NEAR
-        lost = walked != RESULTS.successful
+        lost = event_result != RESULTS.successful
         stuck = ends & ((lost & near & ~keep) | (moved.stalled > _MAX_STALLED))
-        failed = jnp.where(question.known, lost, stuck)  # known: they have gone that way before
-        result = RESULTS.where(failed, _why(finite, walked, room), result)
-        ambiguous = _ambiguous(trial, state.time, keep)
-        sweeps = jnp.where(question.known, 0, trial.progress.sweeps - state.progress.sweeps)
+        failed = jnp.where(collocation.known, lost, stuck)  # known: they have gone that way before
+        result = RESULTS.where(failed, _why(finite, event_result, room), result)
+        ambiguous = _ambiguous(solution, state.time, keep)
+        sweeps = jnp.where(collocation.known, 0, solution.iterate.sweeps - state.iterate.sweeps)
         report = Report(
             moved.time,
-            trial.finished,
+            solution.finished,
             keep | stands,
             result,
             switches,
@@ -156,14 +167,14 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
         return moved, report, Network(start.log_scale, start.output, hidden)
 
     def full_step(self, problem: Problem, state: BoostState, length):
-        """A step of exactly this length, and the error that a controller may judge it by."""
-        question = _of_length(problem, state, length, state.rtol)
-        trial = attempt(question, placed(state.start), ends_at_kinks=False)
-        good = trial.converged & (trial.swept.result == RESULTS.successful)
-        error = jnp.where(good & jnp.isfinite(trial.error), trial.error, jnp.inf)
-        start, hidden = arrived(problem, state.start, state.hidden, trial.swept.end)
+        """A step of exactly this length, and its error, for a controller."""
+        collocation = _of_length(problem, state, length, state.rtol)
+        solution = solve_step(collocation, placed(state.start), ends_at_kinks=False)
+        good = solution.converged & (solution.swept.result == RESULTS.successful)
+        error = jnp.where(good & jnp.isfinite(solution.error), solution.error, jnp.inf)
+        start, hidden = arrived(problem, state.start, state.hidden, solution.swept.end)
         return moved_to(
-            problem, state, question, trial, start, hidden, jnp.array(False), state.time
+            problem, state, collocation, solution, start, hidden, jnp.array(False), state.time
         ), error
 
     def _tolerance(self, state: BoostState) -> Scalar:
@@ -180,7 +191,7 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
             jnp.array(False),
             RESULTS.successful,
             Switches.none(placed(state.start)),
-            AmbiguousNeurons.none(DOUBTS, problem.arrangement.boundaries),
+            AmbiguousNeurons.none(MOST_AMBIGUOUS, problem.arrangement.boundaries),
             jnp.array(-1),
             zero,
             jnp.array(False),
@@ -199,25 +210,27 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
             start.pattern,
             start.armed,
             start.pending,
-            state.wish,
+            state.target,
         )
 
-    def passage(self, before: BoostState, after: BoostState) -> Passed:
-        return after.passed
+    def passage(self, before: BoostState, after: BoostState) -> PreviousStep:
+        return after.previous
 
-    def network_within(self, problem: Problem, passage: Passed, time: Scalar) -> Network:
+    def network_within(self, problem: Problem, passage: PreviousStep, time: Scalar) -> Network:
         return network_inside(problem, passage, time)
 
 
-def _of_length(problem: Problem, state: BoostState, length: Scalar, tolerance) -> Question:
-    nodes = state.passed.guess(length, state.residual)
-    guess = Unknowns.of_nodes(nodes, state.residual, length)
+def _of_length(
+    problem: Problem, state: BoostState, length: Scalar, tolerance
+) -> CollocationProblem:
+    nodes = state.previous.guess(length, state.residual)
+    guess = NodalValues.of_nodes(nodes, state.residual, length)
     # A step whose residual is off by more than the tolerance is not accepted.
     noise, height = state.rounding.of_residuals, state.height
     known_to = noise + tolerance * scale_of(problem, height, state.curvature)
-    # Where rounding of h is more than the tolerance, no less can be asked for.
+    # Where rounding of h is more than the tolerance, the tolerance is that.
     height = jnp.maximum(height, state.rounding.of_predictions / tolerance)
-    return Question(
+    return CollocationProblem(
         problem,
         state.start,
         state.residual,
@@ -232,16 +245,16 @@ def _of_length(problem: Problem, state: BoostState, length: Scalar, tolerance) -
     )
 
 
-def _why(finite, walked: RESULTS, room) -> RESULTS:
+def _why(finite, event_result: RESULTS, room) -> RESULTS:
     """What keeps a step from being taken."""
     why = RESULTS.where(finite, RESULTS.step_collapsed, RESULTS.not_finite)
-    why = RESULTS.where(walked == RESULTS.successful, why, walked)
+    why = RESULTS.where(event_result == RESULTS.successful, why, event_result)
     return RESULTS.where(room, why, RESULTS.event_buffer_full)
 
 
-def _ambiguous(trial: Attempt, begin: Scalar, keep) -> AmbiguousNeurons:
+def _ambiguous(solution: StepSolution, begin: Scalar, keep) -> AmbiguousNeurons:
     """Those of the step, none where it was rejected."""
-    found, length = trial.swept.record.ambiguous, trial.unknowns.length
+    found, length = solution.swept.record.ambiguous, solution.nodal_values.length
     return eqx.tree_at(
         lambda a: (a.time, a.count),
         found,

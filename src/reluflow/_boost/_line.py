@@ -5,33 +5,33 @@ dimension, keeps w on a line through 0. With D_u = <D, w> / |w|,
 
     (a + |w|)' = D_u (a + |w|),      (a - |w|)' = -D_u (a - |w|),
 
-so that both are known exactly, also where a and |w| shrink together: there the boost of `_path`
-would be a difference of two numbers that grow, and after 18 e-foldings nothing but rounding. The
-smaller of the two follows from their product, a^2 - |w|^2, which is conserved; where that is 0 the
-neuron, of equal sizes, only changes its scale.
+so that both are known exactly, also where a and |w| shrink together: there the boost of
+`_propagator` would be a difference of two numbers that grow, and after 18 e-foldings nothing but
+rounding. The smaller of the two follows from their product, a^2 - |w|^2, which is conserved; where
+that is 0 the neuron, of equal sizes, only changes its scale.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from ._course import Course
-from ._frame import Frame
-from ._path import Move, Reduced, legendre
+from ._basis import Basis
+from ._generator import Generator
+from ._moving_neurons import MovingNeurons
+from ._propagator import Propagation, Reduced, legendre
 from ._small import total
-from ._walk import Walk
 
 # Where a is much larger than |w|, or smaller, nothing cancels, and w may pass through 0.
 _COMPARABLE = 10.0
 
 
-def on_line(course: Course, walk: Walk) -> Bool[Array, " neurons"] | None:
+def on_line(generator: Generator, moving: MovingNeurons) -> Bool[Array, " neurons"] | None:
     """Which neurons are to be moved along a line; None where none can be."""
-    dim, slots = course.arrangement.normals.shape[1], walk.pattern.slots
+    dim, slots = generator.arrangement.normals.shape[1], moving.pattern.slots
     if slots.shape[1] < dim - 1:
         return None
-    held = jnp.sum(slots < course.boundaries, axis=1) == dim - 1
-    output, hidden = jnp.abs(walk.reduced.output), _hidden(walk.reduced)
+    held = jnp.sum(slots < generator.boundaries, axis=1) == dim - 1
+    output, hidden = jnp.abs(moving.reduced.output), _hidden(moving.reduced)
     near = (output < _COMPARABLE * hidden) & (hidden < _COMPARABLE * output)
     return near & (held if dim > 1 else True)
 
@@ -46,16 +46,18 @@ def integrated(s) -> Array:
     return jnp.where(degree > 0.0, (above - below) / (2.0 * (2.0 * degree + 1.0)), first / 2.0)
 
 
-def moved_on_line(move: Move, which, start: Reduced, frame: Frame, modal, length) -> Move:
+def propagated_on_line(
+    propagation: Propagation, which, start: Reduced, basis: Basis, modal, length
+) -> Propagation:
     """The move, where it is one along a line.
 
     modal: of the Legendre polynomials, integrated over the move, of shape (..., modes, neurons),
         as has every leaf of the move but for the modes.
     """
     if which is None:
-        return move
+        return propagation
     hidden = _hidden(start)
-    along = total(frame.weights(modal) * start.overlap, -2)
+    along = total(basis.weights(modal) * start.overlap, -2)
     rapidity = length * along / jnp.where(which, hidden, 1.0)
     plus, minus = start.output + hidden, start.output - hidden
     grows = start.output > 0.0
@@ -70,9 +72,9 @@ def moved_on_line(move: Move, which, start: Reduced, frame: Frame, modal, length
     kept = (plus - minus) / jnp.where(which, 2.0 * hidden, 1.0)
     balance = jnp.where(start.balance == 0.0, 0.0, start.balance * jnp.exp(-2.0 * growth))
     end = Reduced((plus + minus) / 2.0, kept[..., None, :] * start.overlap, balance)
-    nothing = jnp.zeros_like(move.gained)
-    line = Move(end, kept, nothing, growth, jnp.zeros_like(move.exponent))
-    return jax.tree.map(lambda a, b: jnp.where(which, a, b), line, move)
+    nothing = jnp.zeros_like(propagation.gained)
+    line = Propagation(end, kept, nothing, growth, jnp.zeros_like(propagation.exponent))
+    return jax.tree.map(lambda a, b: jnp.where(which, a, b), line, propagation)
 
 
 def _hidden(reduced: Reduced):

@@ -1,4 +1,4 @@
-"""The neurons at the beginning of a step: from a network, and from where a walk has taken them."""
+"""The neurons at the beginning of a step: from a network, or from the end of a step."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ from .._flow_state import FlowState
 from .._powers_of_two import exponent_of, power_of_two
 from .._shapes import Hidden, PerNeuron, PerSample, UnitFlags, Units
 from .._state import balanced_output, tied
-from ._path import size_of, total_growth
-from ._walk import Ended
+from ._moving_neurons import StepEnd
+from ._propagator import size_of, total_growth
 
 _LN2 = float(np.log(2.0))
 
@@ -31,7 +31,7 @@ class Start(eqx.Module):
 
 
 def begin(state: FlowState) -> tuple[Start, Hidden]:
-    """The neurons; those on a boundary are settled by the first hop."""
+    """The neurons; the modes of those on a boundary are decided first in the step."""
     start = Start(
         state.net.log_scale,
         state.net.output,
@@ -44,7 +44,7 @@ def begin(state: FlowState) -> tuple[Start, Hidden]:
     return _rescaled(start, state.net.hidden)
 
 
-def arrived(problem: Problem, start: Start, hidden: Hidden, end: Ended) -> tuple[Start, Hidden]:
+def arrived(problem: Problem, start: Start, hidden: Hidden, end: StepEnd) -> tuple[Start, Hidden]:
     """The neurons where the step has taken them, each of size about 1 again."""
     hidden = end.kept[:, None] * hidden + end.combination @ problem.normals
     slack = ON_BOUNDARY * size_of(end.output, end.balance)[:, None] * problem.length

@@ -1,4 +1,4 @@
-"""What happens on a step, for each of several flows ("lanes") whose neurons walk together."""
+"""The events of a step, for each of several flows ("lanes") whose neurons move together."""
 
 import equinox as eqx
 import jax
@@ -9,11 +9,13 @@ from .._events import Ambiguity
 from .._indexing import of_lanes
 from .._recording import AmbiguousNeurons, coded
 from ._collocation import POINTS
-from ._course import Course
-from ._path import weight_of
-from ._walk import Walk
+from ._generator import Generator
+from ._moving_neurons import MovingNeurons
+from ._propagator import weight_of
 
-DOUBTS = 8  # neurons of one step for which the flow is not determined that there is room for
+MOST_AMBIGUOUS = (
+    8  # neurons of one step for which the flow is not determined that there is room for
+)
 
 
 class StepEvents(eqx.Module):
@@ -80,14 +82,14 @@ def _rank(lane, changed, lanes: int):
     return before - of_lanes_before[lane]
 
 
-class Worth(eqx.Module):
+class Truncation(eqx.Module):
     """Which kinks make it useless to go on: the first of this strength, and before this time."""
 
     strength: Float[Array, "*lanes"]
     before: Float[Array, "*lanes"]
 
     @classmethod
-    def always(cls) -> "Worth":
+    def always(cls) -> "Truncation":
         return cls(jnp.array(jnp.inf), jnp.array(0.0))
 
 
@@ -105,21 +107,33 @@ class Record(eqx.Module):
     def empty(cls, lanes: int, places: int, boundaries: int) -> "Record":
         no = jnp.zeros((lanes,), bool)
         never = jnp.full((lanes,), jnp.inf)
-        nobody = AmbiguousNeurons.none(DOUBTS, boundaries)
+        nobody = AmbiguousNeurons.none(MOST_AMBIGUOUS, boundaries)
         nobody = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (lanes, *leaf.shape)), nobody)
         return cls(StepEvents.empty(lanes, places), never, nobody, no, no)
 
-    def add(self, worth: Worth, lane, changed, time, neuron, sample, before, after, kink, jump):
+    def add(
+        self,
+        truncation: Truncation,
+        lane,
+        changed,
+        time,
+        neuron,
+        sample,
+        before,
+        after,
+        kink,
+        jump,
+    ):
         """With these events, each of a lane."""
         events = self.events.add(lane, changed, time, neuron, sample, before, after, kink, jump)
         shows = jump * jnp.minimum(time, 1.0 - time)
-        strong = shows > worth.strength[lane]
-        strong = strong & changed & (time < worth.before[lane])
+        strong = shows > truncation.strength[lane]
+        strong = strong & changed & (time < truncation.before[lane])
         since, lanes = jnp.where(strong, time, jnp.inf), len(self.useless_from)
         useless_from = of_lanes(lane, lanes, since, "min", self.useless_from)
         return eqx.tree_at(lambda r: (r.events, r.useless_from), self, (events, useless_from))
 
-    def doubt(self, lane, present, time, neuron, ambiguity: Ambiguity) -> "Record":
+    def add_ambiguous(self, lane, present, time, neuron, ambiguity: Ambiguity) -> "Record":
         """With these neurons, where for them the flow was not determined."""
         doubtful = present & jnp.any(ambiguity.at, axis=1)
         old = self.ambiguous
@@ -131,18 +145,18 @@ class Record(eqx.Module):
         count = of_lanes(lane, len(old.count), doubtful, "add", old.count)
         return eqx.tree_at(lambda r: r.ambiguous, self, AmbiguousNeurons(time, units, count))
 
-    def going(self, walk: Walk, lane) -> Bool[Array, " neurons"]:
+    def going(self, moving: MovingNeurons, lane) -> Bool[Array, " neurons"]:
         """Which neurons, each of a lane, are still on their way, and useful there."""
-        useful = ~self.failed()[lane] & (walk.time <= self.useless_from[lane])
-        return (walk.goal < len(POINTS)) & useful
+        useful = ~self.failed()[lane] & (moving.time <= self.useless_from[lane])
+        return (moving.goal < len(POINTS)) & useful
 
     def failed(self) -> Bool[Array, "*lanes"]:
         return self.chatters | self.overflows
 
 
-def kink_of(course: Course, walk: Walk, rows, boundary, jump) -> jax.Array:
+def kink_of(generator: Generator, moving: MovingNeurons, rows, boundary, jump) -> jax.Array:
     """weight a^2 |F^+ - F^-| |u_b|^2 / n, a bound of the jump of r' when this unit switches."""
-    k = jnp.minimum(boundary, course.boundaries - 1)
-    log_scale = course.log_scale[rows] + walk.total_growth()[rows]
-    pull = jnp.abs(jump) * jnp.diag(course.gram)[k] / course.samples
-    return weight_of(log_scale) * walk.reduced.output[rows] ** 2 * pull
+    k = jnp.minimum(boundary, generator.boundaries - 1)
+    log_scale = generator.log_scale[rows] + moving.total_growth()[rows]
+    pull = jnp.abs(jump) * jnp.diag(generator.gram)[k] / generator.samples
+    return weight_of(log_scale) * moving.reduced.output[rows] ** 2 * pull

@@ -17,14 +17,14 @@ from .._network import Network
 from .._shapes import Scalar
 from .._sliding import checked_max_sliding, decided
 from ._integrator import BoostIntegrator
-from ._passed import network_inside
+from ._previous_step import network_inside
 from ._state import BoostState
 
 _RTOL = 1e-8
 
 
 class BoostInterpolation(diffrax.AbstractLocalInterpolation):
-    """The network inside a step: the neurons go that way again, as exactly as its end."""
+    """The network inside a step, as exact as its end, by another sweep."""
 
     # Narrower than diffrax declares them, and fixed, as all fields of a module are.
     t0: Scalar  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -39,9 +39,9 @@ class BoostInterpolation(diffrax.AbstractLocalInterpolation):
             return jax.tree.map(lambda a, b: b - a, first, last)
         # Time may have been transformed by diffrax: only the place inside the step counts.
         share = (t0 - self.t0) / jnp.where(self.t1 > self.t0, self.t1 - self.t0, 1.0)
-        passed = self.state.passed
-        time = passed.begin + jnp.clip(share, 0.0, 1.0) * passed.unknowns.length
-        net = network_inside(self.problem, passed, time)
+        previous = self.state.previous
+        time = previous.begin + jnp.clip(share, 0.0, 1.0) * previous.nodal_values.length
+        net = network_inside(self.problem, previous, time)
         return net.with_activation(self.problem.activation)
 
 
@@ -131,7 +131,7 @@ class Boost(diffrax.AbstractAdaptiveSolver):
 
 
 def _checked(terms, y0: Network) -> Network:
-    """y0, unless it is not the flow, forwards in time, that is asked for."""
+    """y0, unless the terms are not those of the flow, forwards in time."""
     term = getattr(terms, "term", terms)  # diffrax wraps it, with the direction of time
     if not isinstance(term, diffrax.ODETerm) or term.vector_field is not field:
         raise ValueError(

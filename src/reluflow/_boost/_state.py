@@ -9,15 +9,15 @@ from .._field import Neurons, Problem, Rounding
 from .._flow_state import FlowState
 from .._rest import Rest, Standing, at_rest, bound_of, height_of
 from .._shapes import Hidden, PerSample, Scalar
-from ._closure import Attempt
 from ._collocation import NUM_NODES
-from ._course import Uncertainty
-from ._decay import Decay
+from ._collocation_problem import CollocationProblem, NodalValues
+from ._generator import Uncertainty
+from ._iterate import Iterate
 from ._neurons import Start, begin, predictions_of, rounding_of
-from ._passed import Passed
-from ._progress import Progress
-from ._question import Question, Unknowns
-from ._step_size import Missed
+from ._predictor import DecayPredictor
+from ._previous_step import PreviousStep
+from ._quasi_newton import StepSolution
+from ._step_size import RejectedStep
 
 
 class BoostState(eqx.Module):
@@ -26,13 +26,13 @@ class BoostState(eqx.Module):
     hidden: Hidden
     h: PerSample
     residual: PerSample
-    wish: Scalar  # of the step size controller
-    missed: Missed
-    passed: Passed
+    target: Scalar  # of the step size controller
+    rejected: RejectedStep
+    previous: PreviousStep
     stalled: Int[Array, ""]
-    progress: Progress  # of the step that is being attempted
+    iterate: Iterate  # of the step that is being attempted
     rest: Rest  # whether there is anywhere to go
-    # what was asked for
+    # the tolerances and the stop
     rtol: Scalar
     atol: Scalar
     stop_loss: Scalar
@@ -50,22 +50,24 @@ def initial(problem: Problem, start: FlowState, tolerances, stop_loss) -> BoostS
     residual, rounding = problem.residual(h), rounding_of(problem, neurons)
     noise = rounding.of_residuals
     nodes = jnp.broadcast_to(residual, (NUM_NODES, residual.shape[0]))
-    nothing = Unknowns.of_nodes(nodes, residual, jnp.zeros(()))
+    nothing = NodalValues.of_nodes(nodes, residual, jnp.zeros(()))
     kernel = jnp.zeros((problem.samples, problem.samples))
-    decay = Decay.of(kernel, _curvatures(problem, h))
+    decay = DecayPredictor.of(kernel, _curvatures(problem, h))
     rest = Rest.unknown(len(neurons.output))
-    passed = Passed(start.time, neurons, hidden, nothing, Uncertainty(noise, noise), rest, decay)
+    previous = PreviousStep(
+        start.time, neurons, hidden, nothing, Uncertainty(noise, noise), rest, decay
+    )
     return BoostState(
         time=start.time,
         start=neurons,
         hidden=hidden,
         h=h,
         residual=residual,
-        wish=start.step_size,
-        missed=Missed.none(),
-        passed=passed,
+        target=start.step_size,
+        rejected=RejectedStep.none(),
+        previous=previous,
         stalled=jnp.array(0),
-        progress=Progress.none(problem),
+        iterate=Iterate.none(problem),
         rtol=tolerances[0],
         atol=tolerances[1],
         stop_loss=stop_loss,
@@ -80,21 +82,21 @@ def initial(problem: Problem, start: FlowState, tolerances, stop_loss) -> BoostS
 def moved_to(
     problem: Problem,
     state: BoostState,
-    question: Question,
-    trial: Attempt,
+    collocation: CollocationProblem,
+    solution: StepSolution,
     start: Start,
     hidden: Hidden,
     reaches,
     limit,
 ) -> BoostState:
     """At the end of the step; exactly at `limit` where it reaches that."""
-    time = jnp.where(reaches, limit, state.time + trial.unknowns.length)
+    time = jnp.where(reaches, limit, state.time + solution.nodal_values.length)
     h = predictions_of(problem, start)
-    decay = Decay.of(trial.progress.factors.end_kernel, _curvatures(problem, h))
-    under = trial.unknowns
-    uncertainty = question.uncertainty.under(under)
+    decay = DecayPredictor.of(solution.iterate.newton_matrix.end_kernel, _curvatures(problem, h))
+    under = solution.nodal_values
+    uncertainty = collocation.uncertainty.under(under)
     rest = Rest.unknown(len(start.output))
-    passed = Passed(state.time, state.start, state.hidden, under, uncertainty, rest, decay)
+    previous = PreviousStep(state.time, state.start, state.hidden, under, uncertainty, rest, decay)
     return eqx.tree_at(
         lambda s: (
             s.time,
@@ -104,7 +106,7 @@ def moved_to(
             s.residual,
             s.curvature,
             s.rounding,
-            s.passed,
+            s.previous,
             s.stalled,
         ),
         state,
@@ -116,7 +118,7 @@ def moved_to(
             problem.residual(h),
             _largest_curvature(problem, h),
             rounding_of(problem, start),
-            passed,
+            previous,
             jnp.zeros_like(state.stalled),
         ),
     )
@@ -133,18 +135,18 @@ def _largest_curvature(problem: Problem, h: PerSample) -> Scalar:
 def stood(state: BoostState, limit: Scalar) -> BoostState:
     """At rest, at `limit`: the neurons are where they are, but for those that shrink."""
     scale = state.start.log_scale + state.rest.rates * (limit - state.time)
-    passed = state.passed
-    under = Unknowns.of_nodes(0.0 * passed.unknowns.nodes, state.residual, jnp.zeros(()))
-    known = (passed.uncertainty, state.rest, passed.decay)
-    passed = Passed(state.time, state.start, state.hidden, under, *known)
+    previous = state.previous
+    under = NodalValues.of_nodes(0.0 * previous.nodal_values.nodes, state.residual, jnp.zeros(()))
+    known = (previous.uncertainty, state.rest, previous.decay)
+    previous = PreviousStep(state.time, state.start, state.hidden, under, *known)
     return eqx.tree_at(
-        lambda s: (s.time, s.start.log_scale, s.passed), state, (limit, scale, passed)
+        lambda s: (s.time, s.start.log_scale, s.previous), state, (limit, scale, previous)
     )
 
 
 def rested(problem: Problem, state: BoostState, moved) -> Rest:
     """What is known of the rest of the flow, after a step; before one, what was."""
-    start, decay = state.start, state.passed.decay
+    start, decay = state.start, state.previous.decay
     nothing = jnp.zeros_like(start.preactivation)
     here = Standing(
         Neurons(start.output, nothing, start.preactivation),
@@ -153,7 +155,7 @@ def rested(problem: Problem, state: BoostState, moved) -> Rest:
         start.pattern,
         start.pending,
         state.residual,
-        state.passed.unknowns.length,
+        state.previous.nodal_values.length,
     )
     rate = jnp.sum(decay.rates * decay.parts(state.residual) ** 2)
     rate = jnp.where(moved, rate, jnp.inf)

@@ -10,11 +10,11 @@ from .._branch import run_if
 from .._field import Problem, coefficients
 from .._rest import held_on_line
 from .._shapes import PerNeuron, PerSample, Scalar, Units
-from ._closure import Attempt
 from ._collocation import NUM_NODES, POINTS, RESOLVED
 from ._interpolation import lagrange_of_points
 from ._neurons import Start
-from ._path import size_of
+from ._propagator import size_of
+from ._quasi_newton import StepSolution
 from ._small import total
 
 _LOSS_FOUND = 1e-6  # the loss is at `stop_loss` within this much of it, at best
@@ -24,49 +24,53 @@ _ROUNDS = 4  # of Newton's method: to 1e-6
 _SHORTEST = 1e-2  # times of a neuron's growth
 
 
-class Missed(eqx.Module):
-    """Length and error of the last attempt at this step that converged, but was not taken."""
+class RejectedStep(eqx.Module):
+    """Length and error of the last try of this step that converged, but was rejected."""
 
     length: Scalar  # inf where there is none
     error: Scalar
 
     @classmethod
-    def none(cls) -> "Missed":
+    def none(cls) -> "RejectedStep":
         return cls(jnp.array(jnp.inf), jnp.array(1.0))
 
-    def order(self, trial: Attempt) -> Scalar:
+    def order(self, solution: StepSolution) -> Scalar:
         """Of the error in the length. A weak kink inside makes it low, as two attempts tell; but a
         shorter step may be rid of the kink: half way, of the logarithms, to that of a smooth r."""
-        length = trial.unknowns.length
+        length = solution.nodal_values.length
         known = jnp.isfinite(self.length) & (length < self.length)
         shorter = jnp.where(known, length / self.length, 0.5)
-        fell = jnp.log(trial.error / self.error)
+        fell = jnp.log(solution.error / self.error)
         seen = jnp.clip(fell / jnp.log(shorter), 1.0, _ORDER)
         return jnp.where(known, jnp.sqrt(_ORDER * seen), float(_ORDER))
 
-    def after(self, trial: Attempt, asked, keep) -> "Missed":
-        """With this attempt, which has ended. One that did not converge, or that a kink cut short,
+    def after(self, solution: StepSolution, asked, keep) -> "RejectedStep":
+        """With this try, which has ended. One that did not converge, or that a kink cut short,
         tells nothing."""
-        tells = trial.converged & (trial.unknowns.length == asked) & jnp.isfinite(trial.error)
-        now = Missed(trial.unknowns.length, jnp.maximum(trial.error, 1e-300))
+        tells = (
+            solution.converged
+            & (solution.nodal_values.length == asked)
+            & jnp.isfinite(solution.error)
+        )
+        now = RejectedStep(solution.nodal_values.length, jnp.maximum(solution.error, 1e-300))
         now = jax.tree.map(lambda a, b: jnp.where(tells, a, b), now, self)
-        return jax.tree.map(lambda a, b: jnp.where(keep, a, b), Missed.none(), now)
+        return jax.tree.map(lambda a, b: jnp.where(keep, a, b), RejectedStep.none(), now)
 
 
-def next_size(trial: Attempt, asked, tolerance, keep, missed: Missed) -> Scalar:
+def next_size(solution: StepSolution, asked, tolerance, keep, rejected: RejectedStep) -> Scalar:
     """What the next step may have, by its error; the prediction of arrivals bounds it further."""
-    ratio = tolerance / jnp.maximum(trial.error, 1e-16 * tolerance)
-    factor = 0.9 * ratio ** (1.0 / missed.order(trial))
-    sweeps = trial.progress.sweeps
+    ratio = tolerance / jnp.maximum(solution.error, 1e-16 * tolerance)
+    factor = 0.9 * ratio ** (1.0 / rejected.order(solution))
+    sweeps = solution.iterate.sweeps
     growth = jnp.where(sweeps <= 2, 100.0, jnp.where(sweeps <= 5, 5.0, 1.0))
-    length = trial.unknowns.length
+    length = solution.nodal_values.length
     grown = length * jnp.clip(factor, 0.3, growth)
     # Cut short by a kink, a step says nothing of how long the next may be.
     cut = length < asked
     grown = jnp.where(cut, jnp.maximum(0.9 * asked, grown), grown)
-    unconverged = jnp.clip(trial.progress.trusted, 0.1, 0.5)
-    shrunk = length * jnp.where(trial.converged, jnp.clip(factor, 0.1, 0.9), unconverged)
-    shrunk = jnp.where(jnp.isfinite(trial.error), shrunk, 0.2 * length)
+    unconverged = jnp.clip(solution.iterate.trusted, 0.1, 0.5)
+    shrunk = length * jnp.where(solution.converged, jnp.clip(factor, 0.1, 0.9), unconverged)
+    shrunk = jnp.where(jnp.isfinite(solution.error), shrunk, 0.2 * length)
     return jnp.where(keep, grown, shrunk)
 
 
@@ -131,15 +135,20 @@ class Stop(eqx.Module):
 
     @classmethod
     def of(
-        cls, trial: Attempt, problem: Problem, h: PerSample, stop_loss: Scalar, height: Scalar
+        cls,
+        solution: StepSolution,
+        problem: Problem,
+        h: PerSample,
+        stop_loss: Scalar,
+        height: Scalar,
     ) -> "Stop":
         """h: at the beginning of the step. A stop_loss below 0 asks for none."""
-        at_points = jnp.concatenate([h[None], trial.swept.h])
+        at_points = jnp.concatenate([h[None], solution.swept.h])
         losses = problem.mean_loss(at_points)
         # Rounding of the predictions: of the square loss, whose root they are, and of another.
         size = jnp.sqrt(2.0 * h.shape[0] * jnp.maximum(stop_loss, 1e-300))
         if not problem.plain:
-            pull = jnp.mean(jnp.abs(trial.swept.residual[-1]))
+            pull = jnp.mean(jnp.abs(solution.swept.residual[-1]))
             size = jnp.maximum(stop_loss, 1e-300) / jnp.where(pull > 0.0, pull, 1.0)
         part = jnp.clip(_ROUNDINGS * height / size, _LOSS_FOUND, 0.5)
         aim, ends = stop_loss * (1.0 - part / 2.0), losses[-1]
@@ -161,4 +170,6 @@ class Stop(eqx.Module):
             return (low + high) / 2.0
 
         share = run_if(beyond, find, jnp.ones(()))
-        return cls(wanted & ~beyond & (ends <= stop_loss), beyond, trial.unknowns.length * share)
+        return cls(
+            wanted & ~beyond & (ends <= stop_loss), beyond, solution.nodal_values.length * share
+        )

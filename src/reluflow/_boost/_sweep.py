@@ -10,13 +10,13 @@ from .._field import Problem
 from .._results import RESULTS
 from .._tangent_kernel import Here, kernels, predictions
 from ._collocation import NUM_NODES, POINTS
-from ._course import Course, Uncertainty
-from ._flight import fly, land
+from ._event_pass import Lane, PointValues, event_pass
+from ._generator import Generator, Uncertainty
+from ._moving_neurons import MovingNeurons, StepEnd
 from ._neurons import Start
-from ._path import weight_of
-from ._pool import Lane, Track, through_events
-from ._record import Record, Worth
-from ._walk import Ended, Walk
+from ._propagator import weight_of
+from ._record import Record, Truncation
+from ._smooth_pass import smooth_pass, undisturbed_end
 
 _INTERVALS = len(POINTS) - 1
 
@@ -28,7 +28,7 @@ class Swept(eqx.Module):
     h: Float[Array, "points samples"]
     residual: Float[Array, "points samples"]
     kernels: Float[Array, "nodes samples samples"]
-    end: Ended
+    end: StepEnd
     record: Record
 
     @classmethod
@@ -40,7 +40,7 @@ class Swept(eqx.Module):
             nothing,
             nothing,
             jnp.zeros((NUM_NODES, problem.samples, problem.samples)),
-            Ended.departing(start),
+            StepEnd.at_start(start),
             jax.tree.map(lambda leaf: leaf[0], record),
         )
 
@@ -53,36 +53,39 @@ class Swept(eqx.Module):
 
 def sweep(
     problem: Problem,
-    course: Course,
+    generator: Generator,
     start: Start,
     uncertainty: Uncertainty,
     places: int,
     wants_kernels: Bool[Array, ""],
-    of_use: Worth,
-    pooled: bool = True,
+    truncation: Truncation,
+    compacted: bool = True,
 ) -> Swept:
-    """Takes the neurons through the step: all together those that meet nothing, and the others
-    each with its own events.
+    """Propagates the neurons through the step: those that meet no boundary all together, and the
+    others each with its own events.
 
-    places: for events. of_use: how far, if there are kinks; behind that the residual, the kernels
-    and the end are none. pooled: under `jax.vmap`, the neurons of all lanes go through their events
-        together; where that is not to be, as in a derivative, each lane waits for all others.
+    places: for events. truncation: at which kinks to stop; behind that the residual, the kernels
+        and the end are none. compacted: under `jax.vmap`, the neurons of all lanes go through their
+        events together; otherwise, as in a derivative, each lane waits for all others.
     """
-    walk = Walk.depart(course, start)
-    flight = fly(course, walk, uncertainty)
-    growth, output = flight.growth(), flight.moves.end.output
-    here = Here(weight_of(start.log_scale + growth), output, flight.preactivation)
-    track, landed = Track.of(here, start.pattern.mode), land(course, walk, flight)
-    lane = Lane(landed, start.log_scale, course, track, uncertainty, of_use)
-    end, record, track = through_events(lane, places, pooled)
-    here, arrangement = track.here(), problem.arrangement
+    moving = MovingNeurons.at_start(generator, start)
+    smooth = smooth_pass(generator, moving, uncertainty)
+    growth, output = smooth.growth(), smooth.propagations.end.output
+    here = Here(weight_of(start.log_scale + growth), output, smooth.preactivation)
+    point_values, undisturbed = (
+        PointValues.of(here, start.pattern.mode),
+        undisturbed_end(generator, moving, smooth),
+    )
+    lane = Lane(undisturbed, start.log_scale, generator, point_values, uncertainty, truncation)
+    end, record, point_values = event_pass(lane, places, compacted)
+    here, arrangement = point_values.here(), problem.arrangement
 
     def at_nodes(_):
         nodes = jax.tree.map(lambda leaf: leaf[::2], here)
-        return kernels(arrangement, end.pattern, track.mode[::2], nodes)
+        return kernels(arrangement, end.pattern, point_values.mode[::2], nodes)
 
     useful, samples = jnp.isinf(record.useless_from), problem.samples
     none = jnp.zeros((NUM_NODES, samples, samples))
     of_nodes = run_if(wants_kernels & useful, at_nodes, none)
-    h = predictions(arrangement, track.mode, here)
+    h = predictions(arrangement, point_values.mode, here)
     return Swept(h, problem.residual(h), of_nodes, end, record)

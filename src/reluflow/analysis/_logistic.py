@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
+import scipy
 from scipy.special import logsumexp
 
 from .._checks import as_number, shortened

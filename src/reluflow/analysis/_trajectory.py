@@ -9,7 +9,7 @@ neuron of size e^-10000 only the logarithm of the size is ever formed.
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
+import scipy
 
 from .. import _modes
 from .._checks import check_type

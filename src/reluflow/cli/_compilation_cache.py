@@ -6,7 +6,6 @@ import platform
 from pathlib import Path
 from typing import Annotated
 
-import jax
 import platformdirs
 import typer
 
@@ -18,6 +17,8 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Compile anew, and kee
 def keep_compiled(wanted: bool) -> None:
     """JAX's persistent compilation cache, unless the user has set one of their own. Where the
     directory cannot be written there is none."""
+    import jax  # not before arguments have been refused
+
     if not wanted:
         jax.config.update("jax_enable_compilation_cache", False)
         return

@@ -6,12 +6,14 @@ iteration i is flow time t = 2e-3 i.
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
+import reluflow
 
-from .. import datasets
-from .._dataset import Dataset
+if TYPE_CHECKING:  # it takes a second to import, and arguments are refused before
+    import jax
+
+SUFFIXES = (".csv", ".npz")  # of files of data of one's own
 
 
 class Name(StrEnum):
@@ -61,19 +63,22 @@ class Experiment(NamedTuple):
             it was, at lambda from 1e-4 to 1e-400.
         size: shape -> (n, d) of these data.
         options: the fields of `Shape` that `data` knows.
-        guessed: whether nothing was measured for these data, so that a run may end too early.
+        signs: whether all labels are 1 and -1.
+        guessed: whether nothing was measured for these data, so that a run may end too early where
+            the inputs are not orthogonal.
         integrator: rf.Boost, the library's default, unless the problem is so small that to compile
             it takes longer than everything else.
     """
 
     neurons: int
     scale: str
-    data: Callable[[jax.Array, Shape], Dataset]
+    data: Callable[["jax.Array", Shape], "reluflow.Dataset"]
     size: Callable[[Shape], tuple[int, int]]
     options: tuple[str, ...] = ()
     stages: tuple[float, ...] | None = None
     growths: float = 1.0
     settling: float = 10.0
+    signs: bool = False
     guessed: bool = False
     integrator: Integrator = Integrator.boost
 
@@ -83,35 +88,38 @@ def _orthonormal_size(shape: Shape) -> tuple[int, int]:
     return samples, shape.dim or samples
 
 
-def _orthonormal(key: jax.Array, shape: Shape) -> Dataset:
+def _orthonormal(key: "jax.Array", shape: Shape) -> "reluflow.Dataset":
     labels = shape.labels or Labels.normal
-    return datasets.orthonormal(key, *_orthonormal_size(shape), labels=labels.value)
+    return reluflow.datasets.orthonormal(key, *_orthonormal_size(shape), labels=labels.value)
 
 
 def _teacher_size(shape: Shape) -> tuple[int, int]:
     return shape.samples or 75, shape.dim or 150
 
 
-def own_experiment(data: Dataset) -> Experiment:
-    """Of data of one's own: a small start, and what was measured on five points, which slide.
+def own_experiment(
+    size: tuple[int, int], data: Callable[[], "reluflow.Dataset"], signs: bool
+) -> Experiment:
+    """Of (n, d) data of one's own: a small start, and what was measured on five points, which
+    slide.
 
     How much later than the first growth the last drop comes, nobody knows where the inputs are not
     orthogonal; `--until-rest` does not have to.
     """
+    own = Experiment(50, "1e-6", lambda key, shape: data(), lambda shape: size, signs=signs)
+    return guessed(own)
+
+
+def guessed(experiment: Experiment) -> Experiment:
+    """Where nothing was measured."""
     five = EXPERIMENTS[Name.five_points]
-    return Experiment(
-        50,
-        "1e-6",
-        lambda key, shape: data,
-        lambda shape: (data.samples, data.dim),
-        growths=five.growths,
-        settling=five.settling,
-        guessed=not data.is_orthogonal(),
+    return experiment._replace(
+        stages=None, growths=five.growths, settling=five.settling, guessed=True
     )
 
 
-def _gaussian_teacher(key: jax.Array, shape: Shape) -> Dataset:
-    return datasets.gaussian_teacher(key, *_teacher_size(shape))
+def _gaussian_teacher(key: "jax.Array", shape: Shape) -> "reluflow.Dataset":
+    return reluflow.datasets.gaussian_teacher(key, *_teacher_size(shape))
 
 
 EXPERIMENTS = {
@@ -119,16 +127,17 @@ EXPERIMENTS = {
     Name.two_points: Experiment(
         60,
         "1e-6",
-        lambda key, shape: datasets.two_points(),
+        lambda key, shape: reluflow.datasets.two_points(),
         lambda shape: (2, 2),
         stages=(0.0, 8.0, 16.0, 30.0),
+        signs=True,
         integrator=Integrator.dopri8,
     ),
     # 2022, Fig. 4: about 300000 iterations (t = 600).
     Name.five_points: Experiment(
         60,
         "1e-4",
-        lambda key, shape: datasets.five_points(),
+        lambda key, shape: reluflow.datasets.five_points(),
         lambda shape: (5, 2),
         growths=3.3,
         settling=78.0,

@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import theory
+from .._activation import is_relu
 from .._dataset import Dataset
-from .._loss import loss
+from .._loss import loss as loss_of
+from .._losses import AbstractLoss, square
 from .._network import Network
 from ._experiments import Experiment
 
@@ -39,15 +41,20 @@ class Forecast(NamedTuple):
     t1: float
 
 
-def forecast(experiment: Experiment, net: Network, data: Dataset) -> Forecast:
-    growths = early_growths(net, data)
+def forecast(
+    experiment: Experiment, net: Network, data: Dataset, loss: AbstractLoss = square
+) -> Forecast:
+    growths = early_growths(net, data, loss)
     first, rate = min(growths)[0], max(rate for _, rate in growths)
-    orthogonal = data.is_orthogonal()
-    settling = (_SETTLED if orthogonal else experiment.settling) / (rate or _fastest(data))
+    as_in_papers = is_relu(net.activation) and loss == square
+    orthogonal = as_in_papers and data.is_orthogonal()
+    fastest = _fastest(net, data, _first_residual(data, loss))
+    settling = (_SETTLED if orthogonal else experiment.settling) / (rate or fastest)
     if math.isinf(first):
         last = 0.0
     elif first == 0.0:
-        last, settling = 0.0, min(settling, _lazy_time(net, data))
+        last, lazy = 0.0, _lazy_time(net, data) if as_in_papers else math.inf
+        settling = min(settling, lazy)
     elif orthogonal:
         last, jump = _last_jump(net, data)
         settling = max(_SETTLED / jump, _ROOM * last) if jump else settling
@@ -63,33 +70,39 @@ def _lazy_time(net: Network, data: Dataset) -> float:
     kernel = float(theory.kernel_flow(net, data).eigenvalues[0])
     if not kernel > 0.0:
         return math.inf
-    above = float(loss(net, data)) / max(float(np.mean(np.asarray(data.y) ** 2)) / 2.0, 1e-300)
+    above = float(loss_of(net, data)) / max(float(np.mean(np.asarray(data.y) ** 2)) / 2.0, 1e-300)
     return (_SETTLED + max(0.5 * math.log(max(above, 1.0)), 0.0)) / kernel
 
 
-def early_growths(net: Network, data: Dataset) -> list[tuple[float, float]]:
+def early_growths(
+    net: Network, data: Dataset, loss: AbstractLoss = square
+) -> list[tuple[float, float]]:
     """(time, rate) for the neurons of a > 0 and for those of a < 0: when the first of them is of
     size 1, with h = 0 until then, and how fast they grow; the time is inf where none does.
 
-        a' = <D, w>,  w' = a D,   D = 1/n sum_{<w, x_k> > 0} y_k x_k,
+        a' = <D, w>,  w' = a D,   D = 1/n sum_k phi'(<w, x_k>) r_k x_k,
 
-    in small steps of constant D, with the size of each neuron apart, until the rates are known:
-    from there on the logarithm of a size is a straight line.
+    with r = -l'(0, y), which is y under the square loss, in small steps of constant D, with the
+    size of each neuron apart, until the rates are known: from there on the logarithm of a size is a
+    straight line.
     """
-    x, pull = np.asarray(data.x), np.asarray(data.x * data.y[:, None]) / data.samples
+    x, residual = np.asarray(data.x), _first_residual(data, loss)
+    pull = x * residual[:, None] / data.samples
+    slopes = _slopes(net)
+    fastest = _fastest(net, data, residual)
     a, w = np.array(net.output), np.array(net.hidden)
     groups = [group for group in (a > 0.0, a <= 0.0) if np.any(group)]
     log_size, a, w = _normalised(np.array(net.log_scale), a, w)
-    step = _STEP / _fastest(data)
+    step = _STEP / fastest
     arrival, found = np.where(log_size >= 0.0, 0.0, np.inf), None
     before = log_size
     for count in range(1, _STEPS + 1):
-        log_size, a, w = _normalised(log_size, *_moved(a, w, step, x, pull))
+        log_size, a, w = _normalised(log_size, *_moved(a, w, step, x, pull, slopes))
         arrival = np.where((log_size >= 0.0) & np.isinf(arrival), count * step, arrival)
         if count % _CHECK == 0:
             # Over several steps, since a neuron that slides goes to and fro between two patterns.
             rate, before = _rate(before, log_size, _CHECK * step), log_size
-            growing = rate > 1e-6 * _fastest(data)
+            growing = rate > 1e-6 * fastest
             wait = np.where(growing, -log_size / np.where(growing, rate, 1.0), np.inf)
             expected = np.where(np.isfinite(arrival), arrival, count * step + wait)
             last, found = found, [_earliest(expected, rate, group) for group in groups]
@@ -123,9 +136,9 @@ def _normalised(log_size, a, w):
     return log_size, a / size, w / size[:, None]
 
 
-def _moved(a, w, step, x, pull):
+def _moved(a, w, step, x, pull, slopes):
     """By the exact flow of the pattern at the start of the step: (a, <u, w>) is boosted."""
-    force = (w @ x.T > 0.0).astype(float) @ pull
+    force = np.where(w @ x.T > 0.0, slopes[1], slopes[0]) @ pull
     norm = np.linalg.norm(force, axis=1)
     along = force / np.where(norm > 0.0, norm, 1.0)[:, None]
     before, cosh, sinh = np.sum(along * w, axis=1), np.cosh(norm * step), np.sinh(norm * step)
@@ -133,10 +146,21 @@ def _moved(a, w, step, x, pull):
     return a * cosh + before * sinh, w + (after - before)[:, None] * along
 
 
-def _fastest(data: Dataset) -> float:
+def _first_residual(data: Dataset, loss: AbstractLoss) -> np.ndarray:
+    """-dl/dh at h = 0."""
+    return np.asarray(loss.residual(np.zeros(data.samples), np.asarray(data.y)))
+
+
+def _slopes(net: Network) -> tuple[float, float]:
+    minus, plus = net.activation.slopes()
+    return float(minus), float(plus)
+
+
+def _fastest(net: Network, data: Dataset, residual: np.ndarray) -> float:
     """No neuron grows faster, under h = 0."""
     lengths = np.linalg.norm(np.asarray(data.x), axis=1)
-    return float(np.mean(lengths * np.abs(np.asarray(data.y)))) or 1.0
+    steepest = max(map(abs, _slopes(net)))
+    return float(steepest * np.mean(lengths * np.abs(residual))) or 1.0
 
 
 def _rate(before, after, time):

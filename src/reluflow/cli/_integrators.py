@@ -1,5 +1,7 @@
 """The integrators by their names."""
 
+from functools import partial
+
 import diffrax
 
 from .._boost import Boost
@@ -8,8 +10,8 @@ from ._experiments import Integrator
 
 INTEGRATORS = {
     Integrator.boost: Boost,
-    Integrator.dopri8: lambda: RungeKutta(diffrax.Dopri8()),
-    Integrator.tsit5: lambda: RungeKutta(diffrax.Tsit5()),
-    Integrator.dopri5: lambda: RungeKutta(diffrax.Dopri5()),
-    Integrator.kvaerno5: lambda: RungeKutta(diffrax.Kvaerno5()),
+    Integrator.dopri8: partial(RungeKutta, diffrax.Dopri8()),
+    Integrator.tsit5: partial(RungeKutta, diffrax.Tsit5()),
+    Integrator.dopri5: partial(RungeKutta, diffrax.Dopri5()),
+    Integrator.kvaerno5: partial(RungeKutta, diffrax.Kvaerno5()),
 }

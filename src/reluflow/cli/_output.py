@@ -1,10 +1,14 @@
-"""Writes the files of a run, all of them or none; tries before it that they can be."""
+"""Writes the files of a run, all of them or none."""
 
+<<<<<<< HEAD
 import contextlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+=======
+import json
+>>>>>>> 9627042
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +20,8 @@ from .._solution import saved
 from ..analysis import plateaus
 from ..plot import loss_curve, states
 from ..plot._style import figure_of
-from ._run import Outcome
-from ._settings import wrong
-
-FILES = ("summary.json", "trajectory.npz", "loss.png", "states.png")
-
-
-def check(out: Path, names: tuple[str, ...]) -> None:
-    """Raises typer.BadParameter where files of these names could not be written to `out`.
-
-    By trying: rights alone do not tell of a disk that is full, or only read. Leaves nothing behind.
-    """
-    missing = []
-    try:
-        if out.exists() and not out.is_dir():
-            raise wrong("--out", f"must be a directory, but {out} is a file.")
-        missing = [path for path in (out, *out.absolute().parents) if not path.exists()]
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out) as file:
-            file.write(b"x")
-        for name in names:
-            if (out / name).is_dir():
-                raise wrong("--out", f"cannot be written to: {out / name} is a directory.")
-    except OSError as error:
-        raise wrong("--out", f"cannot be written to: {error.strerror} ({out}).") from None
-    finally:
-        for path in missing:
-            with contextlib.suppress(OSError):
-                path.rmdir()
+from ._files import FILES, together
+from ._run import LATE, Outcome
 
 
 def write(outcome: Outcome, numbers: dict[str, Any]) -> list[Path]:
@@ -61,30 +39,6 @@ def write(outcome: Outcome, numbers: dict[str, Any]) -> list[Path]:
             _draw_states(outcome, draft / "states.png")
         names = sorted(path.name for path in draft.iterdir())
     return [out / name for name in names]
-
-
-@contextlib.contextmanager
-def together(out: Path, names: tuple[str, ...]) -> Iterator[Path]:
-    """A directory to write in, whose files are moved into `out` once all are complete.
-
-    They take the place of all files of these names that are there already; others stay. Where
-    writing raises, `out` stays as it was.
-    """
-    out = out.absolute()
-    made = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out))  # on the same disk
-    try:
-        yield draft
-        for name in names:
-            (out / name).unlink(missing_ok=True)
-        for path in sorted(draft.iterdir()):
-            os.replace(path, out / path.name)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        if made:
-            with contextlib.suppress(OSError):
-                out.rmdir()  # where nothing was moved into it
 
 
 def _write_trajectory(outcome: Outcome, path: Path) -> None:
@@ -111,7 +65,11 @@ def _draw_loss(outcome: Outcome, path: Path) -> None:
     solution = outcome.flow.solution
     beside = outcome.beside
     label = None if beside is None else "gradient flow"
-    ax = loss_curve(solution, label=label, plateaus=plateaus(solution))
+    algebraic = outcome.settings.loss != "square"  # the loss falls as 1/t: all of it can be shown
+    decades = 300.0 if algebraic else 2.0
+    ax = loss_curve(solution, label=label, plateaus=plateaus(solution), decades=decades)
+    if algebraic and outcome.settings.end > LATE * outcome.forecast.t1:
+        ax.set_xscale("log")
     if beside is not None:
         step = outcome.settings.descent_step
         loss_curve(
@@ -121,6 +79,8 @@ def _draw_loss(outcome: Outcome, path: Path) -> None:
             color="#D55E00",
             linestyle="--",
         )
+    if not outcome.settings.as_in_papers:
+        ax.set_title(outcome.settings.heading, fontsize=10)
     figure_of(ax).savefig(path, dpi=160)
 
 
@@ -129,8 +89,11 @@ def _draw_states(outcome: Outcome, path: Path) -> None:
     ts = np.asarray(solution.ts)[saved(solution)]
     chosen = np.array([int(np.argmin(np.abs(ts - stage))) for stage in _stages(outcome, ts)])
     networks = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], solution.networks)
-    axes = states(networks, outcome.data, times=ts[chosen])
-    figure_of(axes[0]).savefig(path, dpi=160)
+    axes = states(networks, outcome.data, times=ts[chosen], loss=solution.loss)
+    figure = figure_of(axes[0])
+    if not outcome.settings.as_in_papers:
+        figure.suptitle(outcome.settings.heading, fontsize=10)
+    figure.savefig(path, dpi=160)
 
 
 def _stages(outcome: Outcome, ts: np.ndarray) -> tuple[float, ...]:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .._dataset import Dataset
+import reluflow
 
-SUFFIXES = (".csv", ".npz")
+from ._experiments import SUFFIXES
+
 _LABEL = "y"
 _FORM = (
     "a CSV file has a header with the column y, the labels, and one column for each coordinate of "
@@ -16,31 +17,39 @@ _FORM = (
 )
 
 
-def is_file_name(text: str) -> bool:
-    """Whether a text names such a file, rather than one of the papers' problems."""
-    return Path(text).suffix.lower() in SUFFIXES
-
-
-def read(path: Path) -> Dataset:
+def read(path: Path) -> "reluflow.Dataset":
     """The data of a file.
 
     Raises:
         ValueError: there is no such file, or what it holds is no data for a flow; says where.
     """
+    return as_dataset(path, *arrays(path))
+
+
+def arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of a file, as numbers that are finite; without JAX, which takes a second to import.
+
+    Raises:
+        ValueError: as `read`, but for what only a `Dataset` refuses.
+    """
     if not path.is_file():
         raise ValueError(f"There is no file {path}.")
-    if not is_file_name(path.name):
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} is neither .csv nor .npz: {_FORM}.")
     try:
         x, y = _from_npz(path) if path.suffix.lower() == ".npz" else _from_csv(path)
     except (OSError, UnicodeDecodeError, csv.Error, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read: {error}.") from None
     _check_numbers(path, x, y)
+    return x, y
+
+
+def as_dataset(path: Path, x: np.ndarray, y: np.ndarray) -> "reluflow.Dataset":
+    """(Raises ValueError.)"""
     try:
-        data = Dataset(x, y)
+        return reluflow.Dataset(x, y)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return data
 
 
 def _from_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:

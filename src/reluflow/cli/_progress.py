@@ -1,20 +1,18 @@
-"""What is going on: a moving line on a terminal, now and then a line in a file or a pipe."""
+"""What is going on: a moving line on a terminal, now and then a line in a file or a pipe.
 
+It says so while JAX is being imported, and thus imports none of it.
+"""
+
+import contextlib
 import math
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.experimental import io_callback
-from jaxtyping import Array, Int
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from .._meter import AbstractFlowMeter
-
+LOADING = "loading JAX"
 _CALLS, _MOST_SKIPPED = 0.2, 1000  # seconds, and steps, between two looks into a compiled loop
 _FIRST_LINE, _LAST_INTERVAL = 5.0, 60.0  # seconds between lines, where nothing can move
 
@@ -33,6 +31,14 @@ class Reached(NamedTuple):
         return (
             f"t = {self.time:.4g}{of}, loss {self.loss:.3g}, {self.steps} steps, {self.saved} saves"
         )
+
+
+@contextlib.contextmanager
+def loading(console: Console) -> Iterator[None]:
+    """Says that it does, where what is imported takes a second or two."""
+    with Display(console) as display:
+        display.begin(LOADING)
+        yield
 
 
 class Display:
@@ -99,7 +105,7 @@ class Display:
             return 1
         wished = skipped * _CALLS / max(now - before, 1e-9)
         # Twice as many at most: the steps that come may take far longer than those before.
-        return int(np.clip(wished, 1, min(2 * skipped, _MOST_SKIPPED)))
+        return int(max(1, min(wished, 2 * skipped, _MOST_SKIPPED)))
 
     def tick(self) -> None:
         """A line, if it is time for one; the times between them grow to a minute."""
@@ -114,41 +120,3 @@ class Display:
             highlight=False,
             markup=False,
         )
-
-
-class _State(NamedTuple):
-    called: Int[Array, ""]  # the number of steps and saves when the host was last called
-    skip: Int[Array, ""]  # how many more there must be until it is called again
-
-
-class DisplayMeter(AbstractFlowMeter):
-    """Tells a `Display` how far a compiled flow is, a few times a second.
-
-    A call to the host can cost as much as a step of a small network, and a step of a large one
-    takes a second: the host, which has a clock, says after how many steps to call it again.
-    """
-
-    display: Display = eqx.field(static=True)
-
-    def init(self) -> _State:
-        return _State(jnp.array(0), jnp.array(1))
-
-    def show(self, state: _State, time, num_steps, num_saved, loss) -> _State:
-        def call():
-            skip = jax.ShapeDtypeStruct((), state.skip.dtype)
-            return io_callback(self._call, skip, state.skip, time, loss(), num_steps, num_saved)
-
-        done = num_steps + num_saved
-        due = done - state.called >= state.skip
-        skip = jax.lax.cond(due, call, lambda: state.skip)
-        return _State(jnp.where(due, done, state.called), skip)
-
-    def step(self, state: _State, progress) -> _State:
-        raise NotImplementedError("rf.flow calls `show`.")
-
-    def close(self, state: _State) -> None:
-        del state
-
-    def _call(self, skip, reached, loss, num_steps, num_saved):
-        self.display.reached(Reached(float(reached), float(loss), int(num_steps), int(num_saved)))
-        return np.asarray(self.display.skip_after(int(skip)), np.asarray(skip).dtype)

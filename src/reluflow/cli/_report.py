@@ -26,7 +26,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     solution, data = outcome.flow.solution, outcome.data
     squared_norm = float(solution.final.squared_norm())
     numbers: dict[str, Any] = {
-        "normalisation": NORMALISATION,
+        "normalisation": _normalisation(outcome.settings.loss),
         "settings": _settings(outcome),
         "result": {
             "successful": bool(ended_well(solution.result)),
@@ -47,16 +47,22 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "descent": _descent(outcome),
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in _PACKAGES},
     }
-    if data.is_orthogonal():
+    if outcome.settings.as_in_papers and data.is_orthogonal():
         minimum = float(minimal_squared_norm(data))
         numbers["minimal_squared_norm"] = minimum
         numbers["squared_norm_ratio"] = squared_norm / minimum if minimum > 0.0 else None
     return {name: without_infinities(value) for name, value in numbers.items()}
 
 
-def show(numbers: dict[str, Any], console: Console) -> None:
+def _normalisation(loss: str) -> str:
+    if loss == "square":
+        return NORMALISATION
+    return f"L = 1/n sum l(h, y), l the {loss} loss, theta' = -grad L"
+
+
+def show(numbers: dict[str, Any], heading: str, console: Console) -> None:
     """The short table at the end of a run."""
-    table = Table(title=f"gradient flow of {numbers['settings']['experiment']}", show_header=False)
+    table = Table(title=f"gradient flow of {heading}", show_header=False)
     tally = ", ".join(f"{n} {kind}" for kind, n in numbers["events"].items() if n) or "none"
     table.add_row("events", f"{numbers['stats']['num_events']} ({tally})")
     for index, found in enumerate(numbers["plateaus"], start=1):
@@ -145,6 +151,8 @@ def _settings(outcome: Outcome) -> dict[str, Any]:
         "seed": settings.seed,
         "t1": settings.t1,
         "rtol": settings.rtol,
+        "loss": settings.loss,
+        "activation": str(settings.activation),
         "integrator": str(settings.integrator),
         "compare_descent": settings.descent_step,
     }

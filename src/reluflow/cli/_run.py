@@ -21,11 +21,14 @@ from .._flow import flow
 from .._network import Network
 from .._results import RESULTS, ended_well
 from .._solution import Solution
+from ._display_meter import DisplayMeter
 from ._forecast import Forecast, forecast
-from ._progress import Display, DisplayMeter
+from ._integrators import INTEGRATORS
+from ._progress import Display
 from ._settings import Settings, check_descent
 
 _QUICK, _USUAL_SCALE = 2000.0, 20.0
+LATE = 4.0  # times the end that was predicted: from there on times are saved that grow
 _SAVES = 500  # intervals between saved states: enough to see a drop of the loss as a curve
 _MEMORY = 128 * 2**20  # bytes of saved states, where the network is so large that fewer must do
 
@@ -68,8 +71,8 @@ def compute(settings: Settings, display: Display) -> Outcome:
     anything is compiled."""
     display.begin("preparing the problem")
     net, data = settings.problem()
-    ahead = forecast(settings.experiment, net, data)
-    display.note(_announcement(settings, ahead))
+    ahead = forecast(settings.experiment, net, data, settings.made_loss())
+    display.note(announcement(settings, data, ahead))
     settings = settings.complete(ahead.t1)
     check_descent(settings)
     if settings.descent_step is not None:
@@ -102,7 +105,7 @@ def _at_rest(sol: Solution) -> Solution:
     return eqx.tree_at(lambda s: s.result, sol, RESULTS.rest_reached)
 
 
-def _announcement(settings: Settings, ahead: Forecast) -> str:
+def announcement(settings: Settings, data: Dataset, ahead: Forecast) -> str:
     t1 = ahead.t1 if settings.t1 is None else settings.t1
     ends = "ends at rest" if math.isinf(t1) else f"ends at t1 = {t1:g}"
     if not math.isfinite(ahead.first_growth):
@@ -112,16 +115,25 @@ def _announcement(settings: Settings, ahead: Forecast) -> str:
     growth = f"the first neuron is large at about t = {ahead.first_growth:.4g}"
     if t1 > ahead.first_growth:
         text = f"Predicted: {growth}, ln(1/lambda) / |D|; the run {ends}."
-        if settings.experiment.guessed and settings.t1 is None:
-            text += (
-                " Where the inputs are not orthogonal nothing predicts the later drops: this end "
-                "is a guess, and --until-rest needs none."
-            )
-        return text
+        return text + _guess(settings, data)
     return (
         f"Warning: {growth}, ln(1/lambda) / |D|, which is after --t1 {t1:g}: until then the loss "
         f"stands still. Leave --t1 out, and the run ends at {ahead.t1:g}."
     )
+
+
+def _guess(settings: Settings, data: Dataset) -> str:
+    """Why the end is one, if it is."""
+    if settings.t1 is not None or not settings.experiment.guessed:
+        return ""
+    if not settings.as_in_papers:
+        why = " What the papers predict of later drops is for ReLU and the square loss alone"
+    elif not data.is_orthogonal():
+        why = " Where the inputs are not orthogonal nothing predicts the later drops"
+    else:
+        return ""
+    advice = ", and --until-rest needs none." if settings.loss == "square" else "."
+    return f"{why}: this end is a guess{advice}"
 
 
 def _times(settings: Settings, net: Network, ahead: Forecast) -> np.ndarray:
@@ -129,7 +141,7 @@ def _times(settings: Settings, net: Network, ahead: Forecast) -> np.ndarray:
     predicted drop, at times that grow."""
     if settings.descent_step is None:
         number, shown, end = _intervals(net) + 1, ahead.t1, settings.end
-        if not end > 4.0 * shown:
+        if not end > LATE * shown:
             return np.linspace(0.0, end, number)
         early = np.linspace(0.0, shown, number // 2, endpoint=False)
         late = np.geomspace(shown, end, number - number // 2)
@@ -146,8 +158,9 @@ def _steps_between(settings: Settings, net: Network) -> int:
 
 def _descend(settings, net, data, every: int | None, display: Display, name: str) -> Timed:
     steps, optimiser = settings.descent_steps(), optax.sgd(settings.descent_step)
+    loss = settings.made_loss()
     return _timed(
-        lambda net: descent(net, data, optimiser, steps, save_every=every, throw=False),
+        lambda net: descent(net, data, optimiser, steps, loss=loss, save_every=every, throw=False),
         net,
         display,
         name,
@@ -155,7 +168,8 @@ def _descend(settings, net, data, every: int | None, display: Display, name: str
 
 
 def _flow(settings, net, data, saveat, display: Display, name: str) -> Timed:
-    integrator = settings.made_integrator()
+    assert settings.integrator is not None
+    integrator = INTEGRATORS[settings.integrator](max_sliding=_room_for_sliding(net, data))
     meter = _meter(integrator, net, data, display)
 
     def run(net: Network) -> Solution:
@@ -163,6 +177,7 @@ def _flow(settings, net, data, saveat, display: Display, name: str) -> Timed:
             net,
             data,
             settings.end,
+            loss=settings.made_loss(),
             integrator=integrator,
             rtol=settings.rtol,
             saveat=saveat,
@@ -171,6 +186,13 @@ def _flow(settings, net, data, saveat, display: Display, name: str) -> Timed:
         )
 
     return _timed(run, net, display, name, settings.end)
+
+
+def _room_for_sliding(net: Network, data: Dataset) -> int | None:
+    """The library's own, which for orthogonal inputs is none, as for ReLU: slopes of opposite signs
+    push a unit back to its boundary from both sides, there too."""
+    minus, plus = net.activation.slopes()
+    return data.samples if minus * plus < 0.0 and data.is_orthogonal() else None
 
 
 def _meter(integrator, net: Network, data: Dataset, display: Display):

@@ -6,17 +6,23 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import jax
-import jax.random as jr
 import typer
 
-from .._dataset import Dataset
-from .._initialisation import balanced
-from .._network import Network
-from . import _own_data
-from ._experiments import EXPERIMENTS, Experiment, Integrator, Name, Shape, own_experiment
-from ._integrators import INTEGRATORS
+import reluflow
+
+from ._choices import RELU, Activation
+from ._experiments import (
+    EXPERIMENTS,
+    SUFFIXES,
+    Experiment,
+    Integrator,
+    Name,
+    Shape,
+    guessed,
+    own_experiment,
+)
 
 _SMALLEST, _LARGEST = decimal.Decimal("1e-1000000"), decimal.Decimal("1e3")  # what was tried
 # From this ln(1/scale) on, the steps of a Runge-Kutta solver, a few for each e-fold of a neuron,
@@ -47,17 +53,39 @@ class Settings:
     descent_step: float | None
     shape: Shape
     own: Experiment | None = None
+    loss: str = "square"
+    activation: Activation = RELU
 
     @property
     def experiment(self) -> Experiment:
-        return EXPERIMENTS[Name(self.name)] if self.own is None else self.own
+        found = EXPERIMENTS[Name(self.name)] if self.own is None else self.own
+        return found if self.as_in_papers else guessed(found)
 
-    def problem(self) -> tuple[Network, Dataset]:
+    @property
+    def as_in_papers(self) -> bool:
+        """Whether what the papers predict and measure is of this loss and this activation."""
+        return self.loss == "square" and self.activation == RELU
+
+    @property
+    def heading(self) -> str:
+        """The name of the problem, and what is not as in the papers."""
+        if self.as_in_papers:
+            return self.name
+        return f"{self.name}, {self.loss} loss, activation {self.activation}"
+
+    def made_loss(self) -> Any:
+        return getattr(reluflow, self.loss)
+
+    def problem(self) -> tuple["reluflow.Network", "reluflow.Dataset"]:
         """The start and the data; the seed gives each a key of its own."""
-        data_key, net_key = jr.split(jr.key(self.seed))
+        import jax  # not before arguments have been refused
+
+        data_key, net_key = jax.random.split(jax.random.key(self.seed))
         data = self.experiment.data(data_key, self.shape)
         log_lambda = log_of(self.scale) - 0.5 * math.log(self.neurons * data.dim)
-        return balanced(net_key, self.neurons, data.dim, log_lambda), data
+        activation = self.activation.made()
+        net = reluflow.balanced(net_key, self.neurons, data.dim, log_lambda, activation=activation)
+        return net, data
 
     def complete(self, t1: float) -> "Settings":
         """With this t1 where none was given, and an integrator that suits it."""
@@ -75,10 +103,6 @@ class Settings:
         t1 = time if step is None else math.ceil(time / step) * step
         return dataclasses.replace(self, t1=t1)
 
-    def made_integrator(self):
-        assert self.integrator is not None
-        return INTEGRATORS[self.integrator]()
-
     @property
     def end(self) -> float:
         """t1, once it is known."""
@@ -88,7 +112,7 @@ class Settings:
     @property
     def is_the_papers(self) -> bool:
         """Whether a time that the paper gives means the same here."""
-        return log_of(self.scale) == log_of(self.experiment.scale)
+        return self.as_in_papers and log_of(self.scale) == log_of(self.experiment.scale)
 
     def descent_steps(self) -> int:
         assert self.descent_step is not None
@@ -104,12 +128,8 @@ def log_of(scale: str) -> float:
 
 def named(text: str) -> tuple[str, Experiment | None]:
     """(name, None) of an experiment, or (stem, experiment) of a file of data."""
-    if _own_data.is_file_name(text):
-        path = Path(text)
-        try:
-            return path.stem, own_experiment(_own_data.read(path))
-        except ValueError as error:
-            raise wrong("EXPERIMENT", str(error)) from error
+    if Path(text).suffix.lower() in SUFFIXES:
+        return _own(Path(text))
     try:
         return Name(text).value, None
     except ValueError:
@@ -118,6 +138,17 @@ def named(text: str) -> tuple[str, Experiment | None]:
             f"there is no {text!r}; there are {', '.join(EXPERIMENTS)}, or a file .csv or .npz of "
             "one's own.",
         ) from None
+
+
+def _own(path: Path) -> tuple[str, Experiment]:
+    from . import _own_data  # and NumPy with it, which the papers' problems need not wait for
+
+    try:
+        x, y = _own_data.arrays(path)
+    except ValueError as error:
+        raise wrong("EXPERIMENT", str(error)) from error
+    signs = bool((abs(y) == 1.0).all())
+    return path.stem, own_experiment(x.shape, lambda: _own_data.as_dataset(path, x, y), signs)
 
 
 def wrong(option: str, message: str) -> typer.BadParameter:
@@ -138,11 +169,29 @@ def check(settings: Settings) -> None:
     step = settings.descent_step
     if step is not None and not (math.isfinite(step) and step > 0.0):
         raise wrong("--compare-descent", f"must be a positive step, but it is {step}.")
+    _check_loss(settings)
     _check_memory(settings)
     for option in ("samples", "dim", "labels"):
         given = getattr(settings.shape, option)
         if given is not None and option not in settings.experiment.options:
             raise wrong(f"--{option}", f"{settings.name} has no such choice.")
+
+
+def _check_loss(settings: Settings) -> None:
+    if settings.loss == "square":
+        return
+    if not settings.experiment.signs:
+        raise wrong(
+            "--loss",
+            f"{settings.loss} is for labels 1 and -1, but {settings.name} has others: take "
+            f"{Name.two_points}, or a file of one's own.",
+        )
+    if settings.t1 is not None and math.isinf(settings.t1):
+        raise wrong(
+            "--until-rest, --t1",
+            f"no flow comes to rest under the {settings.loss} loss, which falls for ever: give a "
+            "finite --t1.",
+        )
 
 
 def _check_memory(settings: Settings) -> None:
@@ -191,4 +240,6 @@ def check_descent(settings: Settings) -> None:
 
 def enable_float64() -> None:
     """The command line is a program, and may set what the library must not."""
+    import jax
+
     jax.config.update("jax_enable_x64", True)

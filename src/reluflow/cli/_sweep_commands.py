@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from . import _output, _settings
+from . import _files, _settings
 from ._compilation_cache import NoCache, keep_compiled
+from ._progress import loading
 from ._waiting import ending_on_interrupt
 
 
@@ -56,16 +57,17 @@ def sweep(
     Ends with code 1 where points failed, which are kept with their codes;
     with 130 after Ctrl-C.
     """
-    from . import _sweep
-
     console, progress = Console(), Console(stderr=True)
-    if list_names:
+    if grid is None and not list_names:
+        raise typer.BadParameter("is missing; --help says what it holds.", param_hint="GRID.toml")
+    with loading(progress):
+        from . import _sweep
+
+        _settings.enable_float64()
+        keep_compiled(not no_cache)
+    if grid is None:
         _sweep.explain(console)
         return
-    if grid is None:
-        raise typer.BadParameter("is missing; --help says what it holds.", param_hint="GRID.toml")
-    _settings.enable_float64()
-    keep_compiled(not no_cache)
     read = _sweep.read(grid)
     options = _sweep.Options(
         _sweep.counts_of(first or [], read),
@@ -75,7 +77,7 @@ def sweep(
         stop_after_failures,
     )
     out = Path("out") / grid.stem if out is None else out
-    _output.check(out, (_sweep.GRID,))
+    _files.check(out, (_sweep.GRID,))
     kept = f"What is complete is kept in {out}; the same command goes on there."
     with ending_on_interrupt(progress, lambda: kept), _sweep.executor_at(dask) as executor:
         ds = _run(read, grid, out, options, executor, progress)
@@ -127,7 +129,9 @@ def _report(ds, out: Path, title: str, console: Console) -> None:
 
 
 def show(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where a sweep keeps its results.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where a sweep keeps its results.", exists=True)
+    ],
     record: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Draw this record; may be repeated. All by default."),
@@ -156,16 +160,17 @@ def show(
     others: median and band over the seeds, the probability of a yes/no
     record, the distribution of times, or a threshold.
     """
-    from . import _show
-
     console = Console()
+    with loading(Console(stderr=True)):
+        from . import _show
+
     ds = _show.opened(folder)
     _show.show(ds, console)
     ds = _show.selected(ds, select or [], _settings.wrong)
     pictures = _chosen(ds, folder, record, against, along, where)
     out = _pictures_folder(folder) if out is None else out
     names = tuple(f"{picture.name}.png" for picture in pictures)
-    _output.check(out, names)
+    _files.check(out, names)
     for picture, name in zip(pictures, names, strict=True):
         try:
             axes = _show.draw(ds, picture, picture.title)

@@ -43,8 +43,7 @@ def loss_curve(
         ax = _style.new_axes(6.4, 3.8)
         _style.tidy(ax)
         ax.set_xlabel(_style.TIME_LABEL)
-        plain = sol.loss == square and sol.data.weights is None
-        ax.set_ylabel(_style.LOSS_LABEL if plain else "loss  $L$")
+        ax.set_ylabel(_label(sol))
         ax.set_yscale("log")
         ax.margins(x=0.0)
     positive = np.where(losses > 0.0, losses, np.nan)  # a logarithm has no place for 0
@@ -61,6 +60,12 @@ def loss_curve(
     if label is not None:
         ax.legend(frameon=False, loc="lower left")
     return ax
+
+
+def _label(sol: Solution) -> str:
+    if sol.loss != square:
+        return f"loss  $L$  ({sol.loss})"
+    return _style.LOSS_LABEL if sol.data.weights is None else "loss  $L$"
 
 
 def _mark(ax: Axes, plateau, last: float) -> tuple[str, float, float]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+import keyword
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -63,6 +65,13 @@ def text_words(text: str) -> np.ndarray:
     return np.frombuffer(hashlib.sha256(text.encode()).digest()[:8], "<u4").astype(np.uint32)
 
 
+def can_follow_a_dot(name: Any) -> bool:
+    """As `lambda` cannot, nor a letter that Python reads as another one."""
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        return False
+    return unicodedata.normalize("NFKC", name) == name
+
+
 def read_axes(axes: Mapping[str, Iterable], static: Iterable[str]) -> tuple[Axis, ...]:
     """The axes as they were given, checked; raises ValueError or TypeError, which name them."""
     if not isinstance(axes, Mapping) or not axes:
@@ -81,10 +90,10 @@ def read_axes(axes: Mapping[str, Iterable], static: Iterable[str]) -> tuple[Axis
 
 
 def _axis(name: Any, values: Any, static: bool) -> Axis:
-    if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
+    if not can_follow_a_dot(name) or name.startswith("_"):
         raise ValueError(
             "Argument `axes` must have names that can follow `point.`, but it has the name "
-            f"{name!r}."
+            f"{name!r}" + (", a word of Python." if keyword.iskeyword(name) else ".")
         )
     if name in _RESERVED:
         raise ValueError(
@@ -94,11 +103,6 @@ def _axis(name: Any, values: Any, static: bool) -> Axis:
     kind = array.dtype.kind
     if kind == "f" and np.isnan(array).any():
         raise ValueError(f"Argument `axes[{name!r}]` must hold no NaN, but it does.")
-    if kind == "i" and (np.abs(array) > _EXACT).any():
-        raise ValueError(
-            f"Argument `axes[{name!r}]` must hold integers of at most 2^53, which are floats as "
-            f"well, but it holds {array[np.argmax(np.abs(array))]}."
-        )
     ordered, counts = np.unique(array, return_counts=True)
     if (counts > 1).any():
         raise ValueError(
@@ -115,16 +119,14 @@ def _array(name: str, values: Any) -> np.ndarray:
     if isinstance(values, str | bytes | Mapping):
         values = None
     try:
-        array = np.asarray(values if isinstance(values, np.ndarray) else list(values))  # type: ignore
+        given = np.asarray(values) if hasattr(values, "__array__") else list(values)  # type: ignore
+        array = np.asarray(given)
     except (TypeError, ValueError):
-        array = np.asarray(None)
-    # (NumPy makes texts of mixed values, and floats of booleans among numbers.)
-    kinds = {"texts": (str,), "numbers": (int, float, np.number)}
-    if array.dtype.kind == "U" and not isinstance(values, np.ndarray):
-        mixed = not all(isinstance(value, kinds["texts"]) for value in values)
-    else:
-        mixed = False
-    if array.ndim != 1 or mixed or (array.size and array.dtype.kind not in "iufbU"):
+        given, array = [], np.asarray(None)
+    # (NumPy makes texts of mixed values, and numbers of booleans among them.)
+    kinds = {np.asarray(value).dtype.kind for value in given} if isinstance(given, list) else set()
+    mixed = len(kinds) > 1 and not kinds <= set("iuf")
+    if array.ndim != 1 or (array.size and (mixed or array.dtype.kind not in "iufbU")):
         raise TypeError(
             f"Argument `axes[{name!r}]` must be a sequence of numbers, or of texts, but it is "
             f"{shortened(values)}."
@@ -132,13 +134,21 @@ def _array(name: str, values: Any) -> np.ndarray:
     if array.size == 0:
         raise ValueError(f"Argument `axes[{name!r}]` must hold a value at least, but it is empty.")
     kind = array.dtype.kind
+    # (Before they are int64, which wraps round; and its least integer is its own magnitude.)
+    large = (array > _EXACT) | (array < -_EXACT) if kind in "iu" else np.zeros(1, bool)
+    if large.any():
+        raise ValueError(
+            f"Argument `axes[{name!r}]` must hold integers of at most 2^53, which are floats as "
+            f"well, but it holds {array[np.argmax(large)]}."
+        )
     return array.astype({"i": np.int64, "u": np.int64, "f": np.float64}.get(kind, array.dtype))
 
 
 def _check_log_lambda(values: np.ndarray) -> None:
     """The library's own word has the range that `rf.balanced` has, which cannot look at it."""
-    bad = ~((values >= SMALLEST_LOG_LAMBDA) & (values <= LARGEST_LOG_LAMBDA))
-    if values.dtype.kind not in "if" or bad.any():
+    numbers = values.dtype.kind in "if"
+    bad = ~((values >= SMALLEST_LOG_LAMBDA) & (values <= LARGEST_LOG_LAMBDA)) if numbers else True
+    if np.any(bad):
         raise ValueError(
             f"Argument `axes['log_lambda']` must lie in [{SMALLEST_LOG_LAMBDA:g}, "
             f"{LARGEST_LOG_LAMBDA}], the logarithm of a positive lambda, but it holds "

@@ -21,12 +21,31 @@ def code_of(measure: Any) -> str:
     Comments, names of local variables and line numbers do not count. Of another library's
     functions only the names do: the versions are recorded apart from this.
     """
-    digest = hashlib.sha256()
+    digest = _Digest()
     _add(digest, measure, _DEPTH)
-    return digest.hexdigest()[:16]
+    return digest.sha.hexdigest()[:16]
 
 
-def _add(digest, value: Any, depth: int) -> None:
+class _Digest:
+    """And the lists and dicts that it is in the middle of, which may hold themselves."""
+
+    def __init__(self):
+        self.sha, self.inside = hashlib.sha256(), set()
+
+    def update(self, data: bytes) -> None:
+        self.sha.update(data)
+
+
+def _add(digest: _Digest, value: Any, depth: int) -> None:
+    if id(value) in digest.inside:
+        return
+    if isinstance(value, list | dict):
+        digest.inside.add(id(value))
+    _add_value(digest, value, depth)
+    digest.inside.discard(id(value))
+
+
+def _add_value(digest: _Digest, value: Any, depth: int) -> None:
     digest.update(type(value).__name__.encode())
     if isinstance(value, functools.partial):
         value = (value.func, value.args, sorted(value.keywords.items()))
@@ -62,7 +81,7 @@ def _add(digest, value: Any, depth: int) -> None:
             _add(digest, leaf, depth)
 
 
-def _add_function(digest, function: types.FunctionType, depth: int) -> None:
+def _add_function(digest: _Digest, function: types.FunctionType, depth: int) -> None:
     _add_code(digest, function.__code__, depth)
     _add(digest, function.__defaults__, depth)
     for cell in function.__closure__ or ():
@@ -79,7 +98,7 @@ def _add_function(digest, function: types.FunctionType, depth: int) -> None:
             _add(digest, value, depth)
 
 
-def _add_code(digest, code: types.CodeType, depth: int) -> None:
+def _add_code(digest: _Digest, code: types.CodeType, depth: int) -> None:
     digest.update(code.co_code + repr(code.co_names).encode())
     for constant in code.co_consts:
         _add(digest, constant, depth)

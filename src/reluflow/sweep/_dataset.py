@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray
 
+from .._checks import shortened
 from ._axes import Axis
 from ._memory import STATUS_VARIABLE, empty, stored
 from ._plan import Plan
@@ -42,8 +43,7 @@ def dataset(
         flat = empty(variable, int(np.prod(shape)))
         # (Where places repeat, NumPy keeps the last value, that of the last slot.)
         flat[place[use]] = arrays[variable.name][use]
-        own = dict(describe.get(variable.name, {}))
-        trailing = tuple(own.pop("dims", [f"{variable.name}_{k}" for k in range(flat.ndim - 1)]))
+        trailing, own = _described(variable, describe)
         dims = (*(axis.name for axis in axes), *trailing)
         values = flat.reshape(shape + variable.shape)
         variables[variable.name] = (dims, values, _attributes(variable) | own)
@@ -52,6 +52,46 @@ def dataset(
         own = {"long_name": axis.name.replace("_", " ")} | dict(describe.get(axis.name, {}))
         coordinates[axis.name] = (axis.name, axis.values, own)
     return xarray.Dataset(variables, coordinates, _settings(plan))
+
+
+def _described(variable: Variable, describe) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The names of the variable's own dimensions, and its attributes."""
+    own = dict(describe.get(variable.name, {}))
+    names = own.pop("dims", None)
+    if names is None:
+        names = [f"{variable.name}_{k}" for k in range(len(variable.shape))]
+    return (names,) if isinstance(names, str) else tuple(names), own
+
+
+def check_described(
+    plan: Plan, axes: Sequence[Axis], describe: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raises where no dataset could be made of what is found, before anything is run."""
+    for name, own in describe.items():
+        if not isinstance(own, Mapping):
+            raise TypeError(
+                "Argument `describe` must hold dicts of attributes, but that of "
+                f"{name!r} is {shortened(own)}."
+            )
+    taken = {axis.name for axis in axes} | {variable.name for variable in stored(plan)}
+    sizes: dict[str, tuple[int, str]] = {}
+    for variable in stored(plan):
+        names, _ = _described(variable, describe)
+        bad = f"{len(names)} of them" if len(names) != len(variable.shape) else None
+        if len(set(names)) < len(names):
+            bad = "one of them twice"
+        for name, size in zip(names, variable.shape, strict=False):
+            if name in taken:
+                bad = bad or f"{name!r}, the name of an axis or variable"
+            known, other = sizes.setdefault(name, (size, variable.name))
+            if known != size:
+                bad = bad or f"{name!r} for {size} entries, which is {known} of {other!r}"
+        if bad is not None:
+            raise ValueError(
+                f"Argument `describe` must name the {len(variable.shape)} own dimensions of "
+                f"{variable.name!r}, as in {{{variable.name!r}: {{'dims': ['time']}}}}, but they "
+                f"are {', '.join(map(repr, names)) or 'none'}: {bad}."
+            )
 
 
 def _attributes(variable: Variable) -> dict[str, Any]:

@@ -35,8 +35,11 @@ _WINDOW = 64  # tasks that are submitted at once, where the executor does not sa
 class Remote:
     """Runs a segment on the workers of an executor."""
 
-    def __init__(self, executor: Executor, progress: Progress, interrupt: Interrupt):
+    def __init__(
+        self, executor: Executor, progress: Progress, interrupt: Interrupt, automatic: bool
+    ):
         self.notes: list[str] = []
+        self._automatic = automatic
         self._executor, self._progress, self._interrupt = executor, progress, interrupt
         workers = getattr(executor, "_max_workers", None)
         self._window = 2 * workers if isinstance(workers, int) else _WINDOW
@@ -45,7 +48,7 @@ class Remote:
         self, experiment: Experiment, keeper: Keeper, number: int, chunks: Iterator[int]
     ) -> Iterator[Found]:
         """The chunks of segment `number`, as they are complete."""
-        tasks, running, lost = _Tasks(experiment, keeper, number), {}, []
+        tasks, running, lost = _Tasks(experiment, keeper, number, self._automatic), {}, []
         chunks, alone = iter(chunks), None
         self._progress.doing("running")
         try:
@@ -118,21 +121,23 @@ class Remote:
     def _smaller(self, tasks: "_Tasks", chunk: int, answer: Answer) -> None:
         if tasks.lanes[chunk] > tasks.segment.lanes:
             return  # submitted before another chunk was found to be too large
-        lanes = tasks.segment.lanes // 2
+        lanes = tasks.segment.lanes // 2 if answer.lanes is None else answer.lanes
         if lanes < 1:
             raise MemoryError(
                 f"The memory of a worker is too small for a single point: {answer.message}"
             )
         tasks.keeper.halve(tasks.number, lanes, chunk)
         tasks.segment = tasks.keeper.plan.segments[tasks.number]
-        self._progress.say(f"Out of memory: the sweep goes on with {lanes} lanes a device.")
+        why = "Out of memory" if answer.lanes is None else answer.message
+        self._progress.say(f"{why}: the sweep goes on with {lanes} lanes a device.")
 
 
 class _Tasks:
     """From chunks of one segment to tasks, and from their answers back."""
 
-    def __init__(self, experiment: Experiment, keeper: Keeper, number: int):
+    def __init__(self, experiment: Experiment, keeper: Keeper, number: int, automatic: bool):
         self.experiment, self.keeper, self.number = experiment, keeper, number
+        self._automatic = automatic
         self.segment = keeper.plan.segments[number]
         self._static = experiment.static(keeper.order[self.segment.start])
         self._function = pickled(experiment.measure)
@@ -152,6 +157,7 @@ class _Tasks:
             self.experiment.inputs(self.keeper.order[slots]),
             lanes,
             self._settings,
+            self._automatic,
             attempt,
         )
 

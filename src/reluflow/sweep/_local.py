@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ._host import room
+from ._fitting import Fitting
 from ._interrupt import Interrupt
+from ._pace import Pace
 from ._program import Program, in_a_line, is_out_of_memory
 from ._progress import Progress
 from ._running import (
@@ -23,8 +24,6 @@ from ._running import (
 )
 from ._variables import failure_names, failures
 
-_HEADROOM = 0.6  # of the free memory, that a program may take
-
 
 class Local:
     """Runs a segment, in this process."""
@@ -38,17 +37,23 @@ class Local:
     ):
         self.devices, self.notes = tuple(devices), []
         self._progress, self._interrupt, self._automatic = progress, interrupt, automatic
+        self._memory = Fitting(interrupt.wait)
         self._last: tuple[tuple, Program] | None = None  # and the static shape that it is for
 
     def run(
         self, experiment: Experiment, keeper: Keeper, number: int, chunks: Iterator[int]
     ) -> Iterator[Found]:
         """The chunks of segment `number`, as they are complete."""
-        run = _Run(experiment, keeper, number)
+        run, pace = _Run(experiment, keeper, number), Pace(keeper.plan, number)
         program = None
         try:
             while run.fill(chunks, len(self.devices)):
                 self._interrupt.check()
+                # (Only between chunks: nothing that was run is run again for this.)
+                lanes = pace.lanes() if self._automatic and run.fresh else None
+                if lanes is not None:
+                    program = None
+                    self._other(run, lanes, "For batches of half a minute")
                 if program is None:
                     program = self._fitting(run)
                 began = time.monotonic()
@@ -58,12 +63,14 @@ class Local:
                 except (RuntimeError, MemoryError) as error:
                     if is_out_of_memory(error):
                         program = None
-                        self._smaller(run, run.segment.lanes // 2, error)
+                        self._halve(run, error)
                         continue
                     self.notes.append(in_a_line(str(error)))
                     points = sum(len(slots) for _, slots in batch)
                     arrays = without_values(keeper.plan.variables, points, "raised")
-                yield from run.put(batch, arrays, time.monotonic() - began, len(self.devices))
+                seconds = time.monotonic() - began
+                pace.timed(program.lanes, seconds)
+                yield from run.put(batch, arrays, seconds, len(self.devices))
                 failed = failures(keeper.plan.variables, arrays)
                 names = failure_names(keeper.plan.variables, arrays)
                 self._progress.add(len(failed), int(failed.sum()), names)
@@ -88,32 +95,36 @@ class Local:
         check_variables(
             run.keeper.plan.variables, traced.variables, run.experiment.static(position)
         )
+        inputs = run.experiment.inputs(position[None])
         while True:
             program = Program(traced, run.segment.lanes, self.devices)
-            program.lower(run.experiment.inputs(position[None]))
+            program.lower(inputs)
             try:
                 self._interrupt.wait(program.compile)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                self._smaller(run, run.segment.lanes // 2, error)
+                self._halve(run, error)
                 continue
-            free, needed = room(self.devices), program.memory()
-            if not self._automatic or free is None or needed <= _HEADROOM * free:
+            lanes, why = program.lanes, ""
+            if self._automatic:
+                lanes, why = self._memory.lanes(kind[0], program, traced, inputs)
+            if lanes == program.lanes:
                 self._progress.doing("running")
-                self._last = (run.experiment.kind(position), program.lanes), program
+                self._last = (kind[0], program.lanes), program
                 return program
-            fitting = min(int(_HEADROOM * free / needed * program.lanes), program.lanes - 1)
-            self._smaller(run, fitting, None)
+            self._other(run, lanes, why)
 
-    def _smaller(self, run: "_Run", lanes: int, error: BaseException | None) -> None:
+    def _halve(self, run: "_Run", error: BaseException) -> None:
+        self._other(run, run.segment.lanes // 2, "Out of memory", error)
+
+    def _other(self, run: "_Run", lanes: int, why: str, error: BaseException | None = None):
         if lanes < 1:
             raise MemoryError(
                 "The memory is too small for a single point of the sweep"
                 + (f": {error}" if error is not None else ".")
             ) from error
         self._progress.again(run.restart(lanes))
-        why = "The memory is small" if error is None else "Out of memory"
         self._progress.say(f"{why}: the sweep goes on with {lanes} lanes a device.")
 
 
@@ -135,6 +146,11 @@ class _Run:
                 break
             self._begin(chunk)
         return bool(self._queue)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing is done yet of the chunks that were begun."""
+        return all(self._points(chunk) == left for chunk, left in self._left.items())
 
     def take(self, shards: int) -> list[tuple[int, np.ndarray]]:
         return [self._queue.popleft() for _ in range(min(shards, len(self._queue)))]

@@ -1,13 +1,15 @@
 """Makes, extends or goes on with what a sweep is kept in, and refuses what does not fit it."""
 
 import dataclasses
+import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .._checks import shortened
 from ._axes import Axis
 from ._code import versions
 from ._memory import Memory
@@ -53,6 +55,24 @@ class Request:
         shape = (length, self.batch, len(self.devices))
         plan = Plan(axes, self.settings, made, variables, *shape)
         return plan, add_segments(plan, groups, lanes, experiment.code)
+
+
+def as_kept(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As a store gives them back, where pairs are lists and all names are texts.
+
+    Raises:
+        TypeError: they hold what a store cannot.
+    """
+    try:
+        kept = json.loads(json.dumps(settings, default=lambda value: value.tolist()))
+    except (TypeError, ValueError, AttributeError):
+        kept = None
+    if not isinstance(kept, dict):
+        raise TypeError(
+            "Argument `settings` must be a dict of numbers, texts, and lists and dicts of these, "
+            f"but it is {shortened(settings)}."
+        )
+    return kept
 
 
 def opened_memory(request: Request) -> Memory:
@@ -158,7 +178,7 @@ def _differing(plan: Plan, request: Request) -> list[str]:
             for name in dict.fromkeys([*plan.settings, *request.settings])
         ),
     ):
-        if known != asked:
+        if known != asked and json.dumps(known) != json.dumps(asked):  # NaN is as NaN is written
             found.append(f"{what}: {_words(known)}, asked for now {_words(asked)}")
     return found
 

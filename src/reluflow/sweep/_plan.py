@@ -53,6 +53,7 @@ class Plan:
     batch: int | None  # that was asked for when the store was made; None if it was automatic
     devices: int
     segments: list[Segment] = dataclasses.field(default_factory=list)
+    # From which chunk on a segment was run with other lanes: for its memory, or its time.
     halved: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property

@@ -47,6 +47,11 @@ class Traced:
     variables: tuple[Variable, ...]
     jaxpr: Any
 
+    @property
+    def size(self) -> int:
+        """Bytes of all arrays that it names, as if none were fused with others or freed again."""
+        return _size(self.jaxpr.jaxpr)
+
     @classmethod
     def of(
         cls,
@@ -116,11 +121,17 @@ class Program:
         self._compiled = self._lowered.compile()
         self._lowered = None
 
-    def memory(self) -> int:
-        """Bytes that a device needs while it runs, as far as the compiler says; 0 if it does not"""
-        analysis = self._compiled.memory_analysis()
-        if analysis is None:
-            return 0
+    def memory(self) -> int | None:
+        """Bytes that a device needs while it runs, as the compiler says; None if it does not.
+
+        That no byte is needed between input and output is what some backends say of any program.
+        """
+        try:
+            analysis = self._compiled.memory_analysis()
+        except (NotImplementedError, RuntimeError):
+            analysis = None
+        if analysis is None or not analysis.temp_size_in_bytes:
+            return None
         return (
             analysis.temp_size_in_bytes
             + analysis.output_size_in_bytes
@@ -137,6 +148,20 @@ class Program:
         padded = inputs[places]
         arrays = self._compiled(padded.values, padded.words, padded.base)
         return [np.asarray(array)[: len(inputs)] for array in arrays]
+
+
+def _size(jaxpr: Any) -> int:
+    """Of what its equations return; a loop's body counts once."""
+    total = 0
+    for equation in jaxpr.eqns:
+        total += sum(_bytes(variable.aval) for variable in equation.outvars)
+        total += sum(map(_size, jax.extend.core.jaxprs_in_params(equation.params)))
+    return total
+
+
+def _bytes(aval: Any) -> int:
+    """0 for what is no array, such as a token."""
+    return getattr(aval, "size", 0) * getattr(getattr(aval, "dtype", None), "itemsize", 0)
 
 
 def in_a_line(message: str) -> str:

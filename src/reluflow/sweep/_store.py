@@ -92,7 +92,14 @@ class Store:
         plan = self._own / "plan.json"
         if not plan.exists():
             return False
-        self.plan = Plan.from_json(json.loads(plan.read_text()))
+        try:
+            numbers = json.loads(plan.read_text())
+        except ValueError as error:
+            raise ValueError(
+                f"Argument `store` must be the store of a sweep, but {plan} cannot be read "
+                f"({error}): the machine may have stopped while it was written. Remove the store."
+            ) from error
+        self.plan = Plan.from_json(numbers)
         root = zarr.open_group(self.path, mode="r" if self._read_only else "r+")
         self.order = np.asarray(root["sweep/order"][: self.plan.slots])  # type: ignore
         self._arrays = {v.name: root[v.name] for v in stored(self.plan)}
@@ -158,8 +165,9 @@ class Store:
 
     def complete(self) -> set[int]:
         """The chunks that are."""
-        names = (path.name for path in (self._own / "complete").iterdir())
-        return {int(name[:-5]) for name in names if name.endswith(".json")}
+        # (No other file counts, such as those of network file systems.)
+        paths = (self._own / "complete").glob("*.json")
+        return {int(path.stem) for path in paths if path.stem.isdecimal()}
 
     def claim(self, chunk: int, wait: bool = False) -> bool:
         """Whether this process is to run the chunk: it is neither complete nor another's."""
@@ -191,9 +199,14 @@ class Store:
         self.release(chunk)
 
     def records(self) -> dict[int, dict[str, Any]]:
-        """Of the complete chunks: lanes, devices, seconds, failures."""
-        paths = {chunk: self._own / "complete" / f"{chunk}.json" for chunk in self.complete()}
-        return {chunk: json.loads(paths[chunk].read_text()) for chunk in sorted(paths)}
+        """Of the complete chunks: lanes, devices, seconds; empty where it cannot be read."""
+        found = {}
+        for chunk in sorted(self.complete()):
+            try:
+                found[chunk] = json.loads((self._own / "complete" / f"{chunk}.json").read_text())
+            except (ValueError, FileNotFoundError):  # another process may remove a corrupt one
+                found[chunk] = {}
+        return found
 
     def read(self) -> tuple[dict[str, np.ndarray], list[int]]:
         """Arrays over all slots of the plan, and the chunks that could not be read.

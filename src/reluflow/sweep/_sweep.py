@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
+import numpy as np
 
 from .._checks import check_bool, check_positive_int, check_type, require_x64, shortened
 from ._axes import Axis, read_axes
 from ._code import code_of
 from ._interrupt import Interrupt
 from ._local import Local
-from ._opening import Request, opened_memory, opened_store, wanted_chunks
+from ._opening import Request, as_kept, opened_memory, opened_store, wanted_chunks
 from ._point import Point, base_key
 from ._progress import Progress
 from ._running import Experiment, Keeper, segment_chunks
@@ -66,7 +67,9 @@ def sweep(
             added to an axis extend it.
         batch: lanes that run together, on all devices; on each device of a worker, where there is
             an executor. 'auto' takes 64 on each device of a CPU, up to 16384 on others, and fewer
-            where the memory is too small.
+            where the memory is too small or, in this process, after a batch of over a minute. What
+            it chose stands in the store; another choice moves last bits. Ctrl-C waits for a batch,
+            and where there is an executor for the chunks that run.
         devices: all local ones by default; or the first so many, or these. The workers of an
             executor take all of their own.
         executor: of `concurrent.futures`; each of its tasks is one chunk of the store.
@@ -115,11 +118,12 @@ def sweep(
             keeper = opened_memory(request)
         else:
             keeper = stack.enter_context(opened_store(Path(store), request))
+        _check_described(keeper, read, describe or {})
         runner: Any = Local(chosen, shown, interrupt, batch == "auto")
         if executor is not None:
             from ._executors import Remote
 
-            runner = Remote(executor, shown, interrupt)
+            runner = Remote(executor, shown, interrupt, batch == "auto")
         found = _run(keeper, request, runner, part, shown, interrupt)
     return _dataset(keeper, found, read, describe or {})
 
@@ -202,10 +206,18 @@ def _dataset(keeper: Any, arrays, axes: tuple[Axis, ...], describe) -> Dataset:
     return dataset(keeper.plan, keeper.order, arrays, axes, describe)
 
 
+def _check_described(keeper: Keeper, axes: tuple[Axis, ...], describe) -> None:
+    from ._dataset import check_described
+
+    check_described(keeper.plan, axes, describe)
+
+
 def _request(measure, axes, seed, batch, devices, chunk, part, cost, rerun, settings) -> Request:
-    base, impl = base_key(seed)
+    # (A store holds integers of Python, whichever were given.)
+    base, impl = base_key(int(seed))
+    batch = batch if batch == "auto" else int(batch)
     own = {
-        "seed": seed,
+        "seed": int(seed),
         "generator": impl,
         "threefry_partitionable": bool(jax.config.jax_threefry_partitionable),  # type: ignore
         "default_matmul_precision": jax.config.jax_default_matmul_precision,  # type: ignore
@@ -213,11 +225,11 @@ def _request(measure, axes, seed, batch, devices, chunk, part, cost, rerun, sett
     lanes = _LANES.get(devices[0].platform, _LANES_ELSEWHERE)
     return Request(
         Experiment(measure, axes, base, impl, code_of(measure)),
-        own | {"settings": dict(settings or {})},
+        own | {"settings": as_kept(settings or {})},
         devices,
         None if batch == "auto" else batch,
         lanes if batch == "auto" else -(-batch // len(devices)),
-        chunk,
+        None if chunk is None else int(chunk),
         1 if part is None else part[1],
         cost,
         rerun is not None,
@@ -236,7 +248,7 @@ def _devices(devices: Any) -> list[Any]:
     local = jax.local_devices()
     if devices is None:
         return local
-    if isinstance(devices, int):
+    if isinstance(devices, int | np.integer):
         check_positive_int("devices", devices)
         if devices > len(local):
             raise ValueError(
@@ -246,9 +258,10 @@ def _devices(devices: Any) -> list[Any]:
             )
         return local[:devices]
     chosen = list(devices)
-    if not chosen or not all(device in local for device in chosen):
+    known = all(device in local for device in chosen)
+    if not chosen or not known or len(set(chosen)) < len(chosen):
         raise ValueError(
-            "Argument `devices` must be local devices of JAX, one at least, but it is "
+            "Argument `devices` must be local devices of JAX, one at least, each once, but it is "
             f"{shortened(devices)}."
         )
     return chosen
@@ -257,7 +270,8 @@ def _devices(devices: Any) -> list[Any]:
 def _check(measure, seed, batch, executor, rerun, stop, part, chunk, store) -> None:
     if not callable(measure):
         raise TypeError(f"Argument `measure` must be a function, but it is {shortened(measure)}.")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < 2**63:
         raise ValueError(f"Argument `seed` must be an integer from 0 on, but it is {seed!r}.")
     if batch != "auto":
         check_positive_int("batch", batch)

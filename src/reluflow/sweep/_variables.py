@@ -10,9 +10,11 @@ import numpy as np
 
 from .._checks import shortened
 from .._results import RESULTS
+from ._axes import can_follow_a_dot
 
 # How a point itself fared, whatever was measured there; stored as the variable `status`.
 STATUS = {"not_run": -1, "complete": 0, "raised": 1, "worker_lost": 2}
+_RESERVED = ("status", "sweep")  # the latter is a folder in the store
 _ITEM: Any = type(RESULTS.successful)  # of any enumeration of Equinox
 _ENDED_WELL = ("successful", "loss_reached", "rest_reached")  # as in `_results.ended_well`
 
@@ -65,10 +67,10 @@ def flattened(measured: Any, axes: Sequence[str]) -> tuple[tuple[Variable, ...],
             f"but it returns {shortened(measured)}."
         )
     for name in measured:
-        if not isinstance(name, str) or not name.isidentifier() or name in ("status", *axes):
+        if not can_follow_a_dot(name) or name in (*_RESERVED, *axes):
             raise ValueError(
                 "Argument `measure` must return names that can follow `ds.`, and neither `status` "
-                f"nor that of an axis, but it returns {name!r}."
+                f"nor `sweep` nor that of an axis, but it returns {name!r}."
             )
     pairs = [_variable(name, measured[name]) for name in sorted(measured)]
     return tuple(variable for variable, _ in pairs), [array for _, array in pairs]

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ._fitting import Fitting
 from ._program import Inputs, Program, Traced, is_out_of_memory
 from ._variables import Variable
 
@@ -30,6 +31,7 @@ _MOST_PROGRAMS = 2  # that a worker keeps
 
 _imported_by = os.getpid()
 _programs: "OrderedDict[tuple, tuple[tuple[Variable, ...], Program]]" = OrderedDict()
+_memory = Fitting()
 _guard = threading.Lock()
 
 
@@ -41,6 +43,7 @@ class WorkerRefused(RuntimeError):
 class Task:
     """One chunk: the function, its points in shards of `lanes`, and how JAX is set.
 
+    automatic: the lanes are to fit the memory, of which the worker takes all for its own.
     attempt: dask takes two tasks that are equal for one, whose answer it has.
     """
 
@@ -52,12 +55,16 @@ class Task:
     inputs: Inputs
     lanes: int
     settings: dict[str, Any]
+    automatic: bool = False
     attempt: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """The arrays of the lanes; or 'memory' or 'raised', with the message."""
+    """The arrays of the lanes; or 'memory' or 'raised', with the message.
+
+    lanes: how many the memory holds, where that is known.
+    """
 
     kind: str
     arrays: list[np.ndarray]
@@ -65,6 +72,15 @@ class Answer:
     message: str
     seconds: float
     devices: int
+    lanes: int | None = None
+
+
+class _Small(MemoryError):
+    """The memory holds fewer lanes than the task has."""
+
+    def __init__(self, lanes: int, why: str):
+        super().__init__(why)
+        self.lanes = lanes
 
 
 def settings_here() -> dict[str, Any]:
@@ -100,7 +116,8 @@ def run_task(task: Task) -> Answer:
             if isinstance(error, WorkerRefused):
                 raise
             kind = "memory" if is_out_of_memory(error) else "raised"
-            return Answer(kind, [], (), str(error), time.monotonic() - began, 0)
+            lanes = error.lanes if isinstance(error, _Small) else None
+            return Answer(kind, [], (), str(error), time.monotonic() - began, 0, lanes)
     arrays = [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
     seconds = time.monotonic() - began
     return Answer("found", arrays, variables, "", seconds, len(program.devices))
@@ -136,6 +153,10 @@ def _program(task: Task) -> tuple[tuple[Variable, ...], Program]:
     program = Program(traced, task.lanes, jax.local_devices())
     program.lower(task.inputs[:1])
     program.compile()
+    if task.automatic:
+        lanes, why = _memory.lanes(kind[:2], program, traced, task.inputs[:1])
+        if lanes < program.lanes:
+            raise _Small(lanes, why)
     _programs[kind] = traced.variables, program
     while len(_programs) > _MOST_PROGRAMS:
         _programs.popitem(last=False)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import lsq_linear
+import scipy
 
 from .._dataset import Dataset
 from .._losses import AbstractLoss, as_loss, logistic
@@ -87,7 +87,9 @@ def _off_stationary(net: Network, a, w, x, pull) -> float:
         if on.any():
             columns = a[j] * (pull * on)[:, None] * x
             low, high = min(minus, plus), max(minus, plus)
-            free = lsq_linear(columns[on].T, left, (low - _ROUNDING, high + _ROUNDING))
+            free = scipy.optimize.lsq_linear(
+                columns[on].T, left, (low - _ROUNDING, high + _ROUNDING)
+            )
             left = left - free.x @ columns[on]
         total += left @ left
     return float(np.sqrt(total))

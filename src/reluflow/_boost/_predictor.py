@@ -10,7 +10,7 @@ from ._collocation import NUM_NODES, RESOLVED
 _PART = 1e-3  # of the tolerance
 
 
-class Decay(Spectrum):
+class DecayPredictor(Spectrum):
     """The eigenvalues and eigenvectors of K, or of S K S."""
 
     def after(

@@ -1,6 +1,6 @@
 """Neurons on the same pattern move by the same linear map.
 
-In the coordinates of a `BoundaryFrame` a neuron is (a, p_1, ..., p_n), and over an interval
+In the coordinates of a `BoundaryBasis` a neuron is (a, p_1, ..., p_n), and over an interval
 
     a' = A (a, p),      gained' = C (a, p),      p' = kappa p + G gained',      over e^gamma,
 
@@ -16,14 +16,14 @@ from jaxtyping import Array, Float, Int
 
 from .._field import Pattern
 from .._indexing import first_true
-from ._frame import BoundaryFrame
-from ._path import Move, Reduced, boosted
+from ._basis import BoundaryBasis
+from ._propagator import Propagation, Reduced, boosted
 from ._small import total
 
 _BLOCK = 8  # patterns whose maps are made at once
 
 
-class Maps(eqx.Module):
+class PatternMaps(eqx.Module):
     """From the beginning of the step to every later point, of each class; columns are (a, p)."""
 
     output: Float[Array, "points columns classes"]
@@ -36,7 +36,7 @@ class Maps(eqx.Module):
         return total(output * here, 1), total(gained * here, 2), self.growth[..., to]
 
 
-class Classes(eqx.Module):
+class PatternGroups(eqx.Module):
     """of: the class of each neuron; representative: a neuron of each; then their number."""
 
     of: Int[Array, " neurons"]
@@ -44,7 +44,7 @@ class Classes(eqx.Module):
     count: Int[Array, ""]
 
     @classmethod
-    def by_pattern(cls, pattern: Pattern) -> "Classes":
+    def by_pattern(cls, pattern: Pattern) -> "PatternGroups":
         """Modes are told from each other by two bits each: few boundaries have few patterns."""
         neurons, boundaries = pattern.mode.shape
         digits = 4 ** jnp.arange(boundaries, dtype=jnp.int32)
@@ -56,15 +56,15 @@ class Classes(eqx.Module):
         return cls(number[first], representative, number[-1] + 1)
 
 
-def moves_by_class(
-    frame: BoundaryFrame, pattern: Pattern, start: Reduced, weights, intervals: int
-) -> Move:
+def propagated_by_pattern(
+    basis: BoundaryBasis, pattern: Pattern, start: Reduced, weights, intervals: int
+) -> Propagation:
     """From the beginning of the step to every later point, with a leading axis.
 
-    weights(frame, classes): the coefficients of the boosts, of shape (boosts, boundaries, intervals
-        classes), of a frame that has each of so many classes once for each interval.
+    weights(basis, groups): the coefficients of the boosts, of shape (boosts, boundaries, intervals
+        classes), of a basis that has each of so many groups once for each interval.
     """
-    classes = Classes.by_pattern(pattern)
+    groups = PatternGroups.by_pattern(pattern)
     neurons, boundaries = pattern.mode.shape
     size = min(_BLOCK, neurons, 4**boundaries)
     here = jnp.concatenate([start.output[None], start.overlap])
@@ -72,10 +72,10 @@ def moves_by_class(
     def block(carry):
         begin, moved = carry
         number = begin + jnp.arange(size, dtype=jnp.int32)
-        chosen = classes.representative[jnp.minimum(number, neurons - 1)]
-        some = frame.rows(jnp.tile(chosen, intervals))
-        maps = _composed(frame, _maps(some, weights(some, size), size))
-        place = classes.of - begin
+        chosen = groups.representative[jnp.minimum(number, neurons - 1)]
+        some = basis.rows(jnp.tile(chosen, intervals))
+        maps = _composed(basis, _maps(some, weights(some, size), size))
+        place = groups.of - begin
         present = (place >= 0) & (place < size)
         new = maps.applied(jnp.clip(place, 0, size - 1), here)
         moved = jax.tree.map(lambda new, old: jnp.where(present, new, old), new, moved)
@@ -84,35 +84,35 @@ def moves_by_class(
     shape = (intervals, neurons)
     blank = (jnp.zeros(shape), jnp.zeros((intervals, boundaries, neurons)), jnp.zeros(shape))
     begin = (jnp.array(0, jnp.int32), blank)
-    _, moved = jax.lax.while_loop(lambda c: c[0] < classes.count, block, begin)
+    _, moved = jax.lax.while_loop(lambda c: c[0] < groups.count, block, begin)
     output, gained, growth = moved
     kept = jnp.exp(-growth)
-    overlap = kept[:, None] * start.overlap + frame.products(gained)
+    overlap = kept[:, None] * start.overlap + basis.products(gained)
     end = Reduced(output, overlap, start.balance * kept**2)
-    return Move(end, kept, gained, growth, jnp.zeros(shape, jnp.int32))
+    return Propagation(end, kept, gained, growth, jnp.zeros(shape, jnp.int32))
 
 
-def _maps(frame: BoundaryFrame, weights, classes: int) -> Maps:
+def _maps(basis: BoundaryBasis, weights, groups: int) -> PatternMaps:
     """Over each interval alone, by the boosts of the unit vectors."""
     boundaries, places = weights.shape[1:]
     unit = jnp.eye(1 + boundaries)[:, :, None] + jnp.zeros(places)
     none, nowhere = jnp.zeros(places), jnp.zeros(places, jnp.int32)
-    start = Move(Reduced(unit[0], unit[1:], none), none + 1.0, 0.0 * unit[1:], none, nowhere)
-    moved = boosted(start, frame, weights, none)
-    shape = (boundaries, 1 + boundaries, places // classes, classes)
-    return Maps(
+    start = Propagation(Reduced(unit[0], unit[1:], none), none + 1.0, 0.0 * unit[1:], none, nowhere)
+    moved = boosted(start, basis, weights, none)
+    shape = (boundaries, 1 + boundaries, places // groups, groups)
+    return PatternMaps(
         output=jnp.moveaxis(moved.end.output.reshape(shape[1:]), 0, 1),
         gained=jnp.moveaxis(moved.gained.reshape(shape), 2, 0),
         growth=moved.growth.reshape(shape[2:]),
     )
 
 
-def _composed(frame: BoundaryFrame, maps: Maps) -> Maps:
+def _composed(basis: BoundaryBasis, maps: PatternMaps) -> PatternMaps:
     """One after the other. A map gives (a, c) from (a, p), and p is kappa p_0 + G c."""
-    boundaries = frame.gram.shape[0]
+    boundaries = basis.gram.shape[0]
     each = jnp.concatenate([maps.output[:, None], maps.gained], axis=1)
     growth = jnp.cumsum(maps.growth, axis=0)
-    metric = jnp.eye(1 + boundaries).at[1:, 1:].set(frame.gram)[:, :, None, None]
+    metric = jnp.eye(1 + boundaries).at[1:, 1:].set(basis.gram)[:, :, None, None]
     unit = jnp.eye(1 + boundaries)[:, :, None]
     of_hidden = (jnp.arange(1 + boundaries) > 0)[:, None, None]
     begin = (jnp.where(of_hidden, 0.0, unit), unit)
@@ -127,4 +127,4 @@ def _composed(frame: BoundaryFrame, maps: Maps) -> Maps:
         return (so_far, here), so_far
 
     _, found = jax.lax.scan(further, begin, (each, jnp.exp(-maps.growth), jnp.exp(-growth)))
-    return Maps(found[:, 0], found[:, 1:], growth)
+    return PatternMaps(found[:, 0], found[:, 1:], growth)

@@ -11,13 +11,13 @@ from .._rest import Rest
 from .._results import RESULTS
 from .._shapes import Hidden, PerSample, Scalar
 from ._collocation import NODES, POINTS, TO_MODES
-from ._course import Uncertainty
-from ._decay import Decay
+from ._collocation_problem import NodalValues, placed
+from ._generator import Uncertainty
 from ._interpolation import lagrange, lagrange_of_points
 from ._neurons import Start, arrived
-from ._path import legendre
-from ._question import Unknowns, placed
-from ._record import Worth
+from ._predictor import DecayPredictor
+from ._propagator import legendre
+from ._record import Truncation
 from ._small import small_product
 from ._sweep import sweep
 
@@ -26,43 +26,44 @@ from ._sweep import sweep
 _NEAR, _HIGH, _SMOOTH = 2.0, 4, 0.3
 
 
-class Passed(eqx.Module):
+class PreviousStep(eqx.Module):
     """The neurons at the beginning of a step, and what they moved under."""
 
     begin: Scalar
     start: Start
     hidden: Hidden
-    unknowns: Unknowns
+    nodal_values: NodalValues
     uncertainty: Uncertainty
     rest: Rest  # where the flow is known to stand, there was no step
-    decay: Decay  # by the kernel at the end
+    decay: DecayPredictor  # by the kernel at the end
 
     def guess(self, length: Scalar, residual: PerSample) -> Float[Array, "nodes samples"]:
         """The residual at the nodes of the next step, of this length, at whose beginning it is
         `residual`: as the polynomial of the last step goes on, or, where its terms of high degree
         have a part in that, as it decays by the last kernel."""
-        last = self.unknowns.length
+        last = self.nodal_values.length
         ratio = length / jnp.where(last > 0.0, last, 1.0)
         times = length * jnp.asarray(NODES)
-        modes = small_product(TO_MODES, self.unknowns.nodes)
+        modes = small_product(TO_MODES, self.nodal_values.nodes)
         terms = legendre(1.0 + ratio)[:, None] * modes
         high = jnp.sum(jnp.linalg.norm(terms[_HIGH:], axis=1))
         smooth = (last > 0.0) & (ratio <= _NEAR) & (high <= _SMOOTH * jnp.linalg.norm(residual))
         places = 1.0 + jnp.where(smooth, ratio, 0.0) * jnp.asarray(NODES)
         continued = jnp.where(smooth, small_product(legendre(places).T, modes), 0.0)
-        # Where the neurons stand is not quite where it ends: a unit that has ceased to slide by the
-        # one would be driven back by the other, however short the step. In a long one that decays.
-        apart = residual - jnp.where(smooth, self.unknowns.nodes[-1], 0.0)
+        # The residual of the neurons is not quite that of the polynomial: a unit that has left a
+        # slide by the one would be driven back by the other, however short the step. In a long
+        # step the difference decays.
+        apart = residual - jnp.where(smooth, self.nodal_values.nodes[-1], 0.0)
         return jax.lax.stop_gradient(continued + self.decay.after(times, apart))
 
-    def until(self, time: Scalar) -> Unknowns:
+    def until(self, time: Scalar) -> NodalValues:
         """The same residual, as the unknowns of a step that ends at this time inside the step."""
-        under = self.unknowns
+        under = self.nodal_values
         length = jnp.where(under.length > 0.0, under.length, 1.0)
         share = jnp.clip((time - self.begin) / length, 0.0, 1.0)
         nodes = small_product(lagrange(share * jnp.asarray(NODES)).T, under.nodes)
         fine = small_product(lagrange_of_points(share * jnp.asarray(POINTS)).T, under.fine)
-        return Unknowns(nodes, fine, share * under.length)
+        return NodalValues(nodes, fine, share * under.length)
 
     def standing(self, time: Scalar) -> Network:
         """At rest: the neurons are where they are, but for those that shrink."""
@@ -70,15 +71,15 @@ class Passed(eqx.Module):
         return Network(scale, self.start.output, self.hidden)
 
 
-def network_inside(problem: Problem, passed: Passed, time: Scalar) -> Network:
-    """The network at a time inside the step, as exact as its end: its neurons go that way again."""
-    under = passed.until(time)
-    course = under.course(problem, passed.start.log_scale)
-    given = (passed.uncertainty, placed(passed.start), jnp.array(False), Worth.always())
-    swept = sweep(problem, course, passed.start, *given)
-    start, hidden = arrived(problem, passed.start, passed.hidden, swept.end)
+def network_inside(problem: Problem, previous: PreviousStep, time: Scalar) -> Network:
+    """The network at a time inside the step, as exact as its end, by another sweep."""
+    under = previous.until(time)
+    generator = under.generator(problem, previous.start.log_scale)
+    given = (previous.uncertainty, placed(previous.start), jnp.array(False), Truncation.always())
+    swept = sweep(problem, generator, previous.start, *given)
+    start, hidden = arrived(problem, previous.start, previous.hidden, swept.end)
     net, result = Network(start.log_scale, start.output, hidden), swept.result
-    stands = passed.rest.known
-    net = jax.tree.map(lambda a, b: jnp.where(stands, a, b), passed.standing(time), net)
+    stands = previous.rest.known
+    net = jax.tree.map(lambda a, b: jnp.where(stands, a, b), previous.standing(time), net)
     # The step itself was fine: should they not get there this time, nobody else would tell.
     return result.error_if(net, (result != RESULTS.successful) & ~stands)

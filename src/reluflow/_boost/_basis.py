@@ -1,8 +1,8 @@
 """In which vectors the motion of a neuron is written: w = kept w(0) + sum_i c_i B_i.
 
 On a pattern, D(s) = sum_i P_i(s) D_i, where D_i = sum_b beta_ib u_b belongs to the Legendre
-coefficient i of the pulls. Two choices of the B_i make the equations of `_path` short: the D_i,
-seven, however many boundaries there are; or, where these are fewer, the u_b, whose Gram matrix
+coefficient i of the pulls. Two choices of the B_i make the equations of `_propagator` short: the
+D_i, seven, however many boundaries there are; or, where these are fewer, the u_b, whose Gram matrix
 all neurons share and which a change of pattern does not touch.
 """
 
@@ -19,11 +19,11 @@ from .._arrangement import Pulls
 from .._field import Pattern, coefficients
 from .._shapes import PerNeuron, UnitFlags, Units
 from ._collocation import NUM_NODES
-from ._course import Course
+from ._generator import Generator
 from ._small import total
 
 
-class Frame(eqx.Module):
+class Basis(eqx.Module):
     """Arguments called b are coefficients of the B_i, of shape (..., vectors, neurons)."""
 
     @abc.abstractmethod
@@ -43,22 +43,22 @@ class Frame(eqx.Module):
         """The same at one boundary of each neuron, of shape (..., neurons)."""
 
     @abc.abstractmethod
-    def combination(self, course: Course, pattern: Pattern, b: Array) -> Units:
+    def combination(self, generator: Generator, pattern: Pattern, b: Array) -> Units:
         """The coefficients of the u_b in sum_i b_i B_i."""
 
-    def velocity(self, basis: Array) -> Array:
+    def velocity(self, polynomials: Array) -> Array:
         """<u_b, D(s)> from the Legendre polynomials at s."""
-        return self.spread(self.weights(basis))
+        return self.spread(self.weights(polynomials))
 
-    def velocity_at(self, basis: Array, boundary: Array) -> PerNeuron:
-        return self.spread_at(self.weights(basis), boundary)
+    def velocity_at(self, polynomials: Array, boundary: Array) -> PerNeuron:
+        return self.spread_at(self.weights(polynomials), boundary)
 
-    def along(self, basis: Array, overlap: Array) -> PerNeuron:
+    def along(self, polynomials: Array, overlap: Array) -> PerNeuron:
         """<D(s), w> from the <B_i, w>: the velocity of the output."""
-        return total(self.weights(basis) * overlap, -2)
+        return total(self.weights(polynomials) * overlap, -2)
 
 
-class ModeFrame(Frame):
+class ModeBasis(Basis):
     """B_i = D_i: <u_b, D_i> and <D_i, D_l>."""
 
     force: Float[Array, "modes neurons boundaries"]
@@ -76,30 +76,32 @@ class ModeFrame(Frame):
     def spread_at(self, b, boundary):
         return total(b * self.force[:, jnp.arange(boundary.shape[0]), boundary], -2)
 
-    def combination(self, course, pattern, b):
-        passed = course.pulls.map(lambda pull: total(b[:, :, None] * pull, 0) / course.samples)
+    def combination(self, generator, pattern, b):
+        passed = generator.pulls.map(
+            lambda pull: total(b[:, :, None] * pull, 0) / generator.samples
+        )
         return coefficients(passed, pattern)
 
-    def switched(self, course: Course, change: PerNeuron, boundary) -> "ModeFrame":
+    def switched(self, generator: Generator, change: PerNeuron, boundary) -> "ModeBasis":
         """After one unit of each neuron has changed its alpha by `change`: updates of rank one."""
-        gram = course.gram
-        beta = change * course.modal(boundary) / course.samples
+        gram = generator.gram
+        beta = change * generator.modal(boundary) / generator.samples
         cross = beta[:, None] * self.force[:, jnp.arange(boundary.shape[0]), boundary][None]
         square = beta[:, None] * beta[None] * jnp.diag(gram)[boundary]
         inner = self.inner + cross + jnp.swapaxes(cross, 0, 1) + square
-        return ModeFrame(self.force + beta[:, :, None] * gram[boundary][None], inner)
+        return ModeBasis(self.force + beta[:, :, None] * gram[boundary][None], inner)
 
 
-class BoundaryFrame(Frame):
+class BoundaryBasis(Basis):
     """B_b = u_b."""
 
     beta: Float[Array, "modes boundaries neurons"]
     gram: Float[Array, "boundaries boundaries"]
     sliding: UnitFlags
 
-    def rows(self, at) -> "BoundaryFrame":
+    def rows(self, at) -> "BoundaryBasis":
         """Of some of the neurons."""
-        return BoundaryFrame(self.beta[..., at], self.gram, self.sliding[at])
+        return BoundaryBasis(self.beta[..., at], self.gram, self.sliding[at])
 
     def weights(self, modal):
         return total(modal[..., :, None, :] * self.beta, -3)
@@ -114,37 +116,39 @@ class BoundaryFrame(Frame):
         sliding = self.sliding[jnp.arange(boundary.shape[0]), boundary]
         return jnp.where(sliding, 0.0, total(b * self.gram[:, boundary], -2))
 
-    def combination(self, course, pattern, b):
+    def combination(self, generator, pattern, b):
         return b.T
 
 
-def betas(course: Course, pattern: Pattern) -> Float[Array, "modes neurons boundaries"]:
+def betas(generator: Generator, pattern: Pattern) -> Float[Array, "modes neurons boundaries"]:
     def at(pulls: Pulls):  # the same for all neurons or some for each
-        if course.length.shape[0] == 1:
+        if generator.length.shape[0] == 1:
             pulls = pulls.map(lambda pull: pull[0])
         return coefficients(pulls, pattern)
 
-    return jax.vmap(at)(course.pulls) / course.samples
+    return jax.vmap(at)(generator.pulls) / generator.samples
 
 
-def boundary_frame(course: Course, pattern: Pattern) -> BoundaryFrame:
-    beta = jnp.swapaxes(betas(course, pattern), 1, 2)
-    return BoundaryFrame(beta, course.gram, pattern.mode == _modes.SLIDING)
+def boundary_basis(generator: Generator, pattern: Pattern) -> BoundaryBasis:
+    beta = jnp.swapaxes(betas(generator, pattern), 1, 2)
+    return BoundaryBasis(beta, generator.gram, pattern.mode == _modes.SLIDING)
 
 
-def mode_frame(course: Course, pattern: Pattern) -> ModeFrame:
+def mode_basis(generator: Generator, pattern: Pattern) -> ModeBasis:
     """Of some neurons, on this pattern."""
-    beta = betas(course, pattern)
-    force = beta @ course.gram
+    beta = betas(generator, pattern)
+    force = beta @ generator.gram
     if pattern.slots.shape[1] > 0:  # zero up to rounding: made exact
         force = jnp.where(pattern.mode == _modes.SLIDING, 0.0, force)
     # (A product of matrices puts the neurons first; every boost reads them side by side.)
     inner = with_layout_constraint(jnp.einsum("ijk,ljk->ilj", beta, force), Layout((0, 1, 2)))
-    return ModeFrame(force, inner)
+    return ModeBasis(force, inner)
 
 
-def overlaps(course: Course, pattern: Pattern, preactivation: Units) -> Float[Array, "vectors _"]:
+def overlaps(
+    generator: Generator, pattern: Pattern, preactivation: Units
+) -> Float[Array, "vectors _"]:
     """<B_i, w> of neurons with these preactivations."""
-    if course.boundaries <= NUM_NODES:
+    if generator.boundaries <= NUM_NODES:
         return preactivation.T
-    return jnp.sum(betas(course, pattern) * preactivation, axis=2)
+    return jnp.sum(betas(generator, pattern) * preactivation, axis=2)

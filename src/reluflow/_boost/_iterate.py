@@ -1,4 +1,4 @@
-"""An attempt between two sweeps: what the next one moves under, and the matrix that corrects it."""
+"""The iterate between two sweeps: the nodal values of the next one, and the Newton matrix."""
 
 import equinox as eqx
 import jax
@@ -9,11 +9,11 @@ from .._factorisations import lu, lu_solve
 from .._field import Problem
 from .._shapes import Scalar
 from ._collocation import INTEGRATION, NUM_NODES, POINTS
-from ._question import Question, Unknowns
+from ._collocation_problem import CollocationProblem, NodalValues
 from ._small import total
 
 
-class Factors(eqx.Module):
+class NewtonMatrix(eqx.Module):
     """I + H Gamma Q K as LU factors and the permutation of rows; K in the mean and at the end, and
     the curvatures gamma in the mean, None where they are 1."""
 
@@ -24,7 +24,7 @@ class Factors(eqx.Module):
     mean_curvature: Float[Array, " samples"] | None
 
     @classmethod
-    def none(cls, problem: Problem) -> "Factors":
+    def none(cls, problem: Problem) -> "NewtonMatrix":
         samples = problem.samples
         size, square = NUM_NODES * samples, jnp.zeros((samples, samples))
         curvature = None if problem.plain else jnp.zeros((samples,))
@@ -37,17 +37,17 @@ class Factors(eqx.Module):
         kernels: Float[Array, "nodes samples samples"],
         curvature: Float[Array, "nodes samples"] | None,
         length: Scalar,
-    ) -> "Factors":
+    ) -> "NewtonMatrix":
         size = NUM_NODES * kernels.shape[1]
         blocks = length * jnp.einsum("il,ikm->iklm", jnp.asarray(INTEGRATION), kernels)
         if curvature is not None:
             blocks = curvature[:, :, None, None] * blocks
-        factors, rows = lu(blocks.reshape(size, size) + jnp.eye(size))
+        newton_matrix, rows = lu(blocks.reshape(size, size) + jnp.eye(size))
         weights = INTEGRATION[-1]
         mean, of_loss = total(weights[:, None, None] * kernels, 0), None
         if curvature is not None:
             of_loss = total(weights[:, None] * curvature, 0)
-        return cls(factors, rows, mean, kernels[-1], of_loss)
+        return cls(newton_matrix, rows, mean, kernels[-1], of_loss)
 
     def solve(self, defect: Float[Array, "nodes samples"]) -> Float[Array, "nodes samples"]:
         """(`jax.scipy.linalg.lu_solve` would find the permutation anew in every sweep.)"""
@@ -55,11 +55,11 @@ class Factors(eqx.Module):
         return found.reshape(defect.shape)
 
 
-class Progress(eqx.Module):
-    """Of an attempt between two sweeps."""
+class Iterate(eqx.Module):
+    """Of the quasi-Newton iteration between two sweeps."""
 
-    unknowns: Unknowns  # of the next sweep
-    factors: Factors
+    nodal_values: NodalValues  # of the next sweep
+    newton_matrix: NewtonMatrix
     cut: Bool[Array, ""]  # by a kink, in the last sweep
     shortened: Bool[Array, ""]  # or in any
     since: Int[Array, ""]  # sweeps since the matrix was made; 0: the next one makes it
@@ -69,24 +69,28 @@ class Progress(eqx.Module):
     trusted: Scalar  # up to where, in [0, 1], the first sweep stayed near its guess
 
     @classmethod
-    def none(cls, problem: Problem) -> "Progress":
-        """Nothing yet: the attempt is still to begin."""
-        samples, factors = problem.samples, Factors.none(problem)
+    def none(cls, problem: Problem) -> "Iterate":
+        """Nothing yet: the iteration is still to begin."""
+        samples, newton_matrix = problem.samples, NewtonMatrix.none(problem)
         nodes, fine = jnp.zeros((NUM_NODES, samples)), jnp.zeros((len(POINTS), samples))
         no, zero, big = jnp.array(False), jnp.array(0), jnp.array(jnp.inf)
-        unknowns = Unknowns(nodes, fine, jnp.zeros(()))
-        return cls(unknowns, factors, no, no, zero, zero, big, big, jnp.array(1.0))
+        nodal_values = NodalValues(nodes, fine, jnp.zeros(()))
+        return cls(nodal_values, newton_matrix, no, no, zero, zero, big, big, jnp.array(1.0))
 
-    def begun(self, question: Question) -> "Progress":
+    def begun(self, collocation: CollocationProblem) -> "Iterate":
         """From the guess, where it has not begun."""
         # The first sweep makes the matrix: what was there before is of no use, and does no harm.
-        none = Progress.none(question.problem)
-        fresh = eqx.tree_at(lambda p: (p.unknowns, p.factors), none, (question.guess, self.factors))
+        none = Iterate.none(collocation.problem)
+        fresh = eqx.tree_at(
+            lambda p: (p.nodal_values, p.newton_matrix),
+            none,
+            (collocation.guess, self.newton_matrix),
+        )
         return jax.tree.map(
             lambda a, b: a if a is b else jnp.where(self.sweeps == 0, a, b), fresh, self
         )
 
-    def ended(self, finished) -> "Progress":
+    def ended(self, finished) -> "Iterate":
         """Begins anew where it has finished."""
         return eqx.tree_at(lambda p: p.sweeps, self, jnp.where(finished, 0, self.sweeps))
 

@@ -1,4 +1,4 @@
-"""One attempted step: the residual that the neurons, moving under it, leave.
+"""The solution of a collocation problem: the residual that the neurons, moving under it, leave.
 
 The unknown is the residual at the nodes, r; a sweep gives R(r), and the defect is R(r) - r. It is
 closed by a quasi-Newton iteration with the tangent kernels K_i of a sweep,
@@ -20,20 +20,20 @@ from .._branch import run_if
 from .._results import RESULTS
 from .._shapes import Scalar
 from ._collocation import NODES, POINTS
-from ._interpolation import lagrange
-from ._judgement import (
+from ._collocation_problem import AT_POINTS, CollocationProblem, NodalValues
+from ._error_estimate import (
     NEAR,
     effect,
     error,
     first_kink,
     notable,
+    truncation_of,
     trusted,
     unsettled,
-    worth,
 )
-from ._progress import Factors, Progress, alone
-from ._question import AT_POINTS, Question, Unknowns
-from ._record import StepEvents, Worth
+from ._interpolation import lagrange
+from ._iterate import Iterate, NewtonMatrix, alone
+from ._record import StepEvents, Truncation
 from ._small import small_product
 from ._sweep import Swept, sweep
 
@@ -44,27 +44,29 @@ _STRICTER = 0.1
 _STALE = 0.1  # a sweep that gains less than this makes the matrix anew
 
 
-class Attempt(eqx.Module):
+class StepSolution(eqx.Module):
     """error: what it does to a neuron, relative to its own size.
 
-    finished: if not, it goes on from `progress`, and the rest is of no use."""
+    finished: if not, it goes on from `iterate`, and the rest is of no use."""
 
     finished: Bool[Array, ""]
-    progress: Progress
+    iterate: Iterate
     swept: Swept
-    unknowns: Unknowns  # their length is less than asked for where a kink ends the step
+    nodal_values: NodalValues  # their length is shorter where a kink ends the step
     converged: Bool[Array, ""]
     error: Scalar
 
 
-def attempt(question: Question, places: int, ends_at_kinks: bool = True) -> Attempt:
+def solve_step(
+    collocation: CollocationProblem, places: int, ends_at_kinks: bool = True
+) -> StepSolution:
     """Iterates sweeps until the correction moves no neuron by more than a tenth of the tolerance.
 
     Its derivative is that of the fixed point: see `_tangent`.
     """
-    return _attempt(
-        question,
-        Progress.none(question.problem),
+    return _solve_step(
+        collocation,
+        Iterate.none(collocation.problem),
         places=places,
         ends_at_kinks=ends_at_kinks,
         whole=True,
@@ -72,107 +74,119 @@ def attempt(question: Question, places: int, ends_at_kinks: bool = True) -> Atte
     )
 
 
-def go_on(question: Question, progress: Progress, places: int) -> Attempt:
+def resumed_step(collocation: CollocationProblem, iterate: Iterate, places: int) -> StepSolution:
     """The same from where it stands, to its end; but under `jax.vmap` by one sweep, so that no lane
     waits for one whose step takes more of them."""
-    return _attempt(
-        question, progress, places=places, ends_at_kinks=True, whole=False, differentiated=False
+    return _solve_step(
+        collocation, iterate, places=places, ends_at_kinks=True, whole=False, differentiated=False
     )
 
 
-class _Sweeping(eqx.Module):
-    progress: Progress
-    used: Unknowns  # of the last sweep
+class _Iteration(eqx.Module):
+    iterate: Iterate
+    used: NodalValues  # of the last sweep
     swept: Swept
 
 
 @eqx.filter_custom_jvp
-def _attempt(
-    question: Question,
-    progress: Progress,
+def _solve_step(
+    collocation: CollocationProblem,
+    iterate: Iterate,
     *,
     places: int,
     ends_at_kinks: bool | Bool[Array, ""],
     whole: bool,
     differentiated: bool,
-) -> Attempt:
-    question, strict = question.stricter(_STRICTER if differentiated else 1.0)
-    ends_at_kinks = jnp.array(ends_at_kinks) & ~question.known
-    goes_on = jnp.array(True) if whole or differentiated else alone(question.guess.length)
-    begin = progress.begun(question)
+) -> StepSolution:
+    collocation, strict = collocation.stricter(_STRICTER if differentiated else 1.0)
+    ends_at_kinks = jnp.array(ends_at_kinks) & ~collocation.known
+    goes_on = jnp.array(True) if whole or differentiated else alone(collocation.guess.length)
+    begin = iterate.begun(collocation)
 
-    def iterate(carry: _Sweeping):
-        return _iterate(question, carry.progress, places, ends_at_kinks, differentiated)
+    def sweep_once(carry: _Iteration):
+        return _iteration(collocation, carry.iterate, places, ends_at_kinks, differentiated)
 
     def enough(length):
-        return 0.1 * question.tolerance + question.rounding() * length
+        return 0.1 * collocation.tolerance + collocation.rounding() * length
 
-    def unfinished(carry: _Sweeping):
-        now, length = carry.progress, carry.used.length
+    def unfinished(carry: _Iteration):
+        now, length = carry.iterate, carry.used.length
         slow = (now.sweeps > 3) & (now.effect > 0.7 * now.previous) & ~now.cut
         going = (now.effect > enough(length)) & jnp.isfinite(now.effect) & ~slow
-        return (going | now.cut) & (now.sweeps < _MAX_SWEEPS) & ~question.known
+        return (going | now.cut) & (now.sweeps < _MAX_SWEEPS) & ~collocation.known
 
-    def running(carry: _Sweeping):
-        first = (carry.progress.sweeps == begin.sweeps) & ~question.is_empty()
+    def running(carry: _Iteration):
+        first = (carry.iterate.sweeps == begin.sweeps) & ~collocation.is_empty()
         return first | (goes_on & unfinished(carry))
 
-    blank = _Sweeping(begin, begin.unknowns, Swept.none(question.problem, question.start, places))
-    done = jax.lax.while_loop(running, iterate, blank)
-    last, length = done.progress, done.used.length
-    missed = error(question, done.used, done.swept, last.factors)
-    return Attempt(
+    blank = _Iteration(
+        begin, begin.nodal_values, Swept.none(collocation.problem, collocation.start, places)
+    )
+    done = jax.lax.while_loop(running, sweep_once, blank)
+    last, length = done.iterate, done.used.length
+    missed = error(collocation, done.used, done.swept, last.newton_matrix)
+    return StepSolution(
         finished=~unfinished(done),
-        progress=last,
+        iterate=last,
         swept=done.swept,
-        unknowns=done.used,
+        nodal_values=done.used,
         converged=(last.effect <= enough(length)) & ~last.cut,
-        error=strict * jnp.maximum(missed - question.rounding() * length, 0.0),
+        error=strict * jnp.maximum(missed - collocation.rounding() * length, 0.0),
     )
 
 
 def _sweep(
-    question: Question,
-    unknowns: Unknowns,
+    collocation: CollocationProblem,
+    nodal_values: NodalValues,
     wants_kernels,
-    of_use: Worth,
+    truncation: Truncation,
     places: int,
-    pooled: bool = True,
+    compacted: bool = True,
 ) -> Swept:
-    start, problem = question.start, question.problem
-    course = unknowns.course(problem, start.log_scale)
-    uncertainty = question.uncertainty.under(unknowns)
-    return sweep(problem, course, start, uncertainty, places, wants_kernels, of_use, pooled)
+    start, problem = collocation.start, collocation.problem
+    generator = nodal_values.generator(problem, start.log_scale)
+    uncertainty = collocation.uncertainty.under(nodal_values)
+    return sweep(
+        problem, generator, start, uncertainty, places, wants_kernels, truncation, compacted
+    )
 
 
-def _iterate(
-    question: Question, carry: Progress, places: int, ends_at_kinks, differentiated: bool
-) -> _Sweeping:
+def _iteration(
+    collocation: CollocationProblem,
+    carry: Iterate,
+    places: int,
+    ends_at_kinks,
+    differentiated: bool,
+) -> _Iteration:
     """One sweep, and what follows from it for the next."""
-    used = carry.unknowns
-    of_use = worth(question, used.length, carry.since, differentiated)
-    of_use = jax.tree.map(lambda a, b: jnp.where(ends_at_kinks, a, b), of_use, Worth.always())
-    wants_kernels = (carry.since == 0) & ~question.known
-    swept = _sweep(question, used, wants_kernels, of_use, places)
-    kink = first_kink(question, swept.record.events, used.length, differentiated)
+    used = carry.nodal_values
+    truncation = truncation_of(collocation, used.length, carry.since, differentiated)
+    truncation = jax.tree.map(
+        lambda a, b: jnp.where(ends_at_kinks, a, b), truncation, Truncation.always()
+    )
+    wants_kernels = (carry.since == 0) & ~collocation.known
+    swept = _sweep(collocation, used, wants_kernels, truncation, places)
+    kink = first_kink(collocation, swept.record.events, used.length, differentiated)
     cut = (kink < 1.0) & ends_at_kinks
-    fresh = (carry.since == 0) & ~cut & ~question.known
-    factors = run_if(fresh, lambda _: _factors(question, swept, used), carry.factors)
-    change = _correction(factors, swept, used)
-    size = effect(question, change, used.length, factors.mean_kernel)
-    size = jnp.maximum(size, unsettled(question, used, swept))
+    fresh = (carry.since == 0) & ~cut & ~collocation.known
+    newton_matrix = run_if(
+        fresh, lambda _: _newton_matrix(collocation, swept, used), carry.newton_matrix
+    )
+    change = _correction(newton_matrix, swept, used)
+    size = effect(collocation, change, used.length, newton_matrix.mean_kernel)
+    size = jnp.maximum(size, unsettled(collocation, used, swept))
     size = jnp.where(swept.result == RESULTS.successful, size, jnp.inf)
     corrected = _corrected(swept, used, change)
     # Only a first kink near the end leaves the correction worth keeping.
     near = (carry.since > 0) & (kink > NEAR)
     shorter = jnp.where(near, corrected.nodes, used.nodes)
     shorter = small_product(lagrange(kink * jnp.asarray(NODES)).T, shorter)
-    shorter = Unknowns.of_nodes(shorter, question.residual, kink * used.length)
+    shorter = NodalValues.of_nodes(shorter, collocation.residual, kink * used.length)
     stale = (carry.since > 0) & ~cut & (size > _STALE * carry.effect)
-    reach = jnp.where(carry.sweeps == 0, trusted(swept, used, question), carry.trusted)
-    progress = Progress(
-        unknowns=jax.tree.map(lambda a, b: jnp.where(cut, a, b), shorter, corrected),
-        factors=factors,
+    reach = jnp.where(carry.sweeps == 0, trusted(swept, used, collocation), carry.trusted)
+    iterate = Iterate(
+        nodal_values=jax.tree.map(lambda a, b: jnp.where(cut, a, b), shorter, corrected),
+        newton_matrix=newton_matrix,
         cut=cut,
         shortened=carry.shortened | cut,
         since=jnp.where((cut & ~near) | stale, 0, carry.since + 1),
@@ -181,28 +195,32 @@ def _iterate(
         previous=carry.effect,
         trusted=jnp.where(cut, 1.0, reach),
     )
-    return _Sweeping(progress, used, swept)
+    return _Iteration(iterate, used, swept)
 
 
-def _factors(question: Question, swept: Swept, used: Unknowns) -> Factors:
-    problem = question.problem
+def _newton_matrix(
+    collocation: CollocationProblem, swept: Swept, used: NodalValues
+) -> NewtonMatrix:
+    problem = collocation.problem
     curvature = None if problem.plain else problem.curvature(swept.h[0::2])
-    return Factors.of(swept.kernels, curvature, used.length)
+    return NewtonMatrix.of(swept.kernels, curvature, used.length)
 
 
-def _correction(factors: Factors, swept: Swept, used: Unknowns) -> Float[Array, "nodes samples"]:
-    return factors.solve(swept.residual[0::2] - used.nodes)
+def _correction(
+    newton_matrix: NewtonMatrix, swept: Swept, used: NodalValues
+) -> Float[Array, "nodes samples"]:
+    return newton_matrix.solve(swept.residual[0::2] - used.nodes)
 
 
-def _corrected(swept: Swept, used: Unknowns, change) -> Unknowns:
+def _corrected(swept: Swept, used: NodalValues, change) -> NodalValues:
     nodes = used.nodes + change
     left = jnp.concatenate([used.fine[:1], swept.residual])
     fine = left + small_product(AT_POINTS, nodes - left[1::2])
     fine = fine.at[0].set(used.fine[0])
-    return Unknowns(nodes, fine, used.length)
+    return NodalValues(nodes, fine, used.length)
 
 
-@_attempt.def_jvp
+@_solve_step.def_jvp
 def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, whole, differentiated):
     """The derivative of the fixed point, by the same iteration on the tangents.
 
@@ -211,34 +229,38 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, whole, diff
     from two derivatives, that for a fixed length, and that by the length. And where a kink follows
     at once upon the beginning of a step, the derivative there is not that of the rest.
     """
-    (question, progress), (direction, _) = primals, tangents
-    solved = _attempt(
-        question,
-        progress,
+    (collocation, iterate), (direction, _) = primals, tangents
+    solved = _solve_step(
+        collocation,
+        iterate,
         places=places,
         ends_at_kinks=ends_at_kinks,
         whole=whole,
         differentiated=True,
     )
-    fixed, events = solved.unknowns, solved.swept.record.events
-    at_once = jnp.any(notable(question, events) & (events.time < POINTS[1]))
+    fixed, events = solved.nodal_values, solved.swept.record.events
+    at_once = jnp.any(notable(collocation, events) & (events.time < POINTS[1]))
 
-    def once(question: Question, unknowns: Unknowns) -> tuple[Unknowns, Swept]:
-        given = (jnp.array(False), Worth.always(), places)
-        swept = _sweep(question, unknowns, *given, pooled=False)
-        new = _corrected(swept, unknowns, _correction(solved.progress.factors, swept, unknowns))
+    def once(
+        collocation: CollocationProblem, nodal_values: NodalValues
+    ) -> tuple[NodalValues, Swept]:
+        given = (jnp.array(False), Truncation.always(), places)
+        swept = _sweep(collocation, nodal_values, *given, compacted=False)
+        new = _corrected(
+            swept, nodal_values, _correction(solved.iterate.newton_matrix, swept, nodal_values)
+        )
         continued = small_product(AT_POINTS[:1], new.nodes)[0]
-        begins = jnp.where(at_once, continued, question.residual)
-        return Unknowns(new.nodes, new.fine.at[0].set(begins), unknowns.length), swept
+        begins = jnp.where(at_once, continued, collocation.residual)
+        return NodalValues(new.nodes, new.fine.at[0].set(begins), nodal_values.length), swept
 
     def derivative(direction, length):
         """Of the last sweep, and of the unknowns that it used."""
         zero = eqx.tree_at(lambda u: u.length, jax.tree.map(jnp.zeros_like, fixed), length)
-        known = question.known
+        known = collocation.known
         start = jax.tree.map(lambda a, b: jnp.where(known, a, b), direction.guess, zero)
 
         def again(_, carry):
-            new, swept = eqx.filter_jvp(once, (question, fixed), (direction, carry[0]))[1]
+            new, swept = eqx.filter_jvp(once, (collocation, fixed), (direction, carry[0]))[1]
             return new, carry[0], swept
 
         # In one loop with the last, which is the only one that counts: a sweep is much to compile.
@@ -248,20 +270,20 @@ def _tangent(primals, tangents, *, places: int, ends_at_kinks: bool, whole, diff
         _, used, swept = jax.lax.fori_loop(0, sweeps, again, (start, start, blank))
         return swept, used
 
-    direction = _zeros_for_none(question, direction)
+    direction = _zeros_for_none(collocation, direction)
     both = jax.tree.map(lambda t: jnp.stack([t, jnp.zeros_like(t)]), direction)
-    shortened = solved.progress.shortened
+    shortened = solved.iterate.shortened
     asked = jnp.where(shortened, 0.0, direction.guess.length)
     lengths = jnp.stack([asked, jnp.ones(())])
     both = jax.vmap(derivative)(both, lengths)
     moves = _anchored(events, both[0].record.events.time)
     moves = jnp.where(shortened, moves, 0.0)
-    swept_tangent, unknowns_tangent = jax.tree.map(lambda t: t[0] + moves * t[1], both)
+    swept_tangent, values_tangent = jax.tree.map(lambda t: t[0] + moves * t[1], both)
     none = jax.tree.map(lambda leaf: None, solved)
     out = eqx.tree_at(
-        lambda a: (a.swept, a.unknowns),
+        lambda a: (a.swept, a.nodal_values),
         none,
-        (swept_tangent, unknowns_tangent),
+        (swept_tangent, values_tangent),
         is_leaf=lambda leaf: leaf is None,
     )
     return solved, out

@@ -1,5 +1,5 @@
-"""When a unit ceases to slide: its alpha, a matter of the residual alone, leaves (0, 1). And
-when a neuron at rest at w = 0 is let go, which is one of the residual alone too."""
+"""Exits from sliding: when alpha, which the residual alone determines, leaves (0, 1). And when a
+neuron that rests at w = 0 leaves it, which the residual alone determines too."""
 
 import equinox as eqx
 import jax
@@ -9,13 +9,13 @@ from jaxtyping import Array, Bool, Float, Int
 from .._arrangement import Arrangement, Pulls
 from .._field import Pattern
 from .._shapes import PerNeuron
-from ._path import legendre, series
+from ._propagator import legendre, series
 
 _ROOT_FOUND = 1e-13  # in units of the step; a step of Newton's method makes it exact
 
 
-class Release(eqx.Module):
-    time: PerNeuron  # where the hop ends, at the latest
+class SlideExit(eqx.Module):
+    time: PerNeuron  # where the propagation ends, at the latest
     fires: Bool[Array, " neurons"]
     index: Int[Array, " neurons"]  # of the guard that does
     slope: PerNeuron  # d/ds of that guard, there; 0 where none does
@@ -43,32 +43,32 @@ def guards(
     return jnp.concatenate(values, axis=2)
 
 
-def leave(course, walk, values, noise) -> Bool[Array, "... neurons guards"]:
+def leave(generator, moving, values, noise) -> Bool[Array, "... neurons guards"]:
     """Which guards have fired, from their values at some time; noise: of the residual, (..., 1)."""
-    pattern = walk.pattern
-    empty = pattern.slots >= course.boundaries
+    pattern = moving.pattern
+    empty = pattern.slots >= generator.boundaries
     idle = jnp.concatenate([empty, empty, ~pattern.watched], axis=1)
     even = jnp.ones(pattern.watched.shape)
-    noise = noise * jnp.concatenate([*pattern.amplification(course.arrangement), even], axis=1)
-    return (-_sign(course, walk)[:, None] * values < -noise) & ~idle
+    noise = noise * jnp.concatenate([*pattern.amplification(generator.arrangement), even], axis=1)
+    return (-_sign(generator, moving)[:, None] * values < -noise) & ~idle
 
 
-def release(course, walk, noise: PerNeuron) -> Release:
+def slide_exit(generator, moving, noise: PerNeuron) -> SlideExit:
     """The first guard of each neuron that fires before the target."""
-    neurons, width = walk.pattern.slots.shape
+    neurons, width = moving.pattern.slots.shape
     rows, index = jnp.arange(neurons), jnp.zeros((neurons,), jnp.int32)
-    none = Release(walk.target, jnp.zeros((neurons,), bool), index, jnp.zeros((neurons,)))
-    if width + walk.pattern.watched.shape[1] == 0:
+    none = SlideExit(moving.target, jnp.zeros((neurons,), bool), index, jnp.zeros((neurons,)))
+    if width + moving.pattern.watched.shape[1] == 0:
         return none
 
     def at(s):
-        return series(s[:, None], walk.guards)
+        return series(s[:, None], moving.guards)
 
-    toward = -_sign(course, walk)
-    begin = jnp.maximum(toward[:, None] * at(walk.time), 0.0)
+    toward = -_sign(generator, moving)
+    begin = jnp.maximum(toward[:, None] * at(moving.time), 0.0)
 
     def fired(time):
-        return leave(course, walk, at(time), noise[:, None])
+        return leave(generator, moving, at(time), noise[:, None])
 
     def earlier(carry):
         # Of several that have fired by then it is not certain which is the first: one is taken,
@@ -78,28 +78,28 @@ def release(course, walk, noise: PerNeuron) -> Release:
         depth = toward[:, None] * at(found.time)
         fraction = begin / jnp.where(fired_now, begin - depth, 1.0)
         first = jnp.argmin(jnp.where(fired_now, fraction, jnp.inf), axis=1).astype(jnp.int32)
-        guard = toward * walk.guards[:, rows, first]
-        ends = (walk.time, begin[rows, first]), (found.time, depth[rows, first])
-        time, slope = _root(guard, *ends, some)
-        here = Release(time, some, first, toward * slope)
+        guard = toward * moving.guards[:, rows, first]
+        ends = (moving.time, begin[rows, first]), (found.time, depth[rows, first])
+        time, slope = _falling_root(guard, *ends, some)
+        here = SlideExit(time, some, first, toward * slope)
         found = jax.tree.map(lambda new, old: jnp.where(some, new, old), here, found)
         return found, fired(found.time), count + 1
 
     def running(carry):
         _, fired_now, count = carry
-        return jnp.any(fired_now) & (count <= walk.guards.shape[2])
+        return jnp.any(fired_now) & (count <= moving.guards.shape[2])
 
-    return jax.lax.while_loop(running, earlier, (none, fired(walk.target), 0))[0]
+    return jax.lax.while_loop(running, earlier, (none, fired(moving.target), 0))[0]
 
 
-def _sign(course, walk) -> PerNeuron:
+def _sign(generator, moving) -> PerNeuron:
     """Of the output; where that is zero, of where it goes."""
-    output = walk.reduced.output
-    slope = walk.frame(course).along(legendre(walk.time), walk.reduced.overlap)
+    output = moving.reduced.output
+    slope = moving.basis(generator).along(legendre(moving.time), moving.reduced.overlap)
     return jnp.sign(jnp.where(output == 0.0, slope, output))
 
 
-def _root(coefficients, begin, end, wanted) -> tuple[PerNeuron, PerNeuron]:
+def _falling_root(coefficients, begin, end, wanted) -> tuple[PerNeuron, PerNeuron]:
     """Where a Legendre series falls through zero, and its slope there.
 
     begin, end: (s, the series), which has fallen below zero at the end. By regula falsi, in which

@@ -1,4 +1,4 @@
-"""What neurons move under in a step: the pulls, as polynomials, and how far they can be trusted."""
+"""The generator of the neurons' motion in a step: the pulls, as polynomials, and their accuracy."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,16 +11,16 @@ from ._collocation import TO_FINE_MODES, TO_MODES
 from ._small import small_product, total
 
 
-class Course(eqx.Module):
+class Generator(eqx.Module):
     """What neurons move under: the pulls in a step of this length, by their Legendre coefficients,
     of shape (modes, one, boundaries).
 
     The axes called one have length 1, where all neurons are in the same step, or one place for
     each of them.
 
-    `fine` goes through all points, where it is what the neurons left in the sweep before. It is of
-    higher order than the polynomial through the nodes, whose integral is exact rather than its
-    values, and tells when a unit ceases to slide.
+    `fine` goes through all points, where it is the residual of the sweep before. It is of higher
+    order than the polynomial through the nodes, whose integral is exact rather than its values, and
+    decides when a unit leaves a slide.
     """
 
     arrangement: Arrangement
@@ -30,7 +30,7 @@ class Course(eqx.Module):
     length: Float[Array, " one"]
 
     @classmethod
-    def of_step(cls, problem: Problem, log_scale: PerNeuron, nodes, fine, length) -> "Course":
+    def of_step(cls, problem: Problem, log_scale: PerNeuron, nodes, fine, length) -> "Generator":
         """Of all neurons in one step, from the residual at the nodes and at all points."""
 
         def pulls(modes):
@@ -57,17 +57,17 @@ class Course(eqx.Module):
     def boundaries(self) -> int:
         return self.arrangement.boundaries
 
-    def rows(self, at) -> "Course":
+    def rows(self, at) -> "Generator":
         """Of some of the neurons."""
         fields = (self.pulls, self.fine, self.length)
         if self.length.shape[0] > 1:
             pulls, fine = (each.map(lambda leaf: leaf[:, at]) for each in fields[:2])
             fields = (pulls, fine, self.length[at])
-        return Course(self.arrangement, self.log_scale[at], *fields)
+        return Generator(self.arrangement, self.log_scale[at], *fields)
 
-    def jump_of(self, basis, boundary: Int[Array, " neurons"]) -> PerNeuron:
+    def jump_of(self, polynomials, boundary: Int[Array, " neurons"]) -> PerNeuron:
         """F^+ - F^-, of the polynomials through the nodes, at one boundary of each neuron."""
-        return total(basis * self.modal(boundary), 0)
+        return total(polynomials * self.modal(boundary), 0)
 
     def modal(self, boundary: Int[Array, " neurons"]) -> Float[Array, "modes neurons"]:
         """F^+ - F^- at one boundary of each neuron."""
@@ -80,8 +80,8 @@ class Course(eqx.Module):
 class Uncertainty(eqx.Module):
     """How far a residual may be from the flow's, of a step or of each neuron.
 
-    alpha: of that by which units cease to slide. While alpha r is within it of zero, a unit keeps
-        its mode: what it does then moves nobody by more than the tolerance.
+    alpha: of that which decides when units leave slides. While alpha r is within it of zero, a unit
+        keeps its mode: either mode then moves no neuron by more than the tolerance.
     motion: of that by which neurons move, which is another one within a step.
     """
 
@@ -91,6 +91,6 @@ class Uncertainty(eqx.Module):
     def of(self, lane) -> "Uncertainty":
         return Uncertainty(self.alpha[lane], self.motion[lane])
 
-    def under(self, unknowns) -> "Uncertainty":
+    def under(self, nodal_values) -> "Uncertainty":
         """Of neurons that move under these."""
-        return Uncertainty(self.alpha, self.motion + unknowns.noise())
+        return Uncertainty(self.alpha, self.motion + nodal_values.noise())

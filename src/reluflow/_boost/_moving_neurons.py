@@ -1,8 +1,8 @@
-"""Every neuron on its way through a step: each at its own time, with its own events.
+"""The neurons inside a step, each at its own time, with its own events.
 
-A hop takes all neurons at once, each from where it is towards the next point of the step; a
-neuron that meets a boundary on the way looks for the place, hop by hop, goes only as far as that
-and turns there. Neurons do not wait for each other, and none of them ends the step.
+They are propagated together, each from where it is towards the next point of the step; a neuron
+that meets a boundary on the way locates the event, is propagated only as far as that, and changes
+its mode there. Neurons do not wait for each other, and none of them ends the step.
 """
 
 from collections.abc import Callable
@@ -17,15 +17,15 @@ from .._events import ON_BOUNDARY
 from .._field import Pattern
 from .._indexing import taken
 from .._shapes import PerBoundary, PerNeuron, UnitFlags, Units
+from ._basis import Basis, ModeBasis, boundary_basis, mode_basis, overlaps
 from ._collocation import NUM_NODES, POINTS
-from ._course import Course
-from ._frame import Frame, ModeFrame, boundary_frame, mode_frame, overlaps
-from ._path import Reduced, size_of, total_growth
-from ._release import guards
+from ._generator import Generator
+from ._propagator import Reduced, size_of, total_growth
+from ._slide_exit import guards
 
-# What a neuron's next hop is for: to get to its next point; to look for an event before that; to
-# go as far as the event found.
-SEEKING, SEARCHING, LANDING = 0, 1, 2
+# What the next propagation of a neuron is for: to reach its next point; to locate an event before
+# that; to go as far as the event that was located.
+TO_POINT, LOCATING, TO_EVENT = 0, 1, 2
 
 
 class Search(eqx.Module):
@@ -36,7 +36,7 @@ class Search(eqx.Module):
     vanishing: Bool[Array, " neurons"]  # or, in place of it, the zero of the output
     low: PerNeuron
     high: PerNeuron
-    trial: PerNeuron  # where the next hop looks
+    estimate: PerNeuron  # of the event, where the next propagation ends
 
     @classmethod
     def none(cls, zero: PerNeuron) -> "Search":
@@ -44,7 +44,7 @@ class Search(eqx.Module):
         return cls(sample.astype(jnp.int32), sample, jnp.zeros(zero.shape, bool), zero, zero, zero)
 
 
-class Ended(eqx.Module):
+class StepEnd(eqx.Module):
     """Where a step has taken neurons; w = kept w(step start) + combination @ u, all over
     2^exponent e^growth."""
 
@@ -60,7 +60,7 @@ class Ended(eqx.Module):
     pending: Bool[Array, " neurons"]
 
     @classmethod
-    def departing(cls, start) -> "Ended":
+    def at_start(cls, start) -> "StepEnd":
         """Of a step of no length, from a `Start`."""
         zero, nothing = jnp.zeros_like(start.output), jnp.zeros_like(start.preactivation)
         return cls(
@@ -77,16 +77,16 @@ class Ended(eqx.Module):
         )
 
 
-class Landed(eqx.Module):
+class Undisturbed(eqx.Module):
     """Neurons at the end of the last interval in which they met nothing.
 
-    safe: how many intervals that were; ended: where they are; overlap, modes: as of a `Walk`.
+    safe: how many intervals that were; ended: where they are; overlap, modes: of `MovingNeurons`.
     """
 
     safe: Int[Array, " neurons"]
-    ended: Ended
+    ended: StepEnd
     overlap: Float[Array, "_ neurons"]
-    modes: "ModeFrame | None"
+    modes: "ModeBasis | None"
 
     def meets(self) -> Bool[Array, "*lanes neurons"]:
         """Whether they meet something later."""
@@ -98,15 +98,15 @@ class Landed(eqx.Module):
         return (self.overlap, *modes), (1, 1, 2)[: 1 + len(modes)]
 
 
-class Walk(eqx.Module):
+class MovingNeurons(eqx.Module):
     """The neurons; w = kept w(step start) + combination @ u, all over 2^exponent e^growth."""
 
     index: Int[Array, " neurons"]  # which neurons of the network these are
     time: PerNeuron  # in [0, 1]
     goal: Int[Array, " neurons"]  # which point is next
-    target: PerNeuron  # the next hop ends here at the latest
+    target: PerNeuron  # the next propagation ends here at the latest
     search: Search
-    hops: Int[Array, " neurons"]  # since its last point
+    advances: Int[Array, " neurons"]  # since its last point
     reduced: Reduced
     preactivation: Units
     combination: Units
@@ -117,23 +117,27 @@ class Walk(eqx.Module):
     pattern: Pattern
     armed: UnitFlags
     pending: Bool[Array, " neurons"]
-    modes: ModeFrame | None  # what the residual is to it there, unless that is cheap to have
-    guards: Float[Array, "fine_modes neurons guards"] | None  # that units still slide, on its hops
+    modes: ModeBasis | None  # what the residual is to it there, unless that is cheap to have
+    guards: (
+        Float[Array, "fine_modes neurons guards"] | None
+    )  # that units still slide; in the event pass
 
     @classmethod
-    def depart(cls, course: Course, start) -> "Walk":
+    def at_start(cls, generator: Generator, start) -> "MovingNeurons":
         """At the beginning of the step, from a `Start`."""
         pattern, neurons = start.pattern, start.output.shape
-        return cls.onward(
+        return cls.resumed(
             jnp.arange(*neurons, dtype=jnp.int32),
             jnp.ones(neurons, jnp.int32),
-            Ended.departing(start),
-            overlaps(course, pattern, start.preactivation),
-            None if course.boundaries <= NUM_NODES else mode_frame(course, pattern),
+            StepEnd.at_start(start),
+            overlaps(generator, pattern, start.preactivation),
+            None if generator.boundaries <= NUM_NODES else mode_basis(generator, pattern),
         )
 
     @classmethod
-    def onward(cls, index, goal, ended: Ended, overlap, modes: ModeFrame | None) -> "Walk":
+    def resumed(
+        cls, index, goal, ended: StepEnd, overlap, modes: ModeBasis | None
+    ) -> "MovingNeurons":
         """From where neurons are, to this point next."""
         zero = jnp.zeros_like(ended.output)
         last = len(POINTS) - 1
@@ -144,7 +148,7 @@ class Walk(eqx.Module):
             goal=goal,
             target=points[jnp.minimum(goal, last)],
             search=Search.none(zero),
-            hops=jnp.zeros(zero.shape, jnp.int32),
+            advances=jnp.zeros(zero.shape, jnp.int32),
             reduced=Reduced(ended.output, overlap, ended.balance),
             preactivation=ended.preactivation,
             combination=ended.combination,
@@ -158,13 +162,13 @@ class Walk(eqx.Module):
             guards=None,
         )
 
-    def rows(self, at) -> "Walk":
+    def rows(self, at) -> "MovingNeurons":
         """Some of the neurons."""
         return jax.tree.map(lambda leaf, axis: taken(leaf, at, axis), self, self._axes())
 
-    def ended(self) -> "Ended":
+    def ended(self) -> "StepEnd":
         """What counts of it at the end of the step."""
-        return Ended(
+        return StepEnd(
             self.reduced.output,
             self.reduced.balance,
             self.preactivation,
@@ -177,7 +181,9 @@ class Walk(eqx.Module):
             self.pending,
         )
 
-    def with_rows(self, chosen, few: "Walk", changed: Callable[["Walk"], tuple]) -> "Walk":
+    def with_rows(
+        self, chosen, few: "MovingNeurons", changed: Callable[["MovingNeurons"], tuple]
+    ) -> "MovingNeurons":
         """With some of the neurons from `few`, in what is `changed`; those beyond the last are
         left."""
         hit = chosen == jnp.arange(self.time.shape[0], dtype=chosen.dtype)[:, None]
@@ -191,7 +197,7 @@ class Walk(eqx.Module):
         new = jax.tree.map(put, changed(self), axes, changed(few))
         return eqx.tree_at(changed, self, new, is_leaf=is_leaf)
 
-    def _axes(self) -> "Walk":
+    def _axes(self) -> "MovingNeurons":
         """Which axis is that of the neurons."""
         axes = jax.tree.map(lambda _: 0, self)
         axes = eqx.tree_at(lambda w: w.reduced.overlap, axes, 1)
@@ -201,22 +207,22 @@ class Walk(eqx.Module):
             axes = eqx.tree_at(lambda w: w.guards, axes, 1)
         return axes
 
-    def on_hops(self, course: Course) -> "Walk":
+    def with_guards(self, generator: Generator) -> "MovingNeurons":
         """With what is of use there only."""
-        of_units = guards(course.arrangement, self.pattern, course.fine)
+        of_units = guards(generator.arrangement, self.pattern, generator.fine)
         return eqx.tree_at(lambda w: w.guards, self, of_units, is_leaf=lambda leaf: leaf is None)
 
-    def frame(self, course: Course) -> Frame:
-        return boundary_frame(course, self.pattern) if self.modes is None else self.modes
+    def basis(self, generator: Generator) -> Basis:
+        return boundary_basis(generator, self.pattern) if self.modes is None else self.modes
 
     def slack(self, norms: PerBoundary) -> Units:
         """How far from its boundary a unit has to be before its sign is more than rounding."""
         return ON_BOUNDARY * size_of(self.reduced.output, self.reduced.balance)[:, None] * norms
 
-    def meets(self, course: Course) -> UnitFlags:
+    def meets(self, generator: Generator) -> UnitFlags:
         """Which units may meet their boundaries: those that do not slide, where a boundary is
         anything to a neuron."""
-        return (self.pattern.mode != _modes.SLIDING) & course.arrangement.switches()
+        return (self.pattern.mode != _modes.SLIDING) & generator.arrangement.switches()
 
     def side(self) -> Units:
         return jnp.where(self.pattern.mode == _modes.ACTIVE, 1.0, -1.0)

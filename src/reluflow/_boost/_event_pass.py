@@ -1,8 +1,9 @@
-"""Neurons through their events, those of several flows together.
+"""The event pass: the neurons that meet boundaries, each through its own events.
 
-Only few neurons of a flow meet anything in a step. Under `jax.vmap` over flows ("lanes"), what each
-of them does for its few would be done for all of them as long as one needs it. Here the
-neurons of all lanes that meet something form one pool, which is worked off a few at a time.
+Only few neurons of a flow meet a boundary in a step. Under `jax.vmap` over flows ("lanes"), each
+lane would do for its few what any other lane still needs. Here the neurons of all lanes that meet a
+boundary are compacted: a few of them at a time are gathered, propagated to the end of the
+step, and scattered back.
 """
 
 import functools
@@ -16,19 +17,19 @@ from .._arrangement import Arrangement
 from .._indexing import first_and_rest, of_lanes, taken
 from .._shapes import PerNeuron
 from .._tangent_kernel import Here
+from ._advance import advance
+from ._basis import ModeBasis
 from ._collocation import POINTS
-from ._course import Course, Uncertainty
-from ._frame import ModeFrame
-from ._hop import hop
+from ._generator import Generator, Uncertainty
+from ._moving_neurons import MovingNeurons, Undisturbed
 from ._packing import Packed
-from ._path import weight_of
-from ._record import Record, Worth
-from ._walk import Landed, Walk
+from ._propagator import weight_of
+from ._record import Record, Truncation
 
 _AT_ONCE, _LANES_AT_ONCE = 32, 4
 
 
-class Track(eqx.Module):
+class PointValues(eqx.Module):
     """The neurons at every point after the first: p_jb, and behind them a_j and the weight; and the
     modes of their units."""
 
@@ -36,7 +37,7 @@ class Track(eqx.Module):
     mode: Int[Array, "*#points #neurons boundaries"]
 
     @classmethod
-    def of(cls, here: Here, mode) -> "Track":
+    def of(cls, here: Here, mode) -> "PointValues":
         """mode: of all points, or for each."""
         columns = (here.preactivation, here.output[..., None], here.weight[..., None])
         return cls(jnp.concatenate(columns, axis=-1), jnp.broadcast_to(mode, columns[0].shape))
@@ -44,14 +45,14 @@ class Track(eqx.Module):
     def here(self) -> Here:
         return Here(self.numbers[..., -1], self.numbers[..., -2], self.numbers[..., :-2])
 
-    def of_neurons(self, at) -> "Track":
+    def of_neurons(self, at) -> "PointValues":
         return jax.tree.map(lambda leaf: taken(leaf, at, 1), self)
 
-    def with_neurons(self, at, few: "Track") -> "Track":
+    def with_neurons(self, at, few: "PointValues") -> "PointValues":
         """Those `at` a place beyond the last are left."""
         return jax.tree.map(lambda a, b: a.at[:, at].set(b, mode="drop"), self, few)
 
-    def with_points(self, here, now: "Track") -> "Track":
+    def with_points(self, here, now: "PointValues") -> "PointValues":
         """With what the neurons are now, of shape (neurons, ...), at these points of each."""
         return jax.tree.map(lambda a, b: jnp.where(here[..., None], b, a), self, now)
 
@@ -59,42 +60,42 @@ class Track(eqx.Module):
 class Lane(eqx.Module):
     """One flow on one step: its neurons, undisturbed so far, and where undisturbed they would be.
 
-    landed: up to where a neuron meets nothing.
+    undisturbed: up to where a neuron meets no boundary.
     """
 
-    landed: Landed
+    undisturbed: Undisturbed
     log_scale: PerNeuron  # at the beginning of the step
-    course: Course
-    track: Track
+    generator: Generator
+    point_values: PointValues
     uncertainty: Uncertainty
-    of_use: Worth
+    truncation: Truncation
 
 
-def through_events(lane: Lane, places: int, pooled: bool):
+def event_pass(lane: Lane, places: int, compacted: bool):
     """(the neurons at the end, the record of it, and where they were at the points)."""
     lanes = jax.tree.map(lambda leaf: leaf[None], _without_inputs(lane))
-    arrangement = lane.course.arrangement
-    if pooled:
-        done = _pooled(places)(arrangement, lanes)
+    arrangement = lane.generator.arrangement
+    if compacted:
+        done = _compacted(places)(arrangement, lanes)
     else:
-        done = _worked_off(arrangement, lanes, places)
+        done = _of_all_lanes(arrangement, lanes, places)
     return jax.tree.map(lambda leaf: leaf[0], done)
 
 
 def _without_inputs(lane: Lane) -> Lane:
-    return eqx.tree_at(lambda x: x.course.arrangement, lane, None)
+    return eqx.tree_at(lambda x: x.generator.arrangement, lane, None)
 
 
 @functools.cache
-def _pooled(places: int):
-    """`_worked_off`, which `jax.vmap` gives more lanes rather than more of everything."""
+def _compacted(places: int):
+    """`_of_all_lanes`, which `jax.vmap` gives more lanes rather than more of everything."""
 
     def work(arrangement, lanes: Lane):
-        return _worked_off(arrangement, lanes, places)
+        return _of_all_lanes(arrangement, lanes, places)
 
-    pooled = jax.custom_batching.custom_vmap(work)
+    compacted = jax.custom_batching.custom_vmap(work)
 
-    @pooled.def_vmap
+    @compacted.def_vmap
     def over_lanes(size, batched, arrangement, lanes):
         each_arrangement, each = batched
         if any(jax.tree.leaves(each_arrangement)):  # inputs of their own: nothing is shared
@@ -106,68 +107,72 @@ def _pooled(places: int):
                 leaf = leaf if batched else jnp.broadcast_to(leaf, (size, *leaf.shape))
                 return leaf.reshape(size * leaf.shape[1], *leaf.shape[2:])
 
-            out = _pooled(places)(arrangement, jax.tree.map(folded, lanes, each))
+            out = _compacted(places)(arrangement, jax.tree.map(folded, lanes, each))
             out = jax.tree.map(lambda leaf: _parted(leaf, 0, size), out)
         return out, jax.tree.map(lambda _: True, out)
 
-    return pooled
+    return compacted
 
 
-# Traced once for each shape: `jax.vmap` of a loop asks several times what comes of its body.
+# Traced once for each shape: `jax.vmap` of a loop traces its body several times.
 @functools.partial(jax.jit, static_argnums=2, inline=True)
-def _worked_off(arrangement: Arrangement, lanes: Lane, places: int):
+def _of_all_lanes(arrangement: Arrangement, lanes: Lane, places: int):
     """All leaves of `lanes` have an axis of lanes first."""
-    count, neurons = lanes.landed.safe.shape
+    count, neurons = lanes.undisturbed.safe.shape
     few = _at_once(count, neurons)
-    course = _of_neurons(arrangement, lanes)
-    calm, safe = jax.tree.map(_first_merged, (lanes.landed.ended, lanes.landed.safe))
-    track = jax.tree.map(lambda leaf: _merged(leaf, 1), lanes.track)
+    generator = _of_neurons(arrangement, lanes)
+    undisturbed, safe = jax.tree.map(
+        _first_merged, (lanes.undisturbed.ended, lanes.undisturbed.safe)
+    )
+    point_values = jax.tree.map(lambda leaf: _merged(leaf, 1), lanes.point_values)
 
     def some(carry):
-        meets, ended, record, track = carry
+        meets, ended, record, point_values = carry
         chosen, meets = first_and_rest(meets, few)
         present, at = chosen < count * neurons, jnp.minimum(chosen, count * neurons - 1)
         lane = jax.lax.div(at, jnp.int32(neurons))  # `//` asks for signs
-        of_these = course.rows(at)
+        of_these = generator.rows(at)
         goal = jnp.where(present, taken(safe, at).astype(jnp.int32) + 1, len(POINTS))
-        now = ended.rows(at).unpacked(calm)
+        now = ended.rows(at).unpacked(undisturbed)
         now = eqx.tree_at(lambda e: e.pending, now, now.pending & present)
-        these = Walk.onward(at - lane * neurons, goal, now, *_taken(lanes.landed, at))
+        these = MovingNeurons.resumed(
+            at - lane * neurons, goal, now, *_taken(lanes.undisturbed, at)
+        )
         done, record, there = _through_step(
             of_these,
-            these.on_hops(of_these),
+            these.with_guards(of_these),
             record,
             lane,
             lanes.uncertainty.of(lane),
-            lanes.of_use,
-            track.of_neurons(at),
+            lanes.truncation,
+            point_values.of_neurons(at),
         )
         ended = ended.with_rows(chosen, Packed.of(done.ended()))
-        return meets, ended, record, track.with_neurons(chosen, there)
+        return meets, ended, record, point_values.with_neurons(chosen, there)
 
     def running(carry):
         meets, _, record, *_ = carry
         return jnp.any(meets.reshape(count, neurons) & ~record.failed()[:, None])
 
     record = Record.empty(count, places, arrangement.boundaries)
-    meets = lanes.landed.meets().ravel()
-    begin = (meets, Packed.of(calm), record, track)
-    _, ended, record, track = jax.lax.while_loop(running, some, begin)
-    ended = jax.tree.map(lambda leaf: _parted(leaf, 0, count), ended.unpacked(calm))
-    return ended, record, jax.tree.map(lambda leaf: _parted(leaf, 1, count), track)
+    meets = lanes.undisturbed.meets().ravel()
+    begin = (meets, Packed.of(undisturbed), record, point_values)
+    _, ended, record, point_values = jax.lax.while_loop(running, some, begin)
+    ended = jax.tree.map(lambda leaf: _parted(leaf, 0, count), ended.unpacked(undisturbed))
+    return ended, record, jax.tree.map(lambda leaf: _parted(leaf, 1, count), point_values)
 
 
 def _at_once(lanes: int, neurons: int) -> int:
     return min(lanes * neurons, max(_AT_ONCE, neurons // 4, _LANES_AT_ONCE * lanes))
 
 
-def _taken(landed: Landed, at):
-    """The overlaps of some of the neurons of all lanes, and their frame."""
-    arrays, axes = landed.arrays()
+def _taken(undisturbed: Undisturbed, at):
+    """The overlaps of some of the neurons of all lanes, and their basis."""
+    arrays, axes = undisturbed.arrays()
     overlap, *modes = (
         taken(_merged(a, axis), at, axis) for a, axis in zip(arrays, axes, strict=True)
     )
-    return overlap, ModeFrame(*modes) if modes else None
+    return overlap, ModeBasis(*modes) if modes else None
 
 
 def _first_merged(leaf):
@@ -187,42 +192,52 @@ def _parted(leaf, axis: int, lanes: int):
     return jnp.moveaxis(leaf, axis, 0)
 
 
-def _of_neurons(arrangement: Arrangement, lanes: Lane) -> Course:
+def _of_neurons(arrangement: Arrangement, lanes: Lane) -> Generator:
     """What each of the neurons moves under: one thing, if there is one lane."""
-    course, (count, neurons) = lanes.course, lanes.landed.safe.shape
-    fields = (course.pulls, course.fine, course.length)  # (lanes, ..., one, ...)
+    generator, (count, neurons) = lanes.generator, lanes.undisturbed.safe.shape
+    fields = (generator.pulls, generator.fine, generator.length)  # (lanes, ..., one, ...)
     if count == 1:
-        return Course(arrangement, lanes.log_scale[0], *jax.tree.map(lambda leaf: leaf[0], fields))
+        return Generator(
+            arrangement, lanes.log_scale[0], *jax.tree.map(lambda leaf: leaf[0], fields)
+        )
 
     def of_each(leaf, axis):
         return jnp.repeat(_merged(leaf, axis), neurons, axis=axis)
 
     pulls, fine = (each.map(lambda leaf: of_each(leaf, 1)) for each in fields[:2])
-    return Course(arrangement, lanes.log_scale.ravel(), pulls, fine, of_each(course.length, 0))
+    return Generator(
+        arrangement, lanes.log_scale.ravel(), pulls, fine, of_each(generator.length, 0)
+    )
 
 
 def _through_step(
-    course: Course, walk: Walk, record: Record, lane, uncertainty, of_use: Worth, track: Track
+    generator: Generator,
+    moving: MovingNeurons,
+    record: Record,
+    lane,
+    uncertainty,
+    truncation: Truncation,
+    point_values: PointValues,
 ):
-    """These neurons hop to the end; and where they were, at all points."""
-    neurons, boundaries = walk.preactivation.shape
+    """These neurons at the end of the step, the record, and where they were at all points."""
+    neurons, boundaries = moving.preactivation.shape
     limit = 16 * boundaries + 4 * neurons + 64  # far more than a neuron has boundaries
     later = jnp.arange(len(POINTS) - 1, dtype=jnp.int32)[:, None]
 
     def running(carry):
-        walk, record, *_ = carry
-        return jnp.any(record.going(walk, lane))
+        moving, record, *_ = carry
+        return jnp.any(record.going(moving, lane))
 
     def once(carry):
-        walk, record, track = carry
-        walk, record, arrives = hop(course, walk, record, lane, uncertainty, of_use)
-        here = arrives & (later == walk.goal - 2)  # the first point is not among them
-        weight = weight_of(course.log_scale + walk.total_growth())
+        moving, record, point_values = carry
+        moving, record, arrives = advance(generator, moving, record, lane, uncertainty, truncation)
+        here = arrives & (later == moving.goal - 2)  # the first point is not among them
+        weight = weight_of(generator.log_scale + moving.total_growth())
 
-        now = Here(weight, walk.reduced.output, walk.preactivation)
-        track = track.with_points(here, Track.of(now, walk.pattern.mode))
-        late = (walk.hops > limit) & (walk.goal < len(POINTS))
+        now = Here(weight, moving.reduced.output, moving.preactivation)
+        point_values = point_values.with_points(here, PointValues.of(now, moving.pattern.mode))
+        late = (moving.advances > limit) & (moving.goal < len(POINTS))
         chatters = of_lanes(lane, len(record.chatters), late, "max", record.chatters)
-        return walk, eqx.tree_at(lambda r: r.chatters, record, chatters), track
+        return moving, eqx.tree_at(lambda r: r.chatters, record, chatters), point_values
 
-    return jax.lax.while_loop(running, once, (walk, record, track))
+    return jax.lax.while_loop(running, once, (moving, record, point_values))

@@ -7,7 +7,7 @@ q_i = <D_i, w> and M_il = <D_i, D_l>, its linear ODE
     a' = sum_i P_i(s) q_i,      c_i' = a P_i(s),      q_i' = sum_l M_il c_l'
 
 knows nothing of the dimension or of the number of samples. (Where boundaries are few, u_b take
-the place of the D_i: see `_frame`.) For a constant combination D = sum_i b_i D_i its flow is a
+the place of the D_i: see `_basis`.) For a constant combination D = sum_i b_i D_i its flow is a
 Lorentz boost of rapidity rho = |D|,
 
     a -> a cosh(rho) + <D, w> sinh(rho) / rho,
@@ -29,8 +29,8 @@ from jaxtyping import Array, Float, Int
 
 from .._powers_of_two import exponent_of, power_of_two
 from .._shapes import PerNeuron
+from ._basis import Basis
 from ._collocation import EXPONENTS, FORWARD_EXPONENTS, GAUSS, NUM_NODES
-from ._frame import Frame
 from ._small import small_product, total
 
 LONGEST_BACK = 20.0  # rapidity of a move that may go backwards
@@ -46,7 +46,7 @@ class Reduced(eqx.Module):
     balance: PerNeuron  # a^2 - |w|^2
 
 
-class Move(eqx.Module):
+class Propagation(eqx.Module):
     """Where a neuron gets: w -> kept w + sum_i gained_i D_i, all over 2^exponent e^growth."""
 
     end: Reduced
@@ -71,8 +71,8 @@ def series(s: jax.Array, coefficients: jax.Array) -> jax.Array:
 
 def _leading(modes: int, axes: int) -> jax.Array:
     """The leading coefficients of the Legendre polynomials of [-1, 1], before `axes` axes."""
-    factors = [(2 * m - 1) / m for m in range(1, modes)]
-    return jnp.asarray(np.cumprod([1.0, *factors]).reshape(-1, *(1,) * axes))
+    newton_matrix = [(2 * m - 1) / m for m in range(1, modes)]
+    return jnp.asarray(np.cumprod([1.0, *newton_matrix]).reshape(-1, *(1,) * axes))
 
 
 def _monic(x: jax.Array, modes: int) -> list[jax.Array]:
@@ -83,35 +83,35 @@ def _monic(x: jax.Array, modes: int) -> list[jax.Array]:
     return values[:modes]
 
 
-def standing(start: Reduced) -> Move:
-    """The move that goes nowhere."""
+def standing(start: Reduced) -> Propagation:
+    """No propagation yet."""
     zero = jnp.zeros_like(start.output)
     exponent = jnp.zeros(zero.shape, jnp.int32)
-    return Move(start, zero + 1.0, jnp.zeros_like(start.overlap), zero, exponent)
+    return Propagation(start, zero + 1.0, jnp.zeros_like(start.overlap), zero, exponent)
 
 
-def propagate(start: Reduced, frame: Frame, begin, end, length) -> Move:
+def propagate(start: Reduced, basis: Basis, begin, end, length) -> Propagation:
     """From s = begin to s = end (each per neuron) of a step of this length."""
     span = end - begin
-    basis = legendre(begin + span * jnp.asarray(GAUSS)[:, None])
-    weights = exponents(frame, frame.weights(jnp.swapaxes(basis, 0, 1)), length * span)
-    return rescaled(boosted(standing(start), frame, weights, start.balance))
+    polynomials = legendre(begin + span * jnp.asarray(GAUSS)[:, None])
+    weights = exponents(basis, basis.weights(jnp.swapaxes(polynomials, 0, 1)), length * span)
+    return rescaled(boosted(standing(start), basis, weights, start.balance))
 
 
-def boosted(move: Move, frame: Frame, weights, balance: PerNeuron) -> Move:
+def boosted(propagation: Propagation, basis: Basis, weights, balance: PerNeuron) -> Propagation:
     """On by boosts along sum_i b_i B_i, the b in order; balance is that of the beginning.
 
     Several vectors (a, w) of each neuron may go the same way: what belongs to them has one axis
     more, before that of the neurons.
     """
-    several = move.end.output.ndim > 1
+    several = propagation.end.output.ndim > 1
 
     def of_each(b):
         return b[:, None] if several else b
 
     def boost(carry, b):
         end, kept, gained, growth = carry
-        pull = frame.products(b)
+        pull = basis.products(b)
         turn = _turn(total(b * pull, 0))
         along = total(of_each(b) * end.overlap, 0)
         gain = end.output * turn.sinh + along * turn.cosh_less
@@ -121,10 +121,10 @@ def boosted(move: Move, frame: Frame, weights, balance: PerNeuron) -> Move:
         end = Reduced(output, overlap, end.balance)
         return (end, turn.decay * kept, gained, growth + turn.rapidity), None
 
-    carry = (move.end, move.kept, move.gained, move.growth)
+    carry = (propagation.end, propagation.kept, propagation.gained, propagation.growth)
     (end, kept, gained, growth), _ = jax.lax.scan(boost, carry, weights)
     end = Reduced(end.output, end.overlap, balance * kept**2)
-    return Move(end, kept, gained, growth, move.exponent)
+    return Propagation(end, kept, gained, growth, propagation.exponent)
 
 
 class _Turn(eqx.Module):
@@ -155,7 +155,7 @@ def _turn(square) -> _Turn:
     return _Turn(rho, (1.0 + decay**2) / 2.0, half * (1.0 + decay) / 2.0, half**2 / 2.0, decay)
 
 
-def exponents(frame: Frame, at_gauss, time) -> Float[Array, "exponents ... vectors neurons"]:
+def exponents(basis: Basis, at_gauss, time) -> Float[Array, "exponents ... vectors neurons"]:
     """The b of the five boosts, over the time that they take, from those of D at the Gauss points,
     of shape (points, ..., vectors, neurons).
 
@@ -164,21 +164,27 @@ def exponents(frame: Frame, at_gauss, time) -> Float[Array, "exponents ... vecto
     where D hardly varies; there the scheme of order 4 is as good, whose two boosts go forwards.
     """
     mean = total(at_gauss, 0) / len(GAUSS)
-    square = total(mean * frame.products(mean), -2) * time**2
+    square = total(mean * basis.products(mean), -2) * time**2
     short = small_product(EXPONENTS, at_gauss)
     long = small_product(FORWARD_EXPONENTS, at_gauss)
     return time * jnp.where((square > LONGEST_BACK**2)[..., None, :], long, short)
 
 
-def rescaled(move: Move) -> Move:
+def rescaled(propagation: Propagation) -> Propagation:
     """The same with every neuron of a size near 1, by a power of two: no bit changes."""
-    output, balance = move.end.output, move.end.balance
+    output, balance = propagation.end.output, propagation.end.balance
     size = size_of(output, balance)
     found = exponent_of(size)
     shift = jnp.where(jnp.abs(found) > _RANGE, found, 0)
     factor = power_of_two(-shift)
-    end = Reduced(output * factor, move.end.overlap * factor, balance * factor**2)
-    return Move(end, move.kept * factor, move.gained * factor, move.growth, move.exponent + shift)
+    end = Reduced(output * factor, propagation.end.overlap * factor, balance * factor**2)
+    return Propagation(
+        end,
+        propagation.kept * factor,
+        propagation.gained * factor,
+        propagation.growth,
+        propagation.exponent + shift,
+    )
 
 
 def total_growth(growth, exponent):

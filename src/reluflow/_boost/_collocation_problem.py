@@ -1,4 +1,4 @@
-"""The unknowns of a step, the residual at its nodes; and what is asked of it."""
+"""The collocation problem of a step, and its unknowns: the residual at the nodes."""
 
 import equinox as eqx
 import jax
@@ -10,7 +10,7 @@ from .. import _modes
 from .._field import Problem
 from .._shapes import PerNeuron, PerSample, Scalar
 from ._collocation import POINTS, basis_at
-from ._course import Course, Uncertainty
+from ._generator import Generator, Uncertainty
 from ._neurons import Start
 from ._small import small_product
 
@@ -19,7 +19,7 @@ _EPS, _TINY = float(np.finfo(np.float64).eps), 1e-300
 AT_POINTS = basis_at(POINTS).T  # the polynomial at all points, from its values at the nodes
 
 
-class Unknowns(eqx.Module):
+class NodalValues(eqx.Module):
     """The residual at the nodes and, more finely, at all points; the length of the step."""
 
     nodes: Float[Array, "nodes samples"]
@@ -27,23 +27,23 @@ class Unknowns(eqx.Module):
     length: Scalar
 
     @classmethod
-    def of_nodes(cls, nodes, beginning: PerSample, length: Scalar) -> "Unknowns":
+    def of_nodes(cls, nodes, beginning: PerSample, length: Scalar) -> "NodalValues":
         """Of a polynomial, where no sweep has told more."""
         return cls(nodes, small_product(AT_POINTS, nodes).at[0].set(beginning), length)
 
-    def course(self, problem: Problem, log_scale: PerNeuron) -> Course:
+    def generator(self, problem: Problem, log_scale: PerNeuron) -> Generator:
         """Of neurons that begin with this size."""
-        return Course.of_step(problem, log_scale, self.nodes, self.fine, self.length)
+        return Generator.of_step(problem, log_scale, self.nodes, self.fine, self.length)
 
     def noise(self) -> Scalar:
-        """How far the two are apart. Neurons move under one and cease to slide by the other: within
-        this, a unit that has ceased may at once be driven back, and for ever."""
+        """How far the two are apart. Neurons move under one and leave slides by the other: within
+        this distance, a unit that has left may be driven back at once, and so on for ever."""
         apart = self.fine[1:] - small_product(AT_POINTS[1:], self.nodes)
         return jax.lax.stop_gradient(jnp.max(jnp.abs(apart)))
 
 
-class Question(eqx.Module):
-    """What a step is asked: from `start`, of the length of `guess`, to this tolerance.
+class CollocationProblem(eqx.Module):
+    """A step from `start`, of the length of `guess`, to this tolerance.
 
     `bound` times the Euclidean norm of an integrated residual bounds its effect on a neuron,
     relative to its own size, which is what the tolerance is about.
@@ -51,13 +51,13 @@ class Question(eqx.Module):
     Predictions are to be as exact, relative to the height of the labels; residuals, which move by
     the curvature of the loss times what predictions do, relative to `scale()`.
 
-    Where `known`, the guess is the answer, of an earlier step, and one sweep under it is wanted.
+    Where `known`, the guess is the solution, of an earlier step, and one sweep under it is wanted.
     """
 
     problem: Problem
     start: Start
     residual: PerSample  # at the beginning
-    guess: Unknowns
+    guess: NodalValues
     tolerance: Scalar
     bound: Scalar
     height: Scalar  # of the labels: what predictions are measured by
@@ -66,7 +66,7 @@ class Question(eqx.Module):
     uncertainty: Uncertainty
     known: Bool[Array, ""]
 
-    def stricter(self, part: float) -> tuple["Question", Scalar]:
+    def stricter(self, part: float) -> tuple["CollocationProblem", Scalar]:
         """With a part of the tolerance, as far as float64 can meet it, and by how much less."""
         if part == 1.0:
             return self, jnp.ones(())
@@ -75,7 +75,7 @@ class Question(eqx.Module):
         stricter = eqx.tree_at(lambda q: q.tolerance, self, tolerance)
         return stricter, self.tolerance / tolerance
 
-    def unless(self, stands) -> "Question":
+    def unless(self, stands) -> "CollocationProblem":
         """Empty where the flow stands."""
         length = jnp.where(stands, 0.0, self.guess.length)
         return eqx.tree_at(lambda q: (q.guess.length, q.known), self, (length, self.known | stands))
@@ -89,7 +89,7 @@ class Question(eqx.Module):
         return scale_of(self.problem, self.height, self.curvature)
 
     def rounding(self) -> Scalar:
-        """The effect per unit of time of rounding in r; no less can be asked for."""
+        """The effect per unit of time of rounding in r: no correction is smaller."""
         size = size_of_residual(self.problem, self.height, self.curvature, self.residual)
         return 8.0 * _EPS * self.bound * jnp.sqrt(1.0 * self.residual.shape[0]) * size
 
