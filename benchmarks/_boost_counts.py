@@ -6,6 +6,7 @@ import numpy as np
 from _targets import Row, checked, compiled, final_error, final_weights, work
 
 import reluflow as rf
+from reluflow import analysis
 from reluflow.theory import LimitProcess, limit_process
 
 _LN10 = float(np.log(10.0))
@@ -73,13 +74,12 @@ def _fewest(found) -> tuple[float, str]:
 # The limit process
 
 _LOG = 10_000.0
-_ARRIVED = -3.0  # ln|w| of a neuron that jumps ends above this
 
 
 def against_limit(quick: bool) -> list[Row]:
     """Orthonormal inputs, n = 16, m = 10, lambda = e^-10000; seeds with well separated jumps."""
     data = rf.datasets.orthonormal(jax.random.key(0), 16)
-    saveat = diffrax.SaveAt(t0=True, steps=True, fn=lambda t, net, data: net.log_norm())
+    saveat = diffrax.SaveAt(t0=True, steps=True, dense=True)
     run = compiled(data, rf.Boost(), saveat=saveat)
     rows = []
     for seed in (1, 2):
@@ -100,10 +100,11 @@ def _jump_rows(name: str, sol: rf.Solution, process: LimitProcess) -> list[Row]:
     expected[who] = process.squared_norms[happened]
     off = np.abs(final[who] / expected[who] - 1.0)
     idle = float(np.max(np.delete(final, who), initial=0.0))
-    clocks = arrivals(sol) / _LOG
-    order = [int(j) for j in np.argsort(clocks) if np.isfinite(clocks[j])]
+    when = {jump.neurons[0]: jump.time for jump in analysis.jumps(sol)}
+    order = list(when)
     same = sum(a == b for a, b in zip(order, who, strict=False))
-    late = np.abs(clocks[who] - process.jump_times[happened]) * _LOG
+    clocks = np.array([when.get(j, np.inf) for j in who]) / _LOG
+    late = np.abs(clocks - process.jump_times[happened]) * _LOG
     # In units of the neuron's own growth: by how many e-folds of lambda the limit is off.
     folds = late * np.asarray(process.plateau_rates)[np.arange(len(who)), who]
     return [
@@ -123,19 +124,6 @@ def _jump_rows(name: str, sol: rf.Solution, process: LimitProcess) -> list[Row]:
             note=f"theory: O(1), here of {_LOG:g}",
         ),
     ]
-
-
-def arrivals(sol: rf.Solution) -> np.ndarray:
-    """When each neuron's ln|w| passes -3, from its values at the steps; inf where it does not."""
-    count = int(np.sum(np.isfinite(sol.ts)))
-    ts, sizes = np.asarray(sol.ts)[:count], np.asarray(sol.networks)[:count]
-    times = np.full(sizes.shape[1], np.inf)
-    for j, size in enumerate(sizes.T):
-        above = int(np.argmax(size > _ARRIVED))
-        if above > 0:
-            around = slice(above - 1, above + 1)
-            times[j] = np.interp(_ARRIVED, size[around], ts[around])
-    return times
 
 
 # Events do not cut steps

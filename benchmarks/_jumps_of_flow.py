@@ -8,9 +8,8 @@ import jax
 import numpy as np
 
 import reluflow as rf
-from reluflow import theory
+from reluflow import analysis, theory
 
-JUMPED = 1e-6  # a squared norm; |theta_j|^2 of a jump is at least 2 min |y_k|
 MAX_STEPS = 1024
 
 
@@ -92,7 +91,7 @@ def margin(problem: Problem) -> float:
 @eqx.filter_jit
 def flow(net: rf.Network, data: rf.Dataset, t1) -> rf.Solution:
     """One compilation for a shape: traced inputs are not known to be orthogonal, hence 0."""
-    saveat = diffrax.SaveAt(t0=True, steps=True, dense=True, fn=_log_squares)
+    saveat = diffrax.SaveAt(t0=True, steps=True, dense=True)
     return rf.flow(
         net,
         data,
@@ -107,11 +106,8 @@ def flow(net: rf.Network, data: rf.Dataset, t1) -> rf.Solution:
 
 @eqx.filter_jit
 def _squares_at(sol: rf.Solution, times):
-    return _log_squares(None, sol.evaluate(times), None)
-
-
-def _log_squares(t, net, data):
     """ln(a_j^2 + |w_j|^2)."""
+    net = sol.evaluate(times)
     return 2.0 * net.log_scale + jax.numpy.log(net.output**2 + (net.hidden**2).sum(-1))
 
 
@@ -125,15 +121,8 @@ def measured(problem: Problem, size: float) -> Flow:
     sol = flow(problem.start(size), problem.data, np.float64((size + 100.0) * last))
     if not bool(sol.result == rf.RESULTS.successful):
         raise RuntimeError(f"{problem.name}: {rf.RESULTS[sol.result]}")
-    kept = np.isfinite(np.asarray(sol.ts))
-    ts, squares = np.asarray(sol.ts)[kept], np.asarray(sol.networks)[kept]
-    groups = _alike(problem)
-    whole = np.stack([np.logaddexp.reduce(squares[:, g], axis=1) for g in groups], axis=1)
-    times = _halves(sol, ts, whole, groups)
-    order = [i for i in np.argsort(times) if whole[-1, i] > np.log(JUMPED)]
-    jumps = [
-        Jump(frozenset(groups[i]), float(times[i]), float(np.exp(whole[-1, i]))) for i in order
-    ]
+    found = analysis.jumps(sol, _alike(problem))
+    jumps = [Jump(frozenset(jump.neurons), jump.time, jump.squared_norm) for jump in found]
     return Flow(jumps, _beside(sol, jumps), int(sol.stats["num_steps"]))
 
 
@@ -153,19 +142,3 @@ def _alike(problem: Problem) -> list[list[int]]:
     can = np.asarray(theory.masks(problem.net, problem.data))
     _, which = np.unique(can, axis=0, return_inverse=True)
     return [np.flatnonzero(which.ravel() == i).tolist() for i in range(which.max() + 1)]
-
-
-def _halves(sol, ts, whole, groups) -> np.ndarray:
-    """When each group first has half of its final squared norm: bisection inside a step."""
-    goal = whole[-1] - np.log(2.0)
-    after = np.maximum(np.argmax(whole >= goal, axis=0), 1)
-    low, high = ts[after - 1], ts[after]
-    for _ in range(50):
-        middle = 0.5 * (low + high)
-        # Padded to one length for all groupings: one compilation.
-        times = np.full(sum(map(len, groups)), ts[-1])
-        times[: len(middle)] = middle
-        squares = np.asarray(_squares_at(sol, times))
-        now = np.array([np.logaddexp.reduce(squares[i, g]) for i, g in enumerate(groups)])
-        low, high = np.where(now < goal, middle, low), np.where(now < goal, high, middle)
-    return 0.5 * (low + high)

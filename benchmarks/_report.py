@@ -1,11 +1,12 @@
 """Tables, ratios and the plot of `work_precision.py`."""
 
-import json
 from typing import Any, NamedTuple
 
 import numpy as np
 from _common import RESULTS, Errors, describe, table
 from matplotlib.figure import Figure
+
+from reluflow._json import json_text
 
 FLOW, DESCENT, PLAIN, EVENT = "reluflow", "gradient descent", "diffrax", "diffrax + Event"
 TARGETS = (1e-4, 1e-6, 1e-8, 1e-10)
@@ -252,13 +253,9 @@ def write(name: str, found: dict[str, Any], problems: list[dict[str, Any]]) -> N
         {**problem, "points": [_as_dict(p) for p in problem["points"]]} for problem in problems
     ]
     document = {"environment": found, "problems": plain}
-    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json_text(document, indent=1) + "\n")
 
 
 def _as_dict(point: Point) -> dict[str, Any]:
-    """For JSON, which has no NaN."""
-    finite = {
-        at: {k: v if np.isfinite(v) else None for k, v in getattr(point, at)._asdict().items()}
-        for at in _AT
-    }
-    return {**point._asdict(), **finite}
+    """With the names of what is in it."""
+    return {**point._asdict(), **{at: getattr(point, at)._asdict() for at in _AT}}

@@ -8,6 +8,7 @@ import numpy as np
 from _common import RESULTS, Case, Errors, Weights, describe, errors, table
 
 import reluflow as rf
+from reluflow._json import json_text
 
 _TITLE = "rf.Boost: counts and ratios"
 _HEADER = ["", "measured", "target", "", "how"]
@@ -103,17 +104,14 @@ def write(name: str, measured: dict[str, Group], order: list[str]) -> None:
     groups = {**kept, **measured}
     groups = {group: groups[group] for group in order if group in groups}
     document = {
-        group: {"environment": found.environment, "rows": [_as_dict(row) for row in found.rows]}
+        group: {
+            "environment": found.environment,
+            "rows": [{**row._asdict(), "verdict": row.verdict()} for row in found.rows],
+        }
         for group, found in groups.items()
     }
-    path.write_text(json.dumps(document, indent=1) + "\n")
+    path.write_text(json_text(document, indent=1) + "\n")
     (RESULTS / f"{name}.md").write_text(text(groups, markdown=True))
-
-
-def _as_dict(row: Row) -> dict[str, Any]:
-    """For JSON, which has no NaN."""
-    measured = row.measured if np.isfinite(row.measured) else None
-    return {**row._asdict(), "measured": measured, "verdict": row.verdict()}
 
 
 def _read(path) -> dict[str, Group]:

@@ -8,7 +8,6 @@ results/limit-process-flow.md and .json; see README.md.
 """
 
 import argparse
-import json
 
 import equinox as eqx
 import jax
@@ -17,6 +16,7 @@ from _common import RESULTS, describe, environment, table
 from _jumps_of_flow import Jump, Problem, margin, measured, predicted, problems
 
 from reluflow import theory
+from reluflow._json import json_text
 
 jax.config.update("jax_enable_x64", True)
 
@@ -278,7 +278,7 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     path.with_suffix(".md").write_text(text(environ, records, times, markdown=True))
     document = {"environment": environ, "problems": records, "times": times}
-    path.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    path.with_suffix(".json").write_text(json_text(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

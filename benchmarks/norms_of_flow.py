@@ -16,21 +16,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _common import RESULTS, describe, environment, table
-from limit_process import SLOPE, slope, width
+from _common import RESULTS, environment
+from _norms_report import SMALL, STARTS, WIDE_SAMPLES, draw, text
 
 import reluflow as rf
-from reluflow import plot, theory
+from reluflow import theory
+from reluflow._json import json_text
+from reluflow.claims.mild_overparameterisation import width
 
 jax.config.update("jax_enable_x64", True)
 
 SAMPLES = (8, 16, 32, 64, 128)
-WIDE_SAMPLES, WIDTHS = 32, (32, 64, 128, 256, 512)
-STARTS = 3
+WIDTHS = (32, 64, 128, 256, 512)
 STOP, LATEST, RTOL = 1e-12, 1e9, 1e-7
-# ln of the root of sum_j |w_j|^2, the same for every m: at the second, the limit process.
-SIZES = {"1e-6": -6.0 * float(np.log(10.0)), "e^-1000": -1000.0}
-MARGIN = 0.03
+# ln of the root of sum_j |w_j|^2, the same for every m.
+SIZES = dict(zip(SMALL, (-6.0 * float(np.log(10.0)), -1000.0), strict=True))
 
 
 class End(NamedTuple):
@@ -91,7 +91,7 @@ def torch_default(key, neurons: int, dim: int) -> rf.Network:
     return eqx.tree_at(lambda n: n.log_scale, net, net.log_scale - 0.5 * np.log(6.0))
 
 
-STARTS_SMALL = {f"small, {name}": small(size) for name, size in SIZES.items()}
+STARTS_SMALL = {name: small(size) for name, size in SIZES.items()}
 STARTS_WIDE = {
     **STARTS_SMALL,
     "He, U(+-sqrt(6/d))": rf.he_uniform,
@@ -144,144 +144,6 @@ def sweep(starts: dict, cases: list[tuple[int, rf.Dataset]], size_of) -> list[di
     return records
 
 
-def arrived(record: dict) -> bool:
-    """rf.flow locates the loss to stop at within its tolerance, and says that it is there."""
-    return record["result"] == rf.RESULTS[rf.RESULTS.loss_reached]
-
-
-def values(records: list[dict], name: str, field: str = "squared_norm") -> np.ndarray:
-    """(sizes, seeds); NaN where the flow did not come to its loss."""
-    mine = [r for r in records if r["start"] == name]
-    good = [r[field] if arrived(r) else np.nan for r in mine]
-    return np.array(good).reshape(-1, STARTS)
-
-
-def sizes_of(records: list[dict]) -> list[int]:
-    return sorted({r["size"] for r in records})
-
-
-# The report
-
-
-def rows(records: list[dict]) -> list[list[str]]:
-    lines = []
-    for size in sizes_of(records):
-        for name in dict.fromkeys(r["start"] for r in records):
-            mine = [r for r in records if r["start"] == name and r["size"] == size]
-            norms = np.array([r["squared_norm"] for r in mine if arrived(r)])
-            limits = np.array([r["limit"] for r in mine if arrived(r)])
-            least, some = mine[0]["minimum"], len(norms) > 0
-            apart = np.max(np.abs(norms / limits - 1.0)) if some else np.nan
-            lines.append(
-                [
-                    f"{size}",
-                    f"{mine[0]['neurons']}",
-                    name,
-                    f"{len(norms)} of {len(mine)}",
-                    f"{norms.mean():.4f}" if some else "",
-                    f"{norms.min():.4f} to {norms.max():.4f}" if some else "",
-                    f"{least:.4f}",
-                    f"{norms.mean() / least:.4f}" if some else "",
-                    f"{apart:.1e}" if np.isfinite(apart) else "",
-                    f"{max(r['time'] for r in mine):.3g}",
-                    f"{max(r['steps'] for r in mine)}",
-                ]
-            )
-    return lines
-
-
-def growth(records: list[dict]) -> list[list[str]]:
-    """Slopes in n of the mean over starts, as the paper plots it."""
-    sizes, lines = sizes_of(records), []
-    minimum = np.array([next(r["minimum"] for r in records if r["size"] == s) for s in sizes])
-    curves = {name: np.nanmean(values(records, name), axis=1) for name in STARTS_SMALL}
-    curves["limit process of the same starts"] = np.nanmean(
-        values(records, list(STARTS_SMALL)[-1], "limit"), axis=1
-    )
-    curves["minimum"] = minimum
-    curves |= {f"{name}, over the minimum": curves[name] / minimum for name in STARTS_SMALL}
-    for name, norms in curves.items():
-        value, error = slope(sizes, norms)
-        met = ""
-        if name in STARTS_SMALL:
-            met = "met" if abs(value - SLOPE) <= MARGIN else "missed"
-        octaves = np.diff(np.log(norms)) / np.diff(np.log(sizes))
-        lines.append(
-            [name, f"{value:.3f} +- {error:.3f}", met, ", ".join(f"{one:.3f}" for one in octaves)]
-        )
-    return lines
-
-
-def trends(records: list[dict]) -> list[list[str]]:
-    """Fig. 6: which way each curve goes, and where it ends."""
-    lines = []
-    for name in dict.fromkeys(r["start"] for r in records):
-        ratio = np.nanmean(values(records, name), axis=1) / records[0]["minimum"]
-        ratio = ratio[np.isfinite(ratio)]
-        asked = -1.0 if name in STARTS_SMALL else 1.0
-        way = "falls" if asked < 0.0 else "rises"
-        met = "met" if asked * (ratio[-1] - ratio[0]) > 0.0 else "missed"
-        against = int(np.sum(asked * np.diff(ratio) <= 0.0))
-        lines.append(
-            [
-                name,
-                f"{ratio[0]:.4f}",
-                f"{ratio[-1]:.4f}",
-                way,
-                met,
-                f"{against} of {len(ratio) - 1}",
-            ]
-        )
-    return lines
-
-
-def draw(records: list[dict], xlabel: str, path) -> None:
-    sizes = sizes_of(records)
-    names = dict.fromkeys(r["start"] for r in records)
-    curves = {name: values(records, name) for name in names}
-    curves["minimum"] = np.array([[r["minimum"] for r in records if r["size"] == s] for s in sizes])
-    ax = plot.bands(sizes, curves, dashed=("minimum",), xlabel=xlabel)
-    ax.set_ylabel(r"$|\theta|^2$ at the end")
-    ax.figure.savefig(path, dpi=130)
-
-
-HEADER = [
-    "",
-    "m",
-    "start",
-    "to loss 1e-12",
-    "norm^2, mean",
-    "min to max",
-    "minimum",
-    "ratio",
-    "from the limit process",
-    "t, latest",
-    "steps, most",
-]
-
-
-def text(environ: dict, parts: dict[str, list[dict]], markdown: bool) -> str:
-    title, mark = "The squared norm at the end of the flow", "## " if markdown else ""
-    body = [f"# {title}" if markdown else title, describe(environ)]
-    if "samples" in parts:
-        found = parts["samples"]
-        body += [
-            f"{mark}Fig. 5: against n, {STARTS} starts, total size of the start fixed",
-            table(["n", *HEADER[1:]], rows(found), markdown),
-            f"{mark}Slope in n on logarithmic axes; target {SLOPE} +- {MARGIN}",
-            table(["curve", "slope", "", "from each n to the next"], growth(found), markdown),
-        ]
-    if "width" in parts:
-        found = parts["width"]
-        columns = ["start", "ratio, first m", "last m", "asked", "", "steps the other way"]
-        body += [
-            f"{mark}Fig. 6: against m, n = {WIDE_SAMPLES}, {STARTS} starts",
-            table(HEADER[1:], [row[1:] for row in rows(found)], markdown),
-            table(columns, trends(found), markdown),
-        ]
-    return "\n\n".join(body) + "\n"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="n to 32, m to 128")
@@ -307,7 +169,7 @@ def main() -> None:
             draw(parts[part], xlabel, RESULTS / f"{name}-{part}.png")
     print(text(environ, parts, markdown=False))
     path.with_suffix(".md").write_text(text(environ, parts, markdown=True))
-    path.write_text(json.dumps({"environment": environ, "parts": parts}, indent=1) + "\n")
+    path.write_text(json_text({"environment": environ, "parts": parts}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

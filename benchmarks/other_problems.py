@@ -8,7 +8,6 @@ has no such loss or the time is too long for it, against rf.RungeKutta at rtol 1
 results/other-problems.md and .json. See README.md.
 """
 
-import json
 from typing import NamedTuple
 
 import jax
@@ -18,6 +17,7 @@ from _common import RESULTS, describe, environment, table, timed
 from reference import reference_flow
 
 import reluflow as rf
+from reluflow._json import json_text
 
 jax.config.update("jax_enable_x64", True)
 
@@ -160,8 +160,8 @@ def main():
     found = {"environment": environment(), "problems": []}
     for problem in problems():
         found["problems"].append(measured(problem))
-        print(json.dumps(found["problems"][-1]), flush=True)
-    (RESULTS / "other-problems.json").write_text(json.dumps(found, indent=1) + "\n")
+        print(json_text(found["problems"][-1]), flush=True)
+    (RESULTS / "other-problems.json").write_text(json_text(found, indent=1) + "\n")
     text = report(found)
     (RESULTS / "other-problems.md").write_text(text)
     print(text)

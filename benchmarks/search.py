@@ -19,6 +19,8 @@ from _common import RESULTS, describe, environment, table  # which puts tests/ o
 from search_problems import KINDS, SEEDS
 from search_runs import ALLOWED, INTEGRATORS, RTOL, VERDICTS, search
 
+from reluflow._json import json_text
+
 jax.config.update("jax_enable_x64", True)
 
 _PLACE = RESULTS / "search.json"
@@ -92,7 +94,7 @@ def main():
                 continue
             part = chunks[integrator][kind] = chunk(integrator, kind, options.seeds)
             print(integrator, kind, dict(part["verdicts"]), f"{part['seconds']:.0f} s", flush=True)
-            _PLACE.write_text(json.dumps(found, indent=1))
+            _PLACE.write_text(json_text(found, indent=1))
     text = report(found)
     _PLACE.with_suffix(".md").write_text(text)
     print(text)

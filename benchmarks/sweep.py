@@ -8,7 +8,6 @@ of a CPU. Writes results/sweep.md and .json; see README.md.
 
 import argparse
 import functools
-import json
 import os
 import tempfile
 import time
@@ -22,6 +21,7 @@ import optax
 from _common import RESULTS, describe, environment, table
 
 import reluflow as rf
+from reluflow._json import json_text
 from reluflow.sweep._program import Program, Traced
 
 jax.config.update("jax_enable_x64", True)
@@ -186,7 +186,7 @@ def main():
     other, _ = swept(few, stopwatch, batch=64)
     found["differences"][f"64 lanes on {len(devices)} devices"] = differences(whole, other)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "sweep.json").write_text(json.dumps(found, indent=2) + "\n")
+    (RESULTS / "sweep.json").write_text(json_text(found, indent=2) + "\n")
     (RESULTS / "sweep.md").write_text(report(found, points))
     print(report(found, points))
 

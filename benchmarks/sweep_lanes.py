@@ -9,7 +9,6 @@ vmap takes one sweep an iteration. Writes results/sweep-lanes.md and .json; see 
 """
 
 import argparse
-import json
 import os
 import time
 
@@ -20,6 +19,7 @@ import numpy as np
 from _common import RESULTS, describe, environment, table
 
 import reluflow as rf
+from reluflow._json import json_text
 
 jax.config.update("jax_enable_x64", True)
 
@@ -129,7 +129,7 @@ def main():
         found["lanes"].append([lanes, *(1e3 * each / lanes for each in pair)])
         print(found["lanes"][-1], flush=True)
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "sweep-lanes.json").write_text(json.dumps(found, indent=2) + "\n")
+        (RESULTS / "sweep-lanes.json").write_text(json_text(found, indent=2) + "\n")
         (RESULTS / "sweep-lanes.md").write_text(report(found))
     print(report(found))
 

@@ -19,6 +19,7 @@ from _common import RESULTS, describe, environment, table
 
 import reluflow as rf
 from reluflow import analysis
+from reluflow._json import json_text
 
 jax.config.update("jax_enable_x64", True)
 
@@ -147,7 +148,7 @@ def main_rows(records: list[dict]) -> list[list[str]]:
                 f"{r['loss']:.2e}",
                 f"{r['time']:.0f}",
                 f"{r['fitted_at']:.1f}" if r["fitted_at"] is not None else "",
-                f"{r['rate']:.1e}",
+                f"{r['rate']:.1e}" if r["rate"] is not None else "",
                 chain,
                 names(never),
                 names(dormant),
@@ -228,7 +229,7 @@ def text(environ: dict, records: list[dict], markdown: bool) -> str:
 def write(path, environ: dict, known: dict[int, dict]) -> list[dict]:
     records = [known[key] | {"verdict": verdict(known[key])} for key in sorted(known)]
     path.with_suffix(".md").write_text(text(environ, records, markdown=True))
-    path.write_text(json.dumps({"environment": environ, "draws": records}, indent=1) + "\n")
+    path.write_text(json_text({"environment": environ, "draws": records}, indent=1) + "\n")
     return records
 
 

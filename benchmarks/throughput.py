@@ -7,7 +7,6 @@ finds. Writes results/throughput-DEVICE.md and .json after every number of lanes
 """
 
 import argparse
-import json
 import os
 import re
 import time
@@ -21,6 +20,7 @@ from _common import RESULTS, describe, environment, table, timed
 from vmap_cost import NEURONS, RTOL, SCALES, T1, grid
 
 import reluflow as rf
+from reluflow._json import json_text
 
 jax.config.update("jax_enable_x64", True)
 
@@ -160,8 +160,7 @@ def write(found, device: str, rates: dict[str, list[Rate]]) -> None:
     path.with_suffix(".md").write_text(text(found, device, rates, markdown=True))
     numbers = {name: [rate._asdict() for rate in measured] for name, measured in rates.items()}
     document = {"environment": found, "device": device, "rates": numbers}
-    plain = json.dumps(document, indent=1).replace("NaN", "null")
-    path.with_suffix(".json").write_text(plain + "\n")
+    path.with_suffix(".json").write_text(json_text(document, indent=1) + "\n")
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ after the other, run times added. Together: one call of its `vmap`. See README.m
 """
 
 import argparse
-import json
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from _common import RESULTS, describe, environment, table, timed
 from matplotlib.figure import Figure
 
 import reluflow as rf
+from reluflow._json import json_text
 
 jax.config.update("jax_enable_x64", True)
 
@@ -255,7 +255,7 @@ def write(name: str, found, costs: dict[str, Cost], rates) -> None:
         for method, one in costs.items()
     }
     document = {"environment": found, "costs": numbers, "trajectories_per_second": rates}
-    (RESULTS / f"{name}.json").write_text(json.dumps(document) + "\n")
+    (RESULTS / f"{name}.json").write_text(json_text(document) + "\n")
 
 
 def main() -> None:

@@ -53,6 +53,7 @@ NO_DATA = [None, NET, (DATA.x, DATA.y), "data"]
     "function",
     [
         analysis.plateaus,
+        analysis.jumps,
         analysis.balance_drift,
         analysis.reactivations,
         *(
@@ -268,6 +269,9 @@ CALLS = [
     (lambda: theory.phases(ORTHONORMAL, 1.0), ValueError, "`log_lambda`"),
     (lambda: theory.phases(ORTHONORMAL, -9.0, epsilon=[0.1, 0.2]), ValueError, "`epsilon`"),
     (lambda: theory.logistic_law(1.0, -20.0, ORTHONORMAL, sign=[1]), ValueError, "`sign`"),
+    (lambda: analysis.jumps(outputs()), ValueError, "`sol` must hold the networks"),
+    (lambda: theory.limit_process_of_masks(None, [1.0]), ValueError, "`mask`"),
+    (lambda: theory.limit_process_of_masks([[True]], "a"), TypeError, "`labels`"),
     (lambda: theory.limit_process(BALANCED, ORTHONORMAL).times(1.0), ValueError, "`log_lambda`"),
     (lambda: theory.limit_process(BALANCED, ORTHONORMAL).exponents(-1.0), ValueError, "`s`"),
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from tolerance import assert_close
 
 import reluflow as rf
+from reluflow.analysis import jumps
 from reluflow.theory import limit_process, masks
 
 SAMPLES, NEURONS, SIZE = 8, 12, 1000.0
@@ -22,30 +23,13 @@ def problem(seed):
     return data, rf.balanced(jax.random.key(1000 + seed), NEURONS, SAMPLES, -SIZE)
 
 
-def log_norms(t, net, data):
-    return net.log_norm()
-
-
-def flow(net, data, t1):
-    saveat = diffrax.SaveAt(steps=True, fn=log_norms)
-    return rf.flow(net, data, t1, integrator=rf.Boost(), saveat=saveat, max_steps=512)
-
-
 def flow_jumps(net, data, t1):
-    """Neurons of equal masks as one: those that end large, by when ln|w| passes -3."""
-    sol = flow(net, data, t1)
-    kept = np.isfinite(np.asarray(sol.ts))
-    ts, log_norms = np.asarray(sol.ts)[kept], np.asarray(sol.networks)[kept]
+    """Neurons of equal masks as one: they share what they fit as their directions happen to be."""
+    saveat = diffrax.SaveAt(t0=True, steps=True, dense=True)
+    sol = rf.flow(net, data, t1, integrator=rf.Boost(), saveat=saveat, max_steps=512)
     kinds, which = np.unique(np.asarray(masks(net, data)).astype(int), axis=0, return_inverse=True)
-    found = []
-    for kind in range(len(kinds)):
-        mine = np.flatnonzero(which.ravel() == kind)
-        size = np.logaddexp.reduce(2.0 * log_norms[:, mine], axis=1) / 2.0
-        if size[-1] > -6.0:
-            i = int(np.argmax(size > -3.0))
-            time = np.interp(-3.0, size[i - 1 : i + 1], ts[i - 1 : i + 1])
-            found.append((time, frozenset(mine.tolist()), 2.0 * np.exp(2.0 * size[-1])))
-    return sorted(found, key=lambda jump: jump[0])
+    alike = [np.flatnonzero(which.ravel() == kind).tolist() for kind in range(len(kinds))]
+    return jumps(sol, alike)
 
 
 def groups(process):
@@ -69,13 +53,13 @@ def test_order_and_sizes_of_the_jumps():
         process = limit_process(net, data)
         last = process.jump_times[process.num_jumps - 1]
         found = flow_jumps(net, data, (SIZE + 100.0) * last)
-        orders.append([neurons for _, neurons, _ in found])
+        orders.append([frozenset(jump.neurons) for jump in found])
         processes.append(process)
         if margin(process) >= APART:
             asked += 1
             assert orders[-1] == groups(process)
             # What is beside a jump at ln|w| = -10 or less, and some e-folds more for a flow.
-            sizes = [squared_norm for *_, squared_norm in found]
+            sizes = [jump.squared_norm for jump in found]
             expected = np.asarray(process.squared_norms)[: len(sizes)]
             assert_close(sizes, expected, rtol=1e-4)
     assert asked >= 6

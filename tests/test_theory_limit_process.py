@@ -8,8 +8,12 @@ from limits import NEURONS, SAMPLES, SEEDS, assert_same, labelled, plain, start
 from tolerance import assert_close
 
 import reluflow as rf
-from reluflow.claims._mask_process import mask_process
-from reluflow.theory import limit_process, masks, minimal_squared_norm
+from reluflow.theory import (
+    limit_process,
+    limit_process_of_masks,
+    masks,
+    minimal_squared_norm,
+)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -29,20 +33,37 @@ def test_against_a_plain_loop(seed, lengths):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_against_the_process_from_masks_alone(seed):
-    """Identity data: the oracle that goes on to 2^19 samples, with no inputs."""
-    net_key, label_key = jax.random.split(jax.random.key(seed))
+def test_from_masks_alone(seed):
+    """Without inputs: as with the identity, and as the plain loop of sets, which shares nothing."""
+    label_key = jax.random.key(seed)
     data = rf.Dataset(np.eye(SAMPLES), jax.random.normal(label_key, (SAMPLES,)))
-    net = rf.balanced(net_key, NEURONS, SAMPLES, -1.0)
-    process, mask = limit_process(net, data), np.asarray(masks(net, data))
-    end = mask_process(mask, np.asarray(data.y))
-    assert_close(end.squared_norm, process.final_squared_norm, rtol=1e-13)
-    assert_close(end.minimum, minimal_squared_norm(data), rtol=1e-13)
-    assert end.interpolates == bool(process.interpolates)
-    assert end.jumps == int(process.num_jumps)
+    net, exponents = start(seed), -1.0 - np.random.default_rng(seed).random(NEURONS)
+    mask = masks(net, data)
+    process = limit_process_of_masks(mask, data.y)
+    assert_same(process, plain(net, data))
+    assert_same(
+        limit_process_of_masks(mask, data.y, initial_exponents=exponents),
+        plain(net, data, exponents),
+    )
+    assert bool(process.interpolates) == bool(jnp.all(jnp.any(mask, axis=0)))
+    limit = limit_process(net, data)
+    for one, other in zip(jax.tree.leaves(process), jax.tree.leaves(limit), strict=True):
+        assert_close(one, other, rtol=1e-13)
     # Control: the masks of neurons with other signs.
-    other = mask_process(np.asarray(masks(net, rf.Dataset(data.x, -data.y))), np.asarray(data.y))
-    assert abs(other.squared_norm / end.squared_norm - 1.0) > 1e-3
+    other = masks(net, rf.Dataset(data.x, -data.y))
+    with pytest.raises(AssertionError):
+        assert_same(limit_process_of_masks(other, -data.y), plain(net, data))
+
+
+def test_a_neuron_for_each_sign_ends_at_the_minimal_norm():
+    data = labelled()
+    signs = np.stack([data.y > 0.0, data.y < 0.0])
+    least = minimal_squared_norm(data)
+    assert_close(limit_process_of_masks(signs, data.y).final_squared_norm, least, rtol=1e-13)
+    # Control: with two for each sign, which share its samples, it is larger.
+    even = np.arange(SAMPLES) % 2 == 0
+    shared = np.concatenate([signs & even, signs & ~even])
+    assert limit_process_of_masks(shared, data.y).final_squared_norm > 1.1 * least
 
 
 def test_what_it_cannot_say_is_reported():
@@ -110,5 +131,12 @@ def test_bad_arguments():
         limit_process(net, data, initial_exponents=[-1.0])
     with pytest.raises(ValueError, match="`initial_exponents` must be negative"):
         limit_process(net, data, initial_exponents=np.zeros(NEURONS))
+    mask, y = np.asarray(masks(net, data)), np.asarray(data.y)
+    with pytest.raises(ValueError, match="`labels` must have shape"):
+        limit_process_of_masks(mask, y[1:])
+    with pytest.raises(ValueError, match="`mask` must give each neuron samples whose labels"):
+        limit_process_of_masks(np.ones_like(mask), y)
+    with pytest.raises(ValueError, match="`labels` must be finite"):
+        limit_process_of_masks(mask, y * np.nan)
     with pytest.raises(ValueError, match=r"use `jax\.vmap`"):
         limit_process(jax.tree.map(lambda leaf: leaf[None], net), data)

@@ -9,6 +9,8 @@ from ._invariants import balance_drift as balance_drift
 from ._invariants import local_pl as local_pl
 from ._invariants import norm_ratio as norm_ratio
 from ._invariants import reactivations as reactivations
+from ._jumps import Jump as Jump
+from ._jumps import jumps as jumps
 from ._kinks import Kink as Kink
 from ._kinks import kinks as kinks
 from ._logistic import Logistic as Logistic

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from .. import theory
+from .. import analysis, theory
 from .._integration._solution import Solution
 from .._model._dataset import Dataset
 from .._model._initialisation import balanced
@@ -23,7 +23,6 @@ _LOG_LAMBDAS = (-30.0, -100.0, -300.0, -1000.0, -10000.0)
 _QUICK = (-1000.0, -3000.0)
 _OFF = 0.02  # compact sets off the jump times: this far from them, relative to the last one
 _CLOSE = 1e-6  # of weights: the integration's tolerance is 1e-8
-_SMALL = 1e-3  # a norm beside the largest: the neuron has not jumped
 _RATE = 0.1  # of an exponent of ln(1/lambda), known from two lambda
 
 
@@ -84,8 +83,10 @@ def _compare(sol: Solution, log_lambda: float) -> _Compared:
     largest = float(process.final_squared_norm) ** 0.5
     levels, losses = np.asarray(process.losses)[plateau], np.asarray(sol.losses)
     log_norm = np.asarray(sol.networks.log_norm()) / size
-    grown, happened = _jumps(sol)
-    same = len(grown) == count
+    found = analysis.jumps(sol)
+    grown = np.array([jump.neurons[0] for jump in found])
+    happened = np.array([jump.time for jump in found])
+    same = len(found) == count
     return _Compared(
         weights=float(np.sqrt(apart[off].max())) / largest,
         exponents=float(np.abs(log_norm - np.asarray(process.exponents(s))).max()),
@@ -93,21 +94,6 @@ def _compare(sol: Solution, log_lambda: float) -> _Compared:
         times=float(np.abs(happened / size - jumps).max()) if same else np.nan,
         order=int(np.sum(grown != np.asarray(process.neuron)[:count])) if same else count,
     )
-
-
-def _jumps(sol: Solution) -> tuple[np.ndarray, np.ndarray]:
-    """The neurons that come to half of their last |w_j|, in the order of time, and when.
-
-    Those that do not jump stay at a power of lambda, small beside the largest.
-    """
-    ts, sizes = np.asarray(sol.ts), np.asarray(sol.networks.log_norm())
-    (large,) = np.nonzero(sizes[-1] > sizes[-1].max() + np.log(_SMALL))
-    half = sizes[-1, large] - np.log(2.0)
-    index = np.array([np.argmax(sizes[:, j] > level) for j, level in zip(large, half, strict=True)])
-    low, high = sizes[index - 1, large], sizes[index, large]
-    when = ts[index - 1] + (half - low) / (high - low) * (ts[index] - ts[index - 1])
-    order = np.argsort(when)
-    return large[order], when[order]
 
 
 def _limit(quick: bool) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,8 @@ from .._model._initialisation import balanced
 from ..theory._orthogonal import is_one_to_one
 from ._claim import Claim
 from ._finding import Finding
-from ._mask_process import random_ends
 
-_FAILURE = 0.01  # n (3/4)^m is this at the width that is called logarithmic
+FAILURE = 0.01  # n (3/4)^m is this at the width that is called logarithmic
 _OFTEN = 0.95
 # Each neuron fits half of what is left (appendix E): the sum of 2^{-i/2} over i >= 1 is 1 + 2^{1/2}
 _HALVING = 1.0 + np.sqrt(2.0)
@@ -27,7 +27,7 @@ _ENTRIES = 2**22  # neurons x samples in one batch: memory
 
 def width(samples: int) -> int:
     """m of order ln n: 31 at n = 64, 45 at n = 4096."""
-    return int(np.ceil(np.log(samples / _FAILURE) / np.log(4.0 / 3.0)))
+    return int(np.ceil(np.log(samples / FAILURE) / np.log(4.0 / 3.0)))
 
 
 def _assumption_4(quick: bool) -> list[Finding]:
@@ -141,6 +141,35 @@ def _lines(quick: bool) -> list[Finding]:
         Finding(f"the same of the minimum, {where}", _slope(sizes, least), "==", 0.5, _SLOPE),
         Finding(beyond, _slope(many, far), "==", 0.5, _SLOPE),
     ]
+
+
+class End(NamedTuple):
+    """|theta_inf|^2 (2026, eq. 15), its minimum (2022, Prop. 1), whether all are fitted, and after
+    how many jumps."""
+
+    squared_norm: float
+    minimum: float
+    interpolates: bool
+    jumps: int
+
+
+def random_ends(samples: int, neurons: int, seeds: int) -> list[End]:
+    """Labels N(0, 1), neurons of random directions and signs: their masks are coin tosses."""
+    random = np.random.default_rng(samples)
+    ends = []
+    for _ in range(seeds):
+        labels, sign = random.standard_normal(samples), random.choice([-1.0, 1.0], neurons)
+        active = random.integers(0, 2, (neurons, samples), dtype=np.int8) == 1
+        norm, fits, jumps = _end(active & (sign[:, None] * labels > 0.0), labels)
+        each = (np.linalg.norm(labels[way * labels > 0.0]) for way in (1.0, -1.0))
+        ends.append(End(float(norm), float(2.0 * sum(each)), bool(fits), int(jumps)))
+    return ends
+
+
+@jax.jit
+def _end(mask, labels):
+    process = theory.limit_process_of_masks(mask, labels)
+    return process.final_squared_norm, process.interpolates, process.num_jumps
 
 
 def _slope(sizes, values) -> float:

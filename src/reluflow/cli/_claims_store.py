@@ -12,6 +12,7 @@ from typing import Any
 
 import reluflow
 
+from .._json import json_text
 from ..claims import CATALOGUE, Claim, Finding, Outcome
 from ._claims_table import markdown
 from ._report import NORMALISATION
@@ -60,7 +61,7 @@ class Store:
             "claims": [_outcome(outcome) for outcome in outcomes],
             "not_measured": self.unmeasured,
         }
-        _replace(self.path, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
+        _replace(self.path, json_text(numbers, indent=2) + "\n")
         _replace(self._out / FILES[1], markdown(outcomes, self.unmeasured))
 
     def _read(self) -> str | None:

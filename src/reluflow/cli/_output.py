@@ -1,6 +1,5 @@
 """Writes the files of a run, all of them or none."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import jax
 import numpy as np
 
 from .._integration._solution import saved
+from .._json import json_text
 from ..analysis import plateaus
 from ..plot import loss_curve, states
 from ..plot._style import figure_of
@@ -23,7 +23,7 @@ def write(outcome: Outcome, numbers: dict[str, Any]) -> list[Path]:
     """
     out = outcome.settings.out
     with together(out, FILES) as draft:
-        (draft / "summary.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n")
+        (draft / "summary.json").write_text(json_text(numbers, indent=2) + "\n")
         if saved(outcome.flow.solution).any():
             _write_trajectory(outcome, draft / "trajectory.npz")
             _draw_loss(outcome, draft / "loss.png")

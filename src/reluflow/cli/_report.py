@@ -11,6 +11,7 @@ from rich.table import Table
 
 from .._integration._results import RESULTS, ended_well
 from .._integration._solution import Solution
+from .._json import without_infinities
 from ..analysis import Plateau, plateaus
 from ..theory import minimal_squared_norm
 from ._run import Outcome, Timed
@@ -50,7 +51,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         minimum = float(minimal_squared_norm(data))
         numbers["minimal_squared_norm"] = minimum
         numbers["squared_norm_ratio"] = squared_norm / minimum if minimum > 0.0 else None
-    return {name: _without_infinities(value) for name, value in numbers.items()}
+    return {name: without_infinities(value) for name, value in numbers.items()}
 
 
 def _normalisation(loss: str) -> str:
@@ -220,15 +221,6 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _without_infinities(value) -> Any:
-    """JSON knows neither inf nor NaN: both become null."""
-    if isinstance(value, dict):
-        return {key: _without_infinities(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_infinities(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _text(value: float | None) -> str:

@@ -13,6 +13,7 @@ from ._convex import minimal_norm_interpolator as minimal_norm_interpolator
 from ._early import early_directions as early_directions
 from ._early import pattern_directions as pattern_directions
 from ._jumps import limit_process as limit_process
+from ._jumps import limit_process_of_masks as limit_process_of_masks
 from ._kernel import KernelFlow as KernelFlow
 from ._kernel import kernel_flow as kernel_flow
 from ._kernel import neural_tangent_kernel as neural_tangent_kernel

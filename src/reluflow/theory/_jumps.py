@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Int
 
 from .._model._dataset import Dataset
 from .._model._network import Network, check_paper_pair
@@ -49,11 +49,31 @@ def limit_process(net: Network, data: Dataset, *, initial_exponents=None) -> Lim
     """
     require_orthogonal(data, "the limit process")
     _check_network(net, data)
-    if initial_exponents is None:
-        exponent = -jnp.ones(net.neurons)
-    else:
-        exponent = _checked_exponents(initial_exponents, net.neurons)
-    return _jumps(net, data, exponent)
+    mask, exponent = masks(net, data), _exponents(initial_exponents, net.neurons)
+    return _process(_Problem(mask, data.y, lengths(data)), data.x, exponent)
+
+
+def limit_process_of_masks(mask, labels, *, initial_exponents=None) -> LimitProcess:
+    """Algorithm 1 for orthonormal inputs that nobody has to store: from M and y alone.
+
+    The inputs are the basis, dim = samples: `saddles` are networks on the identity. A sample costs
+    one flag of each neuron, so that 2^19 samples take no matrix of inputs.
+
+    Arguments:
+        mask: (neurons, samples), M_jk = [<w_j, x_k> > 0 and a_j y_k > 0], as by `theory.masks`:
+            each neuron has samples of one sign alone.
+        labels: (samples,)
+        initial_exponents: as of `limit_process`.
+
+    Raises:
+        ValueError: shapes that do not match, a neuron that fits labels of both signs or a label 0;
+            where these values are concrete.
+
+    Source: 2026 paper, section 3, eq. 8 to 15 and Algorithm 1.
+    """
+    mask, labels = _checked_masks(mask, labels)
+    exponent = _exponents(initial_exponents, mask.shape[0])
+    return _process(_Problem(mask, labels, jnp.ones_like(labels)), None, exponent)
 
 
 # Inputs of other lengths than 1. On a plateau a dormant neuron obeys w' = a D with
@@ -68,8 +88,6 @@ def limit_process(net: Network, data: Dataset, *, initial_exponents=None) -> Lim
 
 class _Problem(eqx.Module):
     mask: UnitFlags
-    sign: PerNeuron  # of a_j
-    inputs: Inputs
     labels: Labels
     length: Labels  # |x_k|
 
@@ -87,38 +105,55 @@ class _Problem(eqx.Module):
             "plateau_rates": jnp.where(moving, rate, 0.0),
         }
 
+    def weights(self, fits, inputs: Inputs | None) -> dict:
+        """What the neuron of each jump becomes: of e = a w, on the inputs or in their basis."""
+        square = jnp.sum(jnp.where(fits, (self.labels / self.length) ** 2, 0.0), axis=1)
+        happened = square > 0.0  # two selections, as above
+        size = jnp.where(happened, square, 1.0) ** 0.25  # |e|^(1/2)
+        part = jnp.where(fits, self.labels / self.length**2, 0.0)
+        sign = jnp.sign(jnp.sum(part, axis=1))  # of a_j, which is that of all labels it fits
+        effect = part if inputs is None else part @ inputs
+        return {
+            "squared_norms": jnp.where(happened, 2.0 * size**2, 0.0),
+            "output": sign * size,
+            "hidden": (sign / size)[:, None] * effect,
+        }
+
 
 class _State(eqx.Module):
     time: Scalar
     exponent: PerNeuron
     unfitted: Bool[Array, " samples"]
     waiting: Bool[Array, " neurons"]
-    process: LimitProcess
+    num_jumps: Int[Array, ""]
+    rows: dict[str, Array]  # fields of `LimitProcess`, one entry a jump or a plateau
 
 
 @eqx.filter_jit
-def _jumps(net: Network, data: Dataset, exponent: PerNeuron) -> LimitProcess:
-    mask = masks(net, data)
-    problem = _Problem(mask, jnp.sign(net.output), data.x, data.y, lengths(data))
-    unfitted, waiting = data.y != 0.0, jnp.ones(net.neurons, bool)
-    none = _empty(min(net.neurons, data.samples), net.neurons, data.samples, data.dim)
-    none = eqx.tree_at(
-        lambda p: (p.unfittable, p.idle),
-        none,
-        (unfitted & ~jnp.any(mask, axis=0), ~jnp.any(mask, axis=1)),
-    )
-    none = _written(none, problem.plateau(waiting, unfitted, exponent), 0)
-    begin = _State(jnp.zeros(()), exponent, unfitted, waiting, none)
+def _process(problem: _Problem, inputs: Inputs | None, exponent: PerNeuron) -> LimitProcess:
+    mask = problem.mask
+    neurons, samples = mask.shape
+    unfitted, waiting = problem.labels != 0.0, jnp.ones(neurons, bool)
+    plateau = problem.plateau(waiting, unfitted, exponent)
+    rows = _written(_empty(min(neurons, samples), neurons, samples), plateau, 0)
+    begin = _State(jnp.zeros(()), exponent, unfitted, waiting, jnp.array(0), rows)
 
     def goes_on(state: _State):
-        return jnp.any(state.process.plateau_rates[state.process.num_jumps] > 0.0)
+        return jnp.any(state.rows["plateau_rates"][state.num_jumps] > 0.0)
 
-    return _padded(jax.lax.while_loop(goes_on, lambda s: _jump(problem, s), begin).process)
+    end = jax.lax.while_loop(goes_on, lambda state: _jump(problem, state), begin)
+    return LimitProcess(
+        num_jumps=end.num_jumps,
+        unfittable=unfitted & ~jnp.any(mask, axis=0),
+        idle=~jnp.any(mask, axis=1),
+        **_padded(end.rows, end.num_jumps),
+        **problem.weights(end.rows["fits"], inputs),
+    )
 
 
 def _jump(problem: _Problem, state: _State) -> _State:
-    done, i = state.process, state.process.num_jumps
-    rate = done.plateau_rates[i]
+    i = state.num_jumps
+    rate = state.rows["plateau_rates"][i]
     moving = rate > 0.0
     wait = -state.exponent / jnp.where(moving, rate, 1.0)
     arrival = jnp.where(moving, state.time + wait, jnp.inf)
@@ -132,63 +167,42 @@ def _jump(problem: _Problem, state: _State) -> _State:
     unfitted, waiting = state.unfitted & ~fits, state.waiting & ~group
     exponent = state.exponent + jnp.where(moving, (time - state.time) * rate, 0.0)
     exponent = jnp.where(group, 0.0, exponent)
-    effect = jnp.where(fits, problem.labels / problem.length**2, 0.0) @ problem.inputs
-    size, sign = jnp.sqrt(jnp.linalg.norm(effect)), problem.sign[first]
     row = {
         "jump_times": time,
         "neuron": first,
         "group": group,
         "fits": fits,
-        "squared_norms": 2.0 * size**2,
         "gaps": gap,
         "tied": gap <= _ROUNDING * time,
-        "output": sign * size,
-        "hidden": sign * effect / size,
     }
-    done = _written(done, row, i)
-    done = _written(done, problem.plateau(waiting, unfitted, exponent), i + 1)
-    done = eqx.tree_at(lambda p: p.num_jumps, done, i + 1)
-    return _State(time, exponent, unfitted, waiting, done)
+    rows = _written(state.rows, row, i)
+    rows = _written(rows, problem.plateau(waiting, unfitted, exponent), i + 1)
+    return _State(time, exponent, unfitted, waiting, i + 1, rows)
 
 
-def _empty(jumps: int, neurons: int, samples: int, dim: int) -> LimitProcess:
-    return LimitProcess(
-        num_jumps=jnp.array(0),
-        jump_times=jnp.full(jumps, jnp.inf),
-        neuron=jnp.full(jumps, -1),
-        group=jnp.zeros((jumps, neurons), bool),
-        fits=jnp.zeros((jumps, samples), bool),
-        squared_norms=jnp.zeros(jumps),
-        losses=jnp.zeros(jumps + 1),
-        gaps=jnp.full(jumps, jnp.inf),
-        tied=jnp.zeros(jumps, bool),
-        unfittable=jnp.zeros(samples, bool),
-        idle=jnp.zeros(neurons, bool),
-        output=jnp.zeros(jumps),
-        hidden=jnp.zeros((jumps, dim)),
-        plateau_exponents=jnp.zeros((jumps + 1, neurons)),
-        plateau_rates=jnp.zeros((jumps + 1, neurons)),
-    )
+def _empty(jumps: int, neurons: int, samples: int) -> dict[str, Array]:
+    return {
+        "jump_times": jnp.full(jumps, jnp.inf),
+        "neuron": jnp.full(jumps, -1),
+        "group": jnp.zeros((jumps, neurons), bool),
+        "fits": jnp.zeros((jumps, samples), bool),
+        "gaps": jnp.full(jumps, jnp.inf),
+        "tied": jnp.zeros(jumps, bool),
+        "losses": jnp.zeros(jumps + 1),
+        "plateau_exponents": jnp.zeros((jumps + 1, neurons)),
+        "plateau_rates": jnp.zeros((jumps + 1, neurons)),
+    }
 
 
-def _written(process: LimitProcess, row: dict, i) -> LimitProcess:
-    names = list(row)
-    return eqx.tree_at(
-        lambda p: [getattr(p, name) for name in names],
-        process,
-        [getattr(process, name).at[i].set(row[name]) for name in names],
-    )
+def _written(rows: dict[str, Array], row: dict, i) -> dict[str, Array]:
+    return rows | {name: rows[name].at[i].set(value) for name, value in row.items()}
 
 
-def _padded(process: LimitProcess) -> LimitProcess:
+def _padded(rows: dict[str, Array], num_jumps) -> dict[str, Array]:
     """Plateaus beyond the last are the last, rather than zeros."""
-    last = jnp.minimum(jnp.arange(process.losses.shape[0]), process.num_jumps)
+    last = jnp.minimum(jnp.arange(rows["losses"].shape[0]), num_jumps)
     names = ("losses", "plateau_exponents", "plateau_rates")
-    return eqx.tree_at(
-        lambda p: [getattr(p, name) for name in names],
-        process,
-        [getattr(process, name)[last] for name in names],
-    )
+    return rows | {name: rows[name][last] for name in names}
 
 
 def _check_network(net: Network, data: Dataset) -> None:
@@ -204,7 +218,35 @@ def _check_network(net: Network, data: Dataset) -> None:
             )
 
 
-def _checked_exponents(value, neurons: int) -> PerNeuron:
+def _checked_masks(mask, labels) -> tuple[UnitFlags, Labels]:
+    labels = as_float64("labels", labels)
+    mask = mask if isinstance(mask, jax.Array) else np.asarray(mask)
+    if mask.dtype != bool or mask.ndim != 2:
+        raise ValueError(
+            "Argument `mask` must be flags of shape (neurons, samples), but it is of dtype "
+            f"{mask.dtype} and shape {mask.shape}."
+        )
+    if labels.shape != mask.shape[1:]:
+        raise ValueError(
+            f"Argument `labels` must have shape {mask.shape[1:]}, one per sample of `mask`, but it "
+            f"has shape {labels.shape}."
+        )
+    check_finite("labels", labels)
+    if is_concrete(mask) and is_concrete(labels):
+        flags, y = np.asarray(mask), np.asarray(labels)
+        bad = np.any(flags & (y == 0.0), axis=1)
+        bad |= np.any(flags & (y > 0.0), axis=1) & np.any(flags & (y < 0.0), axis=1)
+        if bad.any():
+            raise ValueError(
+                "Argument `mask` must give each neuron samples whose labels have one sign, but "
+                f"neuron {np.argmax(bad)} has others."
+            )
+    return jnp.asarray(mask), labels
+
+
+def _exponents(value, neurons: int) -> PerNeuron:
+    if value is None:
+        return -jnp.ones(neurons)
     exponent = as_float64("initial_exponents", value)
     if exponent.shape != (neurons,):
         raise ValueError(
