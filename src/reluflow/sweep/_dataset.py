@@ -1,12 +1,12 @@
 """From slots back to the grid: an `xarray.Dataset` that describes itself."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray
 
+from .._json import json_text
 from .._support._checks import shortened
 from ._axes import Axis
 from ._memory import STATUS_VARIABLE, empty, stored
@@ -114,12 +114,12 @@ def _settings(plan: Plan) -> dict[str, Any]:
         "title": "A sweep of reluflow",
         "seed": plan.settings["seed"],
         "static": " ".join(axis.name for axis in plan.axes if axis.static),
-        "settings": json.dumps(plan.settings),
-        "versions": json.dumps(plan.versions),
+        "settings": json_text(plan.settings),
+        "versions": json_text(plan.versions),
         "chunk": plan.chunk,
         "devices": plan.devices,
         "lanes": lanes[0] if len(set(lanes)) == 1 else lanes,
-        "halved": json.dumps(plan.halved),
+        "halved": json_text(plan.halved),
     }
 
 
