@@ -123,14 +123,14 @@ def test_control_another_direction():
 def test_control_events_that_do_not_move(monkeypatch):
     """Without the motion of the event times, the saltation, the derivatives are others. (Not on
     orthogonal inputs, where only <w, x_k> feels that sample k has gone, and it is 0 by then.)"""
-    searched = _advance.search_step
+    locate = _advance.locate
 
     def fixed(*arguments):
-        search = searched(*arguments)
-        still = jax.lax.stop_gradient(search.trial) + 0.0 * search.trial
-        return eqx.tree_at(lambda s: s.trial, search, still)
+        event = locate(*arguments)
+        still = jax.lax.stop_gradient(event.time) + 0.0 * event.time
+        return eqx.tree_at(lambda e: e.time, event, still)
 
-    monkeypatch.setattr(_advance, "search_step", fixed)
+    monkeypatch.setattr(_advance, "locate", fixed)
     jax.clear_caches()  # flows that were traced with the one that moves
     program.cache_clear()
     size, direction, times = errors("five points", "weights", 1e-8)

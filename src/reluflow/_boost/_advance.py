@@ -1,9 +1,8 @@
-"""One propagation of every neuron of the event pass: towards its next point, or its next event.
+"""One propagation of every neuron of the event pass: towards its next point, or to its next event.
 
-A neuron is propagated to its next point. If it would cross a boundary on the way, its next
-propagations are the iterates of Newton's method for the time of the event; the last of them ends
-there, and the neuron changes its mode. All neurons are propagated at once, whichever of these each
-of them is at.
+A neuron is propagated to its next point. If it would cross a boundary on the way, the time of that
+event is located; its next propagation ends there, and the neuron changes its mode. All neurons are
+propagated at once, whichever of the two each of them is at.
 """
 
 import equinox as eqx
@@ -15,12 +14,11 @@ from .._model import _modes
 from .._support._branch import run_if
 from ._collocation import POINTS
 from ._event_detection import Trial, detect, passes_another
-from ._event_location import search_step
+from ._event_location import locate
 from ._generator import Generator, Uncertainty
-from ._line import integrated, on_line, propagated_on_line
+from ._line import propagated
 from ._mode_transition import Transitions, apply_transitions, decide
-from ._moving_neurons import LOCATING, TO_EVENT, TO_POINT, MovingNeurons
-from ._propagator import propagate
+from ._moving_neurons import MovingNeurons
 from ._record import Record, Truncation
 from ._slide_exit import SlideExit, slide_exit
 
@@ -38,19 +36,12 @@ def advance(
     lane: to which flow of the record a neuron belongs.
     """
     going = record.going(moving, lane)
-    stage = moving.search.stage
-    to_point, at_event = going & (stage == TO_POINT), going & (stage == TO_EVENT)
+    event = moving.event
+    to_point, at_event = going & ~event.present, going & event.present
     basis, exits = moving.basis(generator), slide_exit(generator, moving, uncertainty.alpha)
-    end = jnp.where(stage == TO_POINT, exits.time, moving.search.estimate)
+    end = jnp.where(event.present, event.time, exits.time)
     end = jnp.where(moving.pending, moving.time, end)
-    propagation = propagate(moving.reduced, basis, moving.time, end, generator.length)
-    line = on_line(generator, moving)
-    if line is not None:
-        passed = integrated(end) - integrated(moving.time)
-        propagation = propagated_on_line(
-            propagation, line, moving.reduced, basis, passed, generator.length
-        )
-    trial = Trial.of(moving, basis, end, propagation)
+    trial = Trial.of(moving, basis, end, propagated(generator, moving, basis, end))
     detection = detect(generator, moving, basis, trial, uncertainty)
     found, early = to_point & detection.finds, to_point & detection.early
     passed = at_event & passes_another(generator, moving, trial)
@@ -59,24 +50,18 @@ def advance(
     transitions = _decided(generator, moving, trial, exits, leaves, settles)
     commit = (at_event & ~passed) | (to_point & ~found & ~early)
     arrives = commit & to_point & ~settles & (end >= jnp.asarray(POINTS)[moving.goal])
-    search = search_step(generator, moving, basis, trial, going & (stage == LOCATING))
-    search = eqx.tree_at(
-        lambda s: s.stage, search, jnp.where(passed | commit, TO_POINT, search.stage)
-    )
-    begun = detection.begin(moving, trial)
-    search = jax.tree.map(lambda new, old: jnp.where(found, new, old), begun, search)
+    event = locate(generator, moving, basis, detection, trial, found)
     goal = moving.goal + arrives.astype(moving.goal.dtype)
     next_point = jnp.asarray(POINTS)[jnp.minimum(goal, len(POINTS) - 1)]
     target = jnp.where(early, detection.shorter, jnp.where(commit, next_point, moving.target))
     target = jnp.where(passed, jax.lax.stop_gradient(end), target)
     advances = jnp.where(arrives, 0, moving.advances + going.astype(moving.advances.dtype))
     moving = _moved(generator, moving, trial, commit, at_event)
-    moving = eqx.tree_at(
-        lambda w: (w.goal, w.target, w.search, w.advances), moving, (goal, target, search, advances)
-    )
+    moving = eqx.tree_at(lambda w: (w.goal, w.target, w.advances), moving, (goal, target, advances))
     moving, record = apply_transitions(
         generator, moving, record, lane, uncertainty.alpha, truncation, transitions
     )
+    moving = eqx.tree_at(lambda w: w.event, moving, event)
     return moving, record, arrives
 
 
@@ -84,7 +69,7 @@ def _has_landed(moving: MovingNeurons, at_event):
     """At an event after which the mode is to be decided: where an output vanishes, only if units
     slide."""
     slides = jnp.any(moving.pattern.mode == _modes.SLIDING, axis=1)
-    return at_event & (slides | ~moving.search.vanishing)
+    return at_event & (slides | ~moving.event.vanishing)
 
 
 def _decided(
@@ -115,7 +100,7 @@ def _moved(
     clear = moving.side() * trial.preactivation > 4.0 * moving.slack(generator.norms)
     reduced = jax.tree.map(put, propagation.end, moving.reduced)
     # Exactly, or an output that is not yet 0 by rounding would vanish here again, for ever.
-    vanishes = commit & at_event & moving.search.vanishing
+    vanishes = commit & at_event & moving.event.vanishing
     reduced = eqx.tree_at(lambda r: r.output, reduced, jnp.where(vanishes, 0.0, reduced.output))
     return eqx.tree_at(
         lambda w: (

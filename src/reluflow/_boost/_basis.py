@@ -11,6 +11,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float
 
@@ -50,6 +51,10 @@ class Basis(eqx.Module):
         """<u_b, D(s)> from the Legendre polynomials at s."""
         return self.spread(self.weights(polynomials))
 
+    def velocities(self, polynomials: np.ndarray) -> Float[Array, "times neurons boundaries"]:
+        """The same at times that all neurons share; polynomials: (times, modes)."""
+        return self.velocity(jnp.asarray(polynomials)[..., None])
+
     def velocity_at(self, polynomials: Array, boundary: Array) -> PerNeuron:
         return self.spread_at(self.weights(polynomials), boundary)
 
@@ -73,14 +78,19 @@ class ModeBasis(Basis):
     def spread(self, b):
         return total(b[..., None] * self.force, -3)
 
+    def velocities(self, polynomials):
+        return jnp.tensordot(polynomials, self.force, 1)
+
     def spread_at(self, b, boundary):
         return total(b * self.force[:, jnp.arange(boundary.shape[0]), boundary], -2)
 
     def combination(self, generator, pattern, b):
-        passed = generator.pulls.map(
-            lambda pull: total(b[:, :, None] * pull, 0) / generator.samples
-        )
-        return coefficients(passed, pattern)
+        def integrated(pull):
+            of_all = pull.shape[1] == 1  # a product of matrices, if of more than some
+            sum = b.T @ pull[:, 0] if of_all else total(b[:, :, None] * pull, 0)
+            return sum / generator.samples
+
+        return coefficients(generator.pulls.map(integrated), pattern)
 
     def switched(self, generator: Generator, change: PerNeuron, boundary) -> "ModeBasis":
         """After one unit of each neuron has changed its alpha by `change`: updates of rank one."""

@@ -9,10 +9,10 @@ from .._events import ON_BOUNDARY
 from .._model import _modes
 from .._model._shapes import PerNeuron, UnitFlags, Units
 from ._basis import Basis
-from ._event_location import guess
 from ._generator import Generator, Uncertainty
-from ._moving_neurons import LOCATING, MovingNeurons, Search
+from ._moving_neurons import MovingNeurons
 from ._propagator import Propagation, legendre
+from ._small import total
 
 # Along a boost of this rapidity a neuron has turned to its D up to rounding. A longer one, in
 # which something crosses, is cut: where the path is all exponentials, an order of events drowns.
@@ -40,14 +40,10 @@ class Detection(eqx.Module):
 
     early: Bool[Array, " neurons"]
     shorter: PerNeuron
-    finds: Bool[Array, " neurons"]  # an event, to be searched
+    finds: Bool[Array, " neurons"]  # an event, to be located
     sample: Int[Array, " neurons"]  # whose boundary is crossed first, it seems
     vanishing: Bool[Array, " neurons"]  # or the output
-    guess: PerNeuron
-
-    def begin(self, moving: MovingNeurons, trial: Trial) -> Search:
-        stage = jnp.full(self.sample.shape, LOCATING, jnp.int32)
-        return Search(stage, self.sample, self.vanishing, moving.time, trial.end, self.guess)
+    guess: PerNeuron  # of its time
 
 
 def detect(
@@ -77,7 +73,7 @@ def detect(
     shorter = moving.time + (end - moving.time) * jnp.where(
         long, _SHORTER / propagation.growth, 1.0
     )
-    first = guess(moving, basis, end, propagation, jnp.min(fraction, axis=1))
+    first = _guess(moving, basis, end, propagation, jnp.min(fraction, axis=1))
     return Detection(
         early=early,
         shorter=jax.lax.stop_gradient(jnp.where(cut, middle, shorter)),
@@ -91,14 +87,14 @@ def detect(
 def passes_another(
     generator: Generator, moving: MovingNeurons, trial: Trial
 ) -> Bool[Array, " neurons"]:
-    """Whether another boundary was crossed before the one that was searched.
+    """Whether another boundary was crossed before the one whose event was located.
 
     Beyond rounding: two boundaries that are met at one instant are decided together.
     """
     passed = _crossed(generator, moving, trial.preactivation, moving.slack(generator.norms))
-    search = moving.search
-    other = jnp.arange(passed.shape[1]) != search.sample[:, None]
-    return jnp.any(passed & (other | search.vanishing[:, None]), axis=1)
+    event = moving.event
+    other = jnp.arange(passed.shape[1]) != event.sample[:, None]
+    return jnp.any(passed & (other | event.vanishing[:, None]), axis=1)
 
 
 def _hidden(
@@ -168,3 +164,37 @@ def _crossed(
     generator: Generator, moving: MovingNeurons, preactivation: Units, threshold
 ) -> UnitFlags:
     return beyond(moving.meets(generator), moving.side() * preactivation, threshold)
+
+
+def _guess(
+    moving: MovingNeurons, basis: Basis, end, propagation: Propagation, fraction
+) -> PerNeuron:
+    """When a preactivation has made this fraction of its way, for D constant at its mean.
+
+    Then f = a sinh(rho) / |D| + <D, w> (cosh(rho) - 1) / |D|^2 is all that moves it: a quadratic
+    equation for e^rho.
+    """
+    rho = propagation.growth
+    span = end - moving.time
+    # The mean of D acts by <D, w>, from the q at the middle; per unit of rapidity.
+    polynomials = legendre((moving.time + end) / 2.0)
+    b = basis.weights(polynomials)
+    along = total(b * moving.reduced.overlap, 0)
+    square = total(b * basis.products(b), 0)
+    speed = jnp.sqrt(jnp.where(square > 0.0, square, 1.0))
+    a, b = moving.reduced.output, along / speed
+    grow = jnp.exp(jnp.minimum(rho, 50.0))
+    whole = a * (grow - 1.0 / grow) / 2.0 + b * (grow + 1.0 / grow - 2.0) / 2.0
+    f = fraction * whole
+    root = jnp.sign(a) * jnp.sqrt(jnp.maximum(f**2 + 2.0 * b * f + a**2, 0.0))
+    up, down = a + b, (b + f) - root
+    use_up = jnp.abs(up) >= jnp.abs(down)
+    ratio = jnp.where(
+        use_up,
+        ((b + f) + root) / jnp.where(up != 0.0, up, 1.0),
+        (b - a) / jnp.where(down != 0.0, down, 1.0),
+    )
+    good = (ratio >= 1.0) & jnp.isfinite(ratio) & (rho > 0.0)
+    share = jnp.log(jnp.where(good, ratio, 1.0)) / jnp.where(rho > 0.0, rho, 1.0)
+    share = jnp.where(good, share, fraction)
+    return moving.time + span * jnp.clip(share, 0.0, 1.0)

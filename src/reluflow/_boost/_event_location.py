@@ -1,90 +1,95 @@
-"""The search for an event: where a preactivation, or the output, is zero."""
+"""Event location: when a preactivation, or the output, is zero."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
 
 from .._model._shapes import PerNeuron
 from ._basis import Basis
+from ._event_detection import Detection, Trial
 from ._generator import Generator
-from ._moving_neurons import TO_EVENT, MovingNeurons, Search
+from ._line import propagated
+from ._moving_neurons import Location, MovingNeurons
 from ._propagator import Propagation, legendre
-from ._small import total
 
 # A Newton step this short, in units of the step, leaves an error of the order of its square: the
 # place it leads to is as good as any.
 _CLOSE = 1e-9
+# Should Newton's method not find it within so many steps, halvings do, of which 52 are enough.
+_MOST_NEWTON, _MOST = 40, 100
+_NOTHING_BETWEEN = 4e-16
 
 
-def search_step(
-    generator: Generator, moving: MovingNeurons, basis: Basis, trial, searches
-) -> Search:
-    """One step of Newton's method, kept in the bracket, of the neurons that search."""
-    search, s = moving.search, jax.lax.stop_gradient(trial.end)
-    rows = jnp.arange(s.shape[0])
-    unit = trial.preactivation[rows, search.sample]
-    output = trial.propagation.end.output
-    polynomials = legendre(s)
-    unit_slope = output * basis.velocity_at(polynomials, search.sample)
-    slope = jnp.where(
-        search.vanishing, basis.along(polynomials, trial.propagation.end.overlap), unit_slope
-    )
-    value = jnp.where(search.vanishing, output, unit)
-    side = moving.side()[rows, search.sample]
-    start = jnp.sign(jnp.where(search.vanishing, moving.reduced.output, side))
-    slope = jax.lax.stop_gradient(generator.length * slope)
-    inside = value * start > 0.0
-    low = jnp.where(searches & inside, s, search.low)
-    high = jnp.where(searches & ~inside, s, search.high)
-    falls = slope * start < 0.0
-    # Its derivative is that of the root.
-    newton = s - value / jnp.where(falls, slope, 1.0)
-    falls = falls & (newton >= low) & (newton <= high)
-    new = jnp.where(falls, newton, jax.lax.stop_gradient((low + high) / 2.0))
-    at_event = falls & (jnp.abs(new - s) <= _CLOSE)
-    at_event = searches & (at_event | (high - low <= 4e-16))
-    estimate = jnp.where(at_event, new, jax.lax.stop_gradient(new))
-    return eqx.tree_at(
-        lambda s: (s.stage, s.low, s.high, s.estimate),
-        search,
-        (
-            jnp.where(at_event, TO_EVENT, search.stage),
-            jax.lax.stop_gradient(low),
-            jax.lax.stop_gradient(high),
-            jnp.where(searches, estimate, search.estimate),
-        ),
-    )
+class _Bracket(eqx.Module):
+    """The event lies between `low` and `high`; time: where the next propagation ends."""
+
+    low: PerNeuron
+    high: PerNeuron
+    time: PerNeuron
+    going: Bool[Array, " neurons"]
+    count: Int[Array, ""]
 
 
-def guess(
-    moving: MovingNeurons, basis: Basis, end, propagation: Propagation, fraction
-) -> PerNeuron:
-    """When a preactivation has made this fraction of its way, for D constant at its mean.
+def locate(
+    generator: Generator,
+    moving: MovingNeurons,
+    basis: Basis,
+    detection: Detection,
+    trial: Trial,
+    found: Bool[Array, " neurons"],
+) -> Location:
+    """The events of the neurons that have found one, by Newton's method in a bracket.
 
-    Then f = a sinh(rho) / |D| + <D, w> (cosh(rho) - 1) / |D|^2 is all that moves it: a quadratic
-    equation for e^rho.
+    Only the one boundary is looked at: whether the neuron meets another before it is for the
+    propagation to the event to tell.
     """
-    rho = propagation.growth
-    span = end - moving.time
-    # The mean of D acts by <D, w>, from the q at the middle; per unit of rapidity.
-    polynomials = legendre((moving.time + end) / 2.0)
-    b = basis.weights(polynomials)
-    along = total(b * moving.reduced.overlap, 0)
-    square = total(b * basis.products(b), 0)
-    speed = jnp.sqrt(jnp.where(square > 0.0, square, 1.0))
-    a, b = moving.reduced.output, along / speed
-    grow = jnp.exp(jnp.minimum(rho, 50.0))
-    whole = a * (grow - 1.0 / grow) / 2.0 + b * (grow + 1.0 / grow - 2.0) / 2.0
-    f = fraction * whole
-    root = jnp.sign(a) * jnp.sqrt(jnp.maximum(f**2 + 2.0 * b * f + a**2, 0.0))
-    up, down = a + b, (b + f) - root
-    use_up = jnp.abs(up) >= jnp.abs(down)
-    ratio = jnp.where(
-        use_up,
-        ((b + f) + root) / jnp.where(up != 0.0, up, 1.0),
-        (b - a) / jnp.where(down != 0.0, down, 1.0),
-    )
-    good = (ratio >= 1.0) & jnp.isfinite(ratio) & (rho > 0.0)
-    iterate = jnp.log(jnp.where(good, ratio, 1.0)) / jnp.where(rho > 0.0, rho, 1.0)
-    iterate = jnp.where(good, iterate, fraction)
-    return moving.time + span * jnp.clip(iterate, 0.0, 1.0)
+    stopped = jax.lax.stop_gradient
+
+    def iterate(bracket: _Bracket) -> _Bracket:
+        s = stopped(bracket.time)
+        there = propagated(generator, moving, basis, s)
+        value, slope, start = _function(generator, moving, basis, detection, there, s)
+        inside = value * start > 0.0
+        low = jnp.where(bracket.going & inside, s, bracket.low)
+        high = jnp.where(bracket.going & ~inside, s, bracket.high)
+        falls = (slope * start < 0.0) & (bracket.count < _MOST_NEWTON)
+        # Its derivative is that of the root.
+        newton = s - value / jnp.where(falls, slope, 1.0)
+        falls = falls & (newton >= low) & (newton <= high)
+        new = jnp.where(falls, newton, stopped((low + high) / 2.0))
+        there = falls & (jnp.abs(new - s) <= _CLOSE)
+        there = there | (high - low <= _NOTHING_BETWEEN)
+        time = jnp.where(bracket.going, jnp.where(there, new, stopped(new)), bracket.time)
+        going = bracket.going & ~there
+        return _Bracket(stopped(low), stopped(high), time, going, bracket.count + 1)
+
+    begin = (stopped(moving.time), stopped(trial.end), detection.guess)
+    begin = _Bracket(*begin, found, jnp.array(0, jnp.int32))
+
+    def running(bracket: _Bracket):
+        return jnp.any(bracket.going) & (bracket.count < _MOST)
+
+    done = jax.lax.while_loop(running, iterate, begin)
+    return Location(found, detection.sample, detection.vanishing, done.time)
+
+
+def _function(
+    generator: Generator,
+    moving: MovingNeurons,
+    basis: Basis,
+    detection: Detection,
+    there: Propagation,
+    s: PerNeuron,
+):
+    """What vanishes at the event: its value, its slope in s, and its sign before the event."""
+    rows, sample = jnp.arange(s.shape[0]), detection.sample
+    output, polynomials = there.end.output, legendre(s)
+    unit = there.kept * moving.preactivation[rows, sample]
+    unit = unit + basis.spread_at(there.gained, sample)
+    unit_slope = output * basis.velocity_at(polynomials, sample)
+    slope = jnp.where(detection.vanishing, basis.along(polynomials, there.end.overlap), unit_slope)
+    value = jnp.where(detection.vanishing, output, unit)
+    side = moving.side()[rows, sample]
+    start = jnp.sign(jnp.where(detection.vanishing, moving.reduced.output, side))
+    return value, jax.lax.stop_gradient(generator.length * slope), start

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool
 from ._basis import Basis
 from ._generator import Generator
 from ._moving_neurons import MovingNeurons
-from ._propagator import Propagation, Reduced, legendre
+from ._propagator import Propagation, Reduced, legendre, propagate
 from ._small import total
 
 # Where a is much larger than |w|, or smaller, nothing cancels, and w may pass through 0.
@@ -34,6 +34,16 @@ def on_line(generator: Generator, moving: MovingNeurons) -> Bool[Array, " neuron
     output, hidden = jnp.abs(moving.reduced.output), _hidden(moving.reduced)
     near = (output < _COMPARABLE * hidden) & (hidden < _COMPARABLE * output)
     return near & (held if dim > 1 else True)
+
+
+def propagated(generator: Generator, moving: MovingNeurons, basis: Basis, end) -> Propagation:
+    """The neurons from where they are to s = end, along a line where they are held on one."""
+    found = propagate(moving.reduced, basis, moving.time, end, generator.length)
+    line = on_line(generator, moving)
+    if line is None:
+        return found
+    passed = integrated(end) - integrated(moving.time)
+    return propagated_on_line(found, line, moving.reduced, basis, passed, generator.length)
 
 
 def integrated(s) -> Array:

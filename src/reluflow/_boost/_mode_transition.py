@@ -21,7 +21,7 @@ from ._generator import Generator
 from ._moving_neurons import MovingNeurons
 from ._propagator import legendre, series
 from ._record import Record, Truncation, kink_of
-from ._slide_exit import SlideExit, guards
+from ._slide_exit import Guards, SlideExit
 
 # How many neurons are settled at once, where room for their units is small; else one by one.
 _TURNS, _ROOM = 8, 12
@@ -45,7 +45,7 @@ class Transitions(eqx.Module):
         """None of these neurons; pulls: of which those here have the form."""
         number, unit = jnp.zeros_like(moving.time), jnp.zeros_like(moving.preactivation)
         index, no = jnp.zeros(number.shape, jnp.int32), jnp.zeros(number.shape, bool)
-        fired = Fired(jnp.zeros_like(moving.search.sample), index, *([no] * 6))
+        fired = Fired(jnp.zeros_like(moving.event.sample), index, *([no] * 6))
         nothing = pulls.map(lambda _: unit)
         return cls(no, index, no, fired, number, unit, nothing, number)
 
@@ -57,11 +57,11 @@ def decide(
     rows = jnp.arange(moving.time.shape[0])
     polynomials = legendre(trial.end)
     basis, end = moving.basis(generator), trial.propagation.end
-    vanishes = moving.search.vanishing & ~leaves & ~moving.pending
+    vanishes = moving.event.vanishing & ~leaves & ~moving.pending
     meets = ~vanishes & ~leaves & ~moving.pending
     slope = basis.along(polynomials, end.overlap)
     sign = jnp.sign(jnp.where(vanishes | (end.output == 0.0), slope, end.output))
-    k = moving.search.sample
+    k = moving.event.sample
     old = moving.pattern.mode[rows, k]
     # Of the same polynomial as the force: where nothing else pulls, the two cancel exactly.
     pull = generator.jump_of(polynomials, k) * jnp.diag(generator.gram)[k] / generator.samples
@@ -101,10 +101,10 @@ def _fired(moving: MovingNeurons, exits: SlideExit, leaves, vanishes, meets) -> 
     slots = moving.pattern.slots
     width, rows = slots.shape[1], jnp.arange(leaves.shape[0])
     slot, ray = exits.index % max(width, 1), exits.index - 2 * width
-    unit = (slots[rows, slot] if width else slot).astype(moving.search.sample.dtype)
+    unit = (slots[rows, slot] if width else slot).astype(moving.event.sample.dtype)
     appears = leaves & (ray >= 0)
     low = leaves & (exits.index < width)
-    boundary = jnp.where(leaves, unit, moving.search.sample)
+    boundary = jnp.where(leaves, unit, moving.event.sample)
     return Fired(
         boundary=boundary,
         ray=jnp.maximum(ray, 0),
@@ -142,7 +142,10 @@ def apply_transitions(
             generator, moving, record, lane, uncertainty, truncation, transitions, chosen
         )
 
-    carry = (transitions.full, moving, record)
+    # A neuron that is not finite has no next pattern. (That this reads `combination`, which follows
+    # from the old patterns, lets XLA write the new ones in their place: it copies them otherwise.)
+    finite = jnp.all(jnp.isfinite(moving.combination), axis=1)
+    carry = (transitions.full & finite, moving, record)
     return jax.lax.while_loop(lambda carry: jnp.any(carry[0]), some, carry)[1:]
 
 
@@ -155,7 +158,7 @@ def _apply_single(
     transitions: Transitions,
 ):
     """One unit of each neuron is switched: an update of rank one of what the residual is to it."""
-    k = moving.search.sample
+    k = moving.event.sample
     rows = jnp.arange(k.shape[0])
     old = moving.pattern.mode[rows, k]
     here = transitions.simple[:, None] & (jnp.arange(generator.boundaries) == k[:, None])
@@ -250,7 +253,7 @@ def _apply_general(
         few.armed & ~found.stands,
         jnp.zeros_like(few.pending),
         overlaps(here, pattern, zeroed),
-        guards(generator.arrangement, pattern, here.fine),
+        Guards.of(generator.arrangement, pattern, here.fine),
         None if moving.modes is None else mode_basis(here, pattern),
     )
     few = eqx.tree_at(changed, few, new, is_leaf=lambda leaf: leaf is None)

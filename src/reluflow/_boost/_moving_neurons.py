@@ -21,27 +21,24 @@ from ._basis import Basis, ModeBasis, boundary_basis, mode_basis, overlaps
 from ._collocation import NUM_NODES, POINTS
 from ._generator import Generator
 from ._propagator import Reduced, size_of, total_growth
-from ._slide_exit import guards
+from ._slide_exit import Guards
 
-# What the next propagation of a neuron is for: to reach its next point; to locate an event before
-# that; to go as far as the event that was located.
-TO_POINT, LOCATING, TO_EVENT = 0, 1, 2
+# From this size on the rows of an array are written one by one; below, all of it at once is faster.
+_LARGE = 2**16
 
 
-class Search(eqx.Module):
-    """The work on an event, which lies between `low` and `high`."""
+class Location(eqx.Module):
+    """An event that was located."""
 
-    stage: Int[Array, " neurons"]
+    present: Bool[Array, " neurons"]  # else the next propagation is to the next point
     sample: Int[Array, " neurons"]  # whose boundary it is
     vanishing: Bool[Array, " neurons"]  # or, in place of it, the zero of the output
-    low: PerNeuron
-    high: PerNeuron
-    estimate: PerNeuron  # of the event, where the next propagation ends
+    time: PerNeuron
 
     @classmethod
-    def none(cls, zero: PerNeuron) -> "Search":
-        sample = jnp.zeros(zero.shape, jnp.array(0).dtype)
-        return cls(sample.astype(jnp.int32), sample, jnp.zeros(zero.shape, bool), zero, zero, zero)
+    def none(cls, zero: PerNeuron) -> "Location":
+        no = jnp.zeros(zero.shape, bool)
+        return cls(no, jnp.zeros(zero.shape, jnp.array(0).dtype), no, zero)
 
 
 class StepEnd(eqx.Module):
@@ -105,7 +102,7 @@ class MovingNeurons(eqx.Module):
     time: PerNeuron  # in [0, 1]
     goal: Int[Array, " neurons"]  # which point is next
     target: PerNeuron  # the next propagation ends here at the latest
-    search: Search
+    event: Location
     advances: Int[Array, " neurons"]  # since its last point
     reduced: Reduced
     preactivation: Units
@@ -118,9 +115,7 @@ class MovingNeurons(eqx.Module):
     armed: UnitFlags
     pending: Bool[Array, " neurons"]
     modes: ModeBasis | None  # what the residual is to it there, unless that is cheap to have
-    guards: (
-        Float[Array, "fine_modes neurons guards"] | None
-    )  # that units still slide; in the event pass
+    guards: Guards | None  # that units still slide; in the event pass
 
     @classmethod
     def at_start(cls, generator: Generator, start) -> "MovingNeurons":
@@ -147,7 +142,7 @@ class MovingNeurons(eqx.Module):
             time=points[jnp.minimum(goal, last) - 1],
             goal=goal,
             target=points[jnp.minimum(goal, last)],
-            search=Search.none(zero),
+            event=Location.none(zero),
             advances=jnp.zeros(zero.shape, jnp.int32),
             reduced=Reduced(ended.output, overlap, ended.balance),
             preactivation=ended.preactivation,
@@ -190,6 +185,9 @@ class MovingNeurons(eqx.Module):
         taken_from, here = jnp.argmax(hit, axis=1), jnp.any(hit, axis=1)
 
         def put(leaf, axis, new):
+            if leaf.size >= _LARGE:
+                rows = (slice(None),) * axis + (chosen,)
+                return leaf.at[rows].set(new, mode="drop")
             where = here.reshape(-1, *(1,) * (leaf.ndim - axis - 1))
             return jnp.where(where, taken(new, taken_from, axis), leaf)
 
@@ -204,12 +202,12 @@ class MovingNeurons(eqx.Module):
         if self.modes is not None:
             axes = eqx.tree_at(lambda w: (w.modes.force, w.modes.inner), axes, (1, 2))
         if self.guards is not None:
-            axes = eqx.tree_at(lambda w: w.guards, axes, 1)
+            axes = eqx.tree_at(lambda w: w.guards.values, axes, 1)
         return axes
 
     def with_guards(self, generator: Generator) -> "MovingNeurons":
         """With what is of use there only."""
-        of_units = guards(generator.arrangement, self.pattern, generator.fine)
+        of_units = Guards.of(generator.arrangement, self.pattern, generator.fine)
         return eqx.tree_at(lambda w: w.guards, self, of_units, is_leaf=lambda leaf: leaf is None)
 
     def basis(self, generator: Generator) -> Basis:

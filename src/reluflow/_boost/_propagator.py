@@ -58,21 +58,22 @@ class Propagation(eqx.Module):
 
 def legendre(s: jax.Array, modes: int = NUM_NODES) -> jax.Array:
     """The first Legendre polynomials of [0, 1] at s, shape (modes, *s.shape)."""
-    return _leading(modes, s.ndim) * jnp.stack(_monic(2.0 * s - 1.0, modes))
+    factors = jnp.asarray(_leading(modes)).reshape(-1, *(1,) * s.ndim)
+    return factors * jnp.stack(_monic(2.0 * s - 1.0, modes))
 
 
 def series(s: jax.Array, coefficients: jax.Array) -> jax.Array:
     """sum_m P_m(s) coefficients[m], of shape coefficients.shape[1:], to which s is broadcast."""
-    modes = coefficients.shape[0]
-    scaled = _leading(modes, coefficients.ndim - 1) * coefficients
-    terms = zip(_monic(2.0 * s - 1.0, modes), scaled, strict=True)
-    return functools.reduce(operator.add, (value * c for value, c in terms))
+    values = zip(
+        _leading(coefficients.shape[0]), _monic(2.0 * s - 1.0, len(coefficients)), strict=True
+    )
+    terms = zip(values, coefficients, strict=True)
+    return functools.reduce(operator.add, ((factor * value) * c for (factor, value), c in terms))
 
 
-def _leading(modes: int, axes: int) -> jax.Array:
-    """The leading coefficients of the Legendre polynomials of [-1, 1], before `axes` axes."""
-    newton_matrix = [(2 * m - 1) / m for m in range(1, modes)]
-    return jnp.asarray(np.cumprod([1.0, *newton_matrix]).reshape(-1, *(1,) * axes))
+def _leading(modes: int) -> list[float]:
+    """The leading coefficients of the Legendre polynomials of [-1, 1]."""
+    return np.cumprod([1.0, *((2 * m - 1) / m for m in range(1, modes))]).tolist()
 
 
 def _monic(x: jax.Array, modes: int) -> list[jax.Array]:

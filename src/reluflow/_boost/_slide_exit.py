@@ -21,36 +21,41 @@ class SlideExit(eqx.Module):
     slope: PerNeuron  # d/ds of that guard, there; 0 where none does
 
 
-def guards(
-    arrangement: Arrangement, pattern: Pattern, fine: Pulls
-) -> Float[Array, "parts neurons guards"]:
+class Guards(eqx.Module):
     """The parts alpha and 1 - alpha of F^+ - F^- on all slots: while a unit slides, both are of the
     sign of -a. And n E(u) along the rays u: while a neuron stays at w = 0, those it waits for are,
     too.
 
-    They change only when the pattern does. fine: F at some points, or its Legendre coefficients,
-    of which the guards then are polynomials too, of shape (parts, one, boundaries).
+    They change only when the pattern does. values: at some points, or their Legendre coefficients;
+    amplification: by how much an error of the residual shows in each, infinite where a slot is
+    empty or a ray is not waited for.
     """
 
-    def at(pulls: Pulls):  # the same for all neurons or some for each
-        pulls = pulls.map(lambda pull: pull[0] if pull.shape[0] == 1 else pull)
-        return pattern.sliding_guards(pulls)
+    values: Float[Array, "parts neurons guards"]
+    amplification: Float[Array, "neurons guards"]
 
-    values = list(jax.vmap(at)(fine))
-    if pattern.watched.shape[1]:
-        rises = arrangement.rises(fine)
-        values.append(jnp.broadcast_to(rises, (*values[0].shape[:2], rises.shape[2])))
-    return jnp.concatenate(values, axis=2)
+    @classmethod
+    def of(cls, arrangement: Arrangement, pattern: Pattern, fine: Pulls) -> "Guards":
+        """fine: F at some points, or its Legendre coefficients, (parts, one, boundaries)."""
 
+        def at(pulls: Pulls):  # the same for all neurons or some for each
+            pulls = pulls.map(lambda pull: pull[0] if pull.shape[0] == 1 else pull)
+            return pattern.sliding_guards(pulls)
 
-def leave(generator, moving, values, noise) -> Bool[Array, "... neurons guards"]:
-    """Which guards have fired, from their values at some time; noise: of the residual, (..., 1)."""
-    pattern = moving.pattern
-    empty = pattern.slots >= generator.boundaries
-    idle = jnp.concatenate([empty, empty, ~pattern.watched], axis=1)
-    even = jnp.ones(pattern.watched.shape)
-    noise = noise * jnp.concatenate([*pattern.amplification(generator.arrangement), even], axis=1)
-    return (-_sign(generator, moving)[:, None] * values < -noise) & ~idle
+        values = list(jax.vmap(at)(fine))
+        empty = pattern.slots >= arrangement.boundaries
+        of_slots = [jnp.where(empty, jnp.inf, part) for part in pattern.amplification(arrangement)]
+        if pattern.watched.shape[1]:
+            rises = arrangement.rises(fine)
+            values.append(jnp.broadcast_to(rises, (*values[0].shape[:2], rises.shape[2])))
+        of_rays = jnp.where(pattern.watched, 1.0, jnp.inf)
+        return cls(jnp.concatenate(values, axis=2), jnp.concatenate([*of_slots, of_rays], axis=1))
+
+    def fired(self, values, side: PerNeuron, noise) -> Bool[Array, "... neurons guards"]:
+        """Which have fired, from their values at some time; noise: of the residual, (..., 1); side:
+        the sign of the output."""
+        known_to = jnp.where(jnp.isinf(self.amplification), jnp.inf, noise * self.amplification)
+        return -side[:, None] * values < -known_to
 
 
 def slide_exit(generator, moving, noise: PerNeuron) -> SlideExit:
@@ -61,14 +66,17 @@ def slide_exit(generator, moving, noise: PerNeuron) -> SlideExit:
     if width + moving.pattern.watched.shape[1] == 0:
         return none
 
-    def at(s):
-        return series(s[:, None], moving.guards)
+    guards = moving.guards
 
-    toward = -_sign(generator, moving)
+    def at(s):
+        return series(s[:, None], guards.values)
+
+    side = sign(generator, moving)
+    toward = -side
     begin = jnp.maximum(toward[:, None] * at(moving.time), 0.0)
 
     def fired(time):
-        return leave(generator, moving, at(time), noise[:, None])
+        return guards.fired(at(time), side, noise[:, None])
 
     def earlier(carry):
         # Of several that have fired by then it is not certain which is the first: one is taken,
@@ -78,7 +86,7 @@ def slide_exit(generator, moving, noise: PerNeuron) -> SlideExit:
         depth = toward[:, None] * at(found.time)
         fraction = begin / jnp.where(fired_now, begin - depth, 1.0)
         first = jnp.argmin(jnp.where(fired_now, fraction, jnp.inf), axis=1).astype(jnp.int32)
-        guard = toward * moving.guards[:, rows, first]
+        guard = toward * guards.values[:, rows, first]
         ends = (moving.time, begin[rows, first]), (found.time, depth[rows, first])
         time, slope = _falling_root(guard, *ends, some)
         here = SlideExit(time, some, first, toward * slope)
@@ -87,12 +95,12 @@ def slide_exit(generator, moving, noise: PerNeuron) -> SlideExit:
 
     def running(carry):
         _, fired_now, count = carry
-        return jnp.any(fired_now) & (count <= moving.guards.shape[2])
+        return jnp.any(fired_now) & (count <= guards.values.shape[2])
 
     return jax.lax.while_loop(running, earlier, (none, fired(moving.target), 0))[0]
 
 
-def _sign(generator, moving) -> PerNeuron:
+def sign(generator, moving) -> PerNeuron:
     """Of the output; where that is zero, of where it goes."""
     output = moving.reduced.output
     slope = moving.basis(generator).along(legendre(moving.time), moving.reduced.overlap)

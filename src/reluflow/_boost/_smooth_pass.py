@@ -19,7 +19,7 @@ from ._line import on_line, propagated_on_line
 from ._moving_neurons import MovingNeurons, StepEnd, Undisturbed
 from ._pattern_groups import propagated_by_pattern
 from ._propagator import Propagation, boosted, exponents, size_of, standing, total_growth
-from ._slide_exit import guards, leave
+from ._slide_exit import Guards, sign
 from ._small import small_product
 
 _MOST_SHRINKS = 300.0
@@ -131,7 +131,7 @@ def _disturbed(
     kept = jnp.exp(jnp.minimum(shrinks, _MOST_SHRINKS))
     armed = before(moving.armed, armed)
     crossing = beyond(free, side * reached, tolerated(generator, armed, slack, uncertainty))
-    velocity = basis.velocity(_of_all(_AT_POINTS.T))
+    velocity = basis.velocities(_AT_POINTS.T)
     scale = generator.length * jnp.asarray(_SPANS)[:, None]
     slope0 = side * (scale * kept * previous)[:, :, None] * velocity[:-1]
     slope1 = side * (scale * output)[:, :, None] * velocity[1:]
@@ -140,19 +140,19 @@ def _disturbed(
     short = generator.boundaries <= NUM_NODES
     if short:  # side by side the more numerous neurons, or a CPU takes three times as long
         units = [jnp.swapaxes(leaf, -1, -2) for leaf in units]
-    detection = jnp.any(units[2] | jnp.isfinite(turning_point(*units)), axis=1 if short else 2)
+    met = jnp.any(units[2] | jnp.isfinite(turning_point(*units)), axis=1 if short else 2)
     vanishes = previous * output < 0.0
-    exits = jnp.any(
-        leave(generator, moving, _guards_at_points(generator, moving), uncertainty.alpha), axis=2
-    )
+    guards = _guards_at_points(generator, moving)
+    fired = guards.fired(guards.values, sign(generator, moving), uncertainty.alpha)
+    released = jnp.any(fired, axis=2)
     small = size_of(output, propagations.end.balance) < _SMALL
-    return detection | vanishes | exits[1:] | small | moving.pending
+    return met | vanishes | released[1:] | small | moving.pending
 
 
-def _guards_at_points(generator: Generator, moving: MovingNeurons):
+def _guards_at_points(generator: Generator, moving: MovingNeurons) -> Guards:
     at_points = legendre_at(POINTS, len(POINTS)).T
     fine = generator.fine.map(lambda modes: small_product(at_points, modes))
-    return guards(generator.arrangement, moving.pattern, fine)
+    return Guards.of(generator.arrangement, moving.pattern, fine)
 
 
 def undisturbed_end(generator: Generator, moving: MovingNeurons, smooth: SmoothPass) -> Undisturbed:
