@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,9 @@ app = typer.Typer(
 @app.callback()
 def _commands() -> None:
     """Exact gradient flow of one-hidden-layer ReLU networks."""
+    # Of LAPACK, read when scipy is imported. Beside other work its threads wait for each other 50
+    # times as long as one of them takes for matrices of this size.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @app.command(no_args_is_help=True)
