@@ -110,7 +110,10 @@ class FlowState(eqx.Module):
         It is projected away, from all boundaries of a neuron at once; divided by the sums of the
         rows of their Gram matrix, no correction is larger than what it corrects.
         """
-        on = jnp.isin(self.pattern.mode, jnp.array([_modes.SLIDING, _modes.RESTING], jnp.int8))
+        # A unit that rested may have been pulled away since, by inputs that are not orthogonal to
+        # its own: then it is clear of the boundary.
+        mode = self.pattern.mode
+        on = (mode == _modes.SLIDING) | ((mode == _modes.RESTING) & ~self.armed)
         along = jnp.where(on, 1.0, 0.0) @ jnp.abs(problem.gram)
 
         def project(_, hidden):
