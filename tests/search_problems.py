@@ -177,6 +177,14 @@ def _orthogonal(draw):
         draw.x[1] = draw.rng.choice([-1.0, 1.0]) * np.array([-draw.x[0, 1], draw.x[0, 0]])
 
 
+def _integers(draw):
+    """Some pairs of inputs are orthogonal, others not, and some parallel or zero: a unit that came
+    to rest may be pulled away later, to either side."""
+    draw.x = draw.rng.integers(-1, 3, draw.x.shape) * 1.0
+    draw.y = draw.rng.integers(-2, 3, draw.n) * 1.0
+    draw.log_lambda = draw.rng.uniform(-3.0, 0.0)
+
+
 def _almost_orthogonal(draw):
     _orthogonal(draw)
     draw.x += 1e-12 * draw.rng.normal(size=draw.x.shape)
@@ -249,6 +257,7 @@ KINDS = {
     "input norms over three decades": _input_norms,
     "orthogonal": _orthogonal,
     "almost orthogonal": _almost_orthogonal,
+    "integers": _integers,
     "one sample": _balanced,
     "one neuron": _balanced,
     "He": _he,
@@ -260,7 +269,7 @@ KINDS = {
     "longer": _longer,
 }
 SEEDS = {kind: range(12 if kind == "longer" else 60) for kind in KINDS}
-ANGLES_KEPT = ("orthogonal", "almost orthogonal", "labels tied to 1e-9")
+ANGLES_KEPT = ("orthogonal", "almost orthogonal", "integers", "labels tied to 1e-9")
 
 
 def arrays(kind, seed) -> Arrays:

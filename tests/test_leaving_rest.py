@@ -1,0 +1,51 @@
+"""A unit that rests on its boundary is pulled away by an input that is not orthogonal to its own.
+
+Beside the independent reference, which gradient descent confirms.
+"""
+
+import numpy as np
+import pytest
+from reference import reference_flow
+from tolerance import assert_close
+
+import reluflow as rf
+
+CASES = {  # x, y, a, w, t1, and the unit that rests
+    "from the start": (
+        [[1.0, -1.0, 0.0], [-2.0, -2.0, 0.0], [0.0, 1.0, 0.1]],
+        [1.0, 1.0, -2.0],
+        [-0.5],
+        [[-0.25, -0.25, 0.5]],
+        3.0,
+        0,
+    ),
+    "whose velocity is zero at the start alone": (
+        [[1.0, 1.0], [0.0, 1.0], [2.0, -2.0]],
+        [-1.0, -1.0, 1.0],
+        [1.0, 1.0],
+        [[1.0, 0.0], [-1.0, -0.2]],
+        2.0,
+        1,
+    ),
+}
+
+
+def arrays(case):
+    *given, t1, unit = CASES[case]
+    return *map(np.array, given), t1, unit
+
+
+@pytest.mark.parametrize("integrator", [rf.Boost, rf.RungeKutta])
+@pytest.mark.parametrize("case", CASES)
+def test_is_where_the_reference_is(case, integrator):
+    x, y, a, w, t1, unit = arrays(case)
+    exact = reference_flow(x, y, a, w, np.zeros(len(a)), t1)
+    sol = rf.flow(rf.Network.from_weights(a, w), rf.Dataset(x, y), t1, integrator=integrator())
+    scale = np.exp(exact.final.log_scale)
+    expected_a, expected_w = scale * exact.final.a, scale[:, None] * exact.final.w
+    found_a, found_w = sol.final.weights()
+    assert_close(found_a, expected_a, atol=1e-8)
+    assert_close(found_w, expected_w, atol=1e-8)
+    assert_close(sol.stats["loss_final"], exact.final_loss, atol=1e-8)
+    # The control: neuron 0 has left the boundary on which it rested, by far more than that.
+    assert np.abs(expected_w[0] @ x[unit]) > 0.1
