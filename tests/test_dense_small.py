@@ -129,15 +129,26 @@ def test_a_start_on_a_boundary(integrator):
     assert relative_difference(sol.evaluate(2.0), until.final) < 1e-9
 
 
-def test_its_derivative_in_time_is_the_field():
-    sol, data = alone(0, "boost"), gaussian_data(100, 4, 3)
-    net, slope = jax.jvp(sol.evaluate, (jnp.array(3.0),), (jnp.array(1.0),))
-    slope_a, slope_w = jax.jvp(rf.Network.weights, (net,), (slope,))[1]
-    field = rf.field(3.0, net, data)
-    scale = jnp.exp(net.log_scale)
-    slides = np.any(np.abs(np.asarray(net.preactivations(data.x))) < 1e-12, axis=1)
-    assert np.sum(~slides) > 3  # the field of a sliding unit is not that of `rf.field`
-    free = np.flatnonzero(~slides)
-    assert_close(slope_a[free], (scale * field.output)[free], rtol=1e-6, atol=1e-9)
-    expected = (scale[:, None] * field.hidden)[free]
-    assert_close(slope_w[free], expected, rtol=1e-6, atol=1e-9)
+@pytest.mark.parametrize("integrator", INTEGRATOR)
+def test_its_derivative_in_time_is_the_field(integrator):
+    """Inside the run, and at its ends, where a bound of the time must not halve it."""
+    sol, data = alone(0, integrator), gaussian_data(100, 4, 3)
+    end = float(sol.stats["t_final"])
+    for t in (0.0, 3.0, end):
+        slopes = jax.jacfwd(lambda t: sol.evaluate(t).weights())(jnp.array(t))
+        net = sol.evaluate(t)
+        field = rf.field(t, net, data)
+        scale = jnp.exp(net.log_scale)
+        slides = np.any(np.abs(np.asarray(net.preactivations(data.x))) < 1e-12, axis=1)
+        assert np.sum(~slides) > 2  # the field of a sliding unit is not that of `rf.field`
+        free = np.flatnonzero(~slides)
+        expected = (scale * field.output, scale[:, None] * field.hidden)
+        for slope, right in zip(slopes, expected, strict=True):
+            assert_close(slope[free], right[free], rtol=1e-6, atol=1e-8)
+            assert np.max(np.abs(slope)) > 1e-4  # a half of it would be told
+
+
+def test_at_no_times():
+    sol = alone(0, "runge-kutta")
+    nets = sol.evaluate(np.zeros((0,)))
+    assert nets.hidden.shape == (0, *sol.final.hidden.shape)

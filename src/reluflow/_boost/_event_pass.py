@@ -75,39 +75,45 @@ def event_pass(lane: Lane, places: int, compacted: bool):
     """(the neurons at the end, the record of it, and where they were at the points)."""
     lanes = jax.tree.map(lambda leaf: leaf[None], _without_inputs(lane))
     arrangement = lane.generator.arrangement
-    if compacted:
-        done = _compacted(places)(arrangement, lanes)
-    else:
-        done = _of_all_lanes(arrangement, lanes, places)
-    return jax.tree.map(lambda leaf: leaf[0], done)
+    work = _together if compacted else _of_all_lanes
+    return jax.tree.map(lambda leaf: leaf[0], work(arrangement, lanes, places))
 
 
 def _without_inputs(lane: Lane) -> Lane:
     return eqx.tree_at(lambda x: x.generator.arrangement, lane, None)
 
 
+def _together(arrangement: Arrangement, lanes: Lane, places: int):
+    # As leaves: JAX's rule for derivatives of `custom_vmap` takes no tree that has a None.
+    leaves, structure = jax.tree.flatten((arrangement, lanes))
+    return _compacted(places, structure)(*leaves)
+
+
 @functools.cache
-def _compacted(places: int):
+def _compacted(places: int, structure):
     """`_of_all_lanes`, which `jax.vmap` gives more lanes rather than more of everything."""
 
-    def work(arrangement, lanes: Lane):
-        return _of_all_lanes(arrangement, lanes, places)
+    def work(*leaves):
+        return _of_all_lanes(*jax.tree.unflatten(structure, leaves), places)
 
     compacted = jax.custom_batching.custom_vmap(work)
 
     @compacted.def_vmap
-    def over_lanes(size, batched, arrangement, lanes):
-        each_arrangement, each = batched
+    def over_lanes(size, batched, *leaves):
+        if not any(batched):  # a derivative has lanes and its point none
+            out = work(*leaves)
+            return out, jax.tree.map(lambda _: False, out)
+        each_arrangement, each = jax.tree.unflatten(structure, batched)
         if any(jax.tree.leaves(each_arrangement)):  # inputs of their own: nothing is shared
-            axes = jax.tree.map(lambda b: 0 if b else None, (each_arrangement, each))
-            out = jax.vmap(work, in_axes=axes)(arrangement, lanes)
+            out = jax.vmap(work, in_axes=[0 if b else None for b in batched])(*leaves)
         else:
+            arrangement, lanes = jax.tree.unflatten(structure, leaves)
 
             def folded(leaf, batched):
                 leaf = leaf if batched else jnp.broadcast_to(leaf, (size, *leaf.shape))
                 return leaf.reshape(size * leaf.shape[1], *leaf.shape[2:])
 
-            out = _compacted(places)(arrangement, jax.tree.map(folded, lanes, each))
+            out = _together(arrangement, jax.tree.map(folded, lanes, each), places)
             out = jax.tree.map(lambda leaf: _parted(leaf, 0, size), out)
         return out, jax.tree.map(lambda _: True, out)
 

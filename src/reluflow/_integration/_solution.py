@@ -98,6 +98,8 @@ class Solution(eqx.Module):
         else:
             outside = ~((begins[0] <= t) & (t <= last))
             t = eqx.error_if(t, outside, "Argument `t` must lie in [t0, t_final], but it does not.")
+        if t.size == 0:
+            return jax.tree.map(lambda leaf: jnp.zeros(t.shape + leaf.shape), self.final)
         nets = self.interpolation.evaluate(t.ravel() if t.ndim else t, self.final)
         return jax.tree.map(lambda leaf: leaf.reshape(t.shape + leaf.shape[min(t.ndim, 1) :]), nets)
 

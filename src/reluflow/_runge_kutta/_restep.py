@@ -51,7 +51,7 @@ def restep(
     """The network at `time`, by one step of the solver from the beginning of the stored one."""
     start, gain = starting_point(passage), no_gain(passage)
     args = (start, passage.pattern, jnp.exp(2.0 * passage.log_scale), problem)
-    zero, length = jnp.zeros(()), jnp.maximum(time - passage.time, 0.0)
+    zero, length = jnp.zeros(()), jnp.where(time >= passage.time, time - passage.time, 0.0)
     # What a solver carries from step to step belongs to another step; it starts afresh.
     memory = solver.init(field_term(), zero, length, gain, args)
     gain, _, _, _, result = solver.step(
