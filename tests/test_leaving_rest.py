@@ -27,6 +27,14 @@ CASES = {  # x, y, a, w, t1, and the unit that rests
         2.0,
         1,
     ),
+    "at w = 0, where F does not jump at its own boundary": (
+        [[1.0, -1.0, 0.0], [-2.0, -2.0, 0.0], [0.0, 1.0, 0.0]],
+        [0.0, 1.0, -2.0],
+        [-0.5],
+        [[-0.25, -0.25, 0.5]],
+        3.0,
+        0,
+    ),
 }
 
 
@@ -47,5 +55,6 @@ def test_is_where_the_reference_is(case, integrator):
     assert_close(found_a, expected_a, atol=1e-8)
     assert_close(found_w, expected_w, atol=1e-8)
     assert_close(sol.stats["loss_final"], exact.final_loss, atol=1e-8)
+    assert int(sol.ambiguities.count) == 0
     # The control: neuron 0 has left the boundary on which it rested, by far more than that.
     assert np.abs(expected_w[0] @ x[unit]) > 0.1

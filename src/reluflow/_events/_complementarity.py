@@ -145,7 +145,8 @@ def _look(local: _Local, status, count) -> tuple[_Found, Array]:
         size = size * local.arrangement.weight()[: size.shape[1]]
     of_low = jnp.sum(size, axis=1)
     unsure = jnp.where(slid, local.uncertainty, 0.0)
-    low = v * jnp.sign(local.jump)
+    # Where F does not jump, nothing holds a unit against the pull of others.
+    low = jnp.where(local.jump == 0.0, -jnp.abs(v), v * jnp.sign(local.jump))
     to_off = ((status == _FREE) & (low <= -unsure * of_low)) | (
         (status == _ON) & falls & ~attractive
     )
