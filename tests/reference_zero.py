@@ -21,6 +21,7 @@ from reference_inputs import ACTIVE, INACTIVE, REAL, RESTING, SLIDING, orthonorm
 from reference_modes import MARGIN, choose_modes, margin
 
 LEAVES, RESTS, DEAD = "leaves", "rests", "is off for good"
+HELD = "is held on an edge"  # until the two no longer cancel: till then it is as good as at w = 0
 PIECES = 200  # cones that a neuron may visit before it is on a way out
 
 
@@ -43,12 +44,19 @@ def pass_zero(inputs, residual, modes, sign, velocity) -> Passage:
     if not exits:
         return Passage(RESTS, np.full(inputs.lines, RESTING), False)
     if len(exits) == 1:
-        return exits[0]
+        return _waiting(exits[0])
     onwards = _from_cone_to_cone(inputs, residual, modes, sign, np.where(free, velocity, 0))
     for found in exits:
         if onwards is not None and np.all((onwards == found.modes)[free]):
-            return found._replace(ambiguous=True)
-    return exits[0]._replace(ambiguous=True)
+            return _waiting(found._replace(ambiguous=True))
+    return _waiting(exits[0]._replace(ambiguous=True))
+
+
+def _waiting(passage):
+    """A neuron that is held on an edge waits for a ray, as one at w = 0 does."""
+    if passage.outcome != HELD:
+        return passage
+    return passage._replace(outcome=RESTS, modes=np.full(passage.modes.shape, RESTING))
 
 
 def _free(inputs, modes):
@@ -105,7 +113,7 @@ def _held_edges(inputs, residual, sign, free):
         off = (edge < 0) & ~inputs.two_sided
         if np.any(slides) and np.all(((slides & cancels) | off)[free]):
             modes = np.where(slides, SLIDING, np.full(inputs.lines, RESTING))
-            found.append(Passage(DEAD, modes, False))
+            found.append(Passage(HELD, modes, False))
     return found
 
 

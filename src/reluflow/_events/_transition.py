@@ -166,8 +166,10 @@ def transition(
     found = way.chosen
     stays = (at_origin & ~way.escapes) | nowhere
     gone = jnp.array(arrangement.boundaries, found.slots.dtype)
-    # Where a way leads into a cone in which all units are off, it is off for good.
-    waits = stays & ~nowhere & ~way.stands & ~_all_off(arrangement)
+    # Where a way leads into a cone in which all units are off, it is off for good. Where it stands
+    # elsewhere, nothing pulls now: a unit slides, whose alpha may reach its end, or all is fitted.
+    dead = way.stands & _is_dead(arrangement, found.mode)
+    waits = stays & ~nowhere & ~dead & ~_all_off(arrangement)
     return Transition(
         mode=jnp.where(stays, _modes.RESTING, found.mode),
         slots=jnp.where(stays, gone, found.slots),
@@ -188,10 +190,17 @@ def _waited_for(arrangement: Arrangement, standing: Standing, pulls: Pulls):
 
 def _all_off(arrangement: Arrangement) -> Bool[Array, ""]:
     """Whether there is a cone in which no sample is active, as far as the rays tell: an edge of it
-    is a ray of which that holds."""
+    is a ray of which that holds. Where something pulls on both sides of a boundary, there is none.
+    """
     rays = arrangement.rays
-    off = jnp.all((rays <= 0.0) & ~((rays < 0.0) & arrangement.two_sided()), axis=1)
-    return jnp.any(off & jnp.any(rays < 0.0, axis=1))
+    off = jnp.all(rays <= 0.0, axis=1) & jnp.any(rays < 0.0, axis=1)
+    return jnp.any(off) & ~jnp.any(arrangement.two_sided())
+
+
+def _is_dead(arrangement: Arrangement, mode) -> Bool[Array, ""]:
+    """Whether nothing is active, and nothing slides."""
+    inactive = (mode == _modes.INACTIVE) & ~arrangement.two_sided()
+    return jnp.all(inactive | (mode == _modes.RESTING))
 
 
 def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
@@ -253,6 +262,7 @@ def _ambiguity(
     )
     total = jnp.sum(jnp.abs(pulls.plus) + jnp.abs(pulls.low))
     leads = standing.sign * arrangement.rises(pulls) > -ROUNDING * total
+    leads = leads & (_pulled(arrangement, pulls) > ROUNDING * total)
     appear = fired.appears & _others_appear(arrangement, fired, leads & standing.watched)
     repels = way.chosen.either & ~at_origin & ~fired.appears
     # At w = 0: the samples that would make the neuron grow.
@@ -264,6 +274,15 @@ def _ambiguity(
     at = jnp.where(several | (at_origin & loose), everywhere, at)
     kind = jnp.where(several, LEAVES, jnp.where(at_origin & loose, RESTS, kind))
     return Ambiguity(at, kind.astype(jnp.int8))
+
+
+def _pulled(arrangement: Arrangement, pulls: Pulls):
+    """The sum of what pulls along the rays, in absolute value: nothing leads out along one on which
+    no sample is active."""
+    found = jnp.abs(pulls.plus) @ jnp.maximum(arrangement.rays, 0.0).T
+    if pulls.minus is None:
+        return found
+    return found - jnp.abs(pulls.minus) @ jnp.minimum(arrangement.rays, 0.0).T
 
 
 def _others_appear(arrangement: Arrangement, fired: Fired, leads: Bool[Array, " rays"]):
