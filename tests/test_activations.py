@@ -275,3 +275,21 @@ def test_what_is_proved_for_relu_is_refused_for_others():
     weighted = rf.Dataset(data.x, data.y, [1.0, 2.0])
     with pytest.raises(ValueError, match="`data` must have no weights"):
         rf.theory.neural_tangent_kernel(leaky.with_activation(rf.relu), weighted)
+
+
+@BOTH
+def test_slopes_of_opposite_signs_slide_on_orthogonal_inputs(integrator):
+    """There a unit of ReLU, pulled from one side alone, comes to rest; one of |p| slides."""
+    rng = np.random.default_rng(3)
+    x, y = np.eye(3), np.array([-1.0, 1.0, -0.7])
+    a, w = np.array([0.5, -0.3]), 0.4 * rng.normal(size=(2, 3))
+    data, net = rf.Dataset(x, y), rf.Network.from_weights(a, w, rf.absolute)
+    sol = rf.flow(net, data, 6.0, rtol=RTOL, integrator=integrator, throw=False)
+    reference = reference_flow(x, y, a, w, np.zeros(2), 6.0, slopes=(-1.0, 1.0))
+    assert sol.result == rf.RESULTS.successful
+    assert sol.events.tally().get("slide", 0) > 0
+    assert_close(rows(sol), rows_of(reference), atol=1e-7)
+    # The control: without room for it the run says so.
+    without = type(integrator)(max_sliding=0)
+    stopped = rf.flow(net, data, 6.0, rtol=RTOL, integrator=without, throw=False)
+    assert stopped.result == rf.RESULTS.sliding_buffer_full

@@ -144,7 +144,7 @@ def flow(
     schedule, interval = _without_bad(schedule, interval, checks)
     asked = (start, data, schedule, interval, tolerances, stop)
     room = start.pattern.slots.shape[1] if isinstance(start, FlowState) else None
-    prepared = integrator.prepare(data, room)
+    prepared = integrator.prepare(data, room, first.activation)
     places = padded_length(max_events, lambda: BYTES_OF_EVENT)
     limits = (jnp.asarray(max_steps), jnp.asarray(max_events), places, meter)
     stops, geometry = stop_loss is not None, Geometry.of(data, first.activation)

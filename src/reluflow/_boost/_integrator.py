@@ -11,6 +11,7 @@ from .._integration._flow_state import FlowState
 from .._integration._integrator import AbstractDenseIntegrator, Report
 from .._integration._results import RESULTS
 from .._integration._sliding import room_for_sliding
+from .._model._activation import AbstractActivation, relu
 from .._model._dataset import Dataset
 from .._model._network import Network
 from .._model._shapes import Scalar
@@ -41,8 +42,10 @@ class BoostIntegrator(AbstractDenseIntegrator[BoostState]):
 
     max_sliding: int | None = eqx.field(static=True)
 
-    def prepare(self, data: Dataset, room: int | None = None) -> "BoostIntegrator":
-        return BoostIntegrator(room_for_sliding(data, self.max_sliding, room))
+    def prepare(
+        self, data: Dataset, room: int | None = None, activation: AbstractActivation = relu
+    ) -> "BoostIntegrator":
+        return BoostIntegrator(room_for_sliding(data, self.max_sliding, room, activation))
 
     def init(self, problem: Problem, start: FlowState, tolerances, stop_loss) -> BoostState:
         return initial(problem, start, tolerances, stop_loss)

@@ -103,14 +103,14 @@ class Boost(diffrax.AbstractAdaptiveSolver):
         problem = Problem.of(args, y0.activation)
         tolerances = (jnp.array(self.rtol), jnp.zeros(()))
         never = jnp.array(-1.0)
-        integrator = self.integrator().prepare(args)
+        integrator = self.integrator().prepare(args, activation=y0.activation)
         room = decided(integrator.max_sliding)
         start = FlowState.of(problem, y0, jnp.asarray(t0), room)
         return integrator.init(problem, start, tolerances, never)
 
     def step(self, terms, t0, t1, y0: Network, args: Dataset, solver_state: BoostState, made_jump):
         problem = Problem.of(args, y0.activation)
-        integrator = self.integrator().prepare(args)
+        integrator = self.integrator().prepare(args, activation=y0.activation)
         state, error = integrator.full_step(problem, solver_state, t1 - t0)
         y1 = integrator.network(state).with_activation(y0.activation)
 

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Int, PyTree
 
 from .._dynamics._field import Problem
 from .._events._recording import AmbiguousNeurons, Switches
+from .._model._activation import AbstractActivation, relu
 from .._model._dataset import Dataset
 from .._model._network import Network
 from .._model._shapes import Scalar
@@ -52,7 +53,9 @@ class AbstractIntegrator(eqx.Module, Generic[_State]):
     max_sliding: eqx.AbstractVar[int | None]
 
     @abc.abstractmethod
-    def prepare(self, data: Dataset, room: int | None = None) -> "AbstractIntegrator":
+    def prepare(
+        self, data: Dataset, room: int | None = None, activation: AbstractActivation = relu
+    ) -> "AbstractIntegrator":
         """The integrator with every static choice that depends on the data made.
 
         room: for sliding units, of a flow that goes on.

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .._model._activation import AbstractActivation
 from .._model._dataset import Dataset
 from .._support._checks import is_concrete
 
@@ -20,10 +21,13 @@ def checked_max_sliding(max_sliding) -> int | None:
     return int(max_sliding)
 
 
-def room_for_sliding(data: Dataset, max_sliding: int | None, room: int | None) -> int:
+def room_for_sliding(
+    data: Dataset, max_sliding: int | None, room: int | None, activation: AbstractActivation
+) -> int:
     """What was asked for, at most all units of a neuron; else the default.
 
-    That is none for orthogonal inputs, where units come to rest instead.
+    That is none for orthogonal inputs, where units come to rest instead; but not of an activation
+    whose slopes have opposite signs, which may push a unit back from both sides there, too.
 
     Under `jax.jit`, where data cannot be looked at, they may slide. A flow that goes on has the
     `room` that it had.
@@ -38,7 +42,14 @@ def room_for_sliding(data: Dataset, max_sliding: int | None, room: int | None) -
     if max_sliding is not None:
         return min(max_sliding, data.samples)
     orthogonal = is_concrete(data.x) and data.is_orthogonal()
-    return 0 if orthogonal else min(data.samples, data.dim, _MOST)
+    rests = orthogonal and _of_one_sign(activation)
+    return 0 if rests else min(data.samples, data.dim, _MOST)
+
+
+def _of_one_sign(activation: AbstractActivation) -> bool:
+    """Whether its slopes are known to be, or 0."""
+    minus, plus = activation.slopes()
+    return is_concrete(minus) and is_concrete(plus) and bool(np.all(np.multiply(minus, plus) >= 0))
 
 
 def decided(max_sliding: int | None) -> int:

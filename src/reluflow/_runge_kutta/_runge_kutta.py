@@ -39,6 +39,7 @@ from .._integration._state import (
     rescaled,
     starting_point,
 )
+from .._model._activation import AbstractActivation, relu
 from .._model._dataset import Dataset
 from .._model._network import Network
 from .._model._shapes import Scalar
@@ -82,9 +83,12 @@ class RungeKutta(AbstractIntegrator[RungeKuttaState]):
         # The error arrives divided by its tolerance, neuron by neuron: see `_trial`.
         self.controller = diffrax.PIDController(rtol=1.0, atol=0.0)
 
-    def prepare(self, data: Dataset, room: int | None = None) -> "RungeKutta":
+    def prepare(
+        self, data: Dataset, room: int | None = None, activation: AbstractActivation = relu
+    ) -> "RungeKutta":
         """With `max_sliding` decided."""
-        return RungeKutta(self.solver, max_sliding=room_for_sliding(data, self.max_sliding, room))
+        sliding = room_for_sliding(data, self.max_sliding, room, activation)
+        return RungeKutta(self.solver, max_sliding=sliding)
 
     def init(self, problem, start: FlowState, tolerances, stop_loss) -> RungeKuttaState:
         neurons = start.net.neurons

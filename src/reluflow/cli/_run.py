@@ -169,7 +169,7 @@ def _descend(settings, net, data, every: int | None, display: Display, name: str
 
 def _flow(settings, net, data, saveat, display: Display, name: str) -> Timed:
     assert settings.integrator is not None
-    integrator = INTEGRATORS[settings.integrator](max_sliding=_room_for_sliding(net, data))
+    integrator = INTEGRATORS[settings.integrator]()
     meter = _meter(integrator, net, data, display)
 
     def run(net: Network) -> Solution:
@@ -186,13 +186,6 @@ def _flow(settings, net, data, saveat, display: Display, name: str) -> Timed:
         )
 
     return _timed(run, net, display, name, settings.end)
-
-
-def _room_for_sliding(net: Network, data: Dataset) -> int | None:
-    """The library's own, which for orthogonal inputs is none, as for ReLU: slopes of opposite signs
-    push a unit back to its boundary from both sides, there too."""
-    minus, plus = net.activation.slopes()
-    return data.samples if minus * plus < 0.0 and data.is_orthogonal() else None
 
 
 def _meter(integrator, net: Network, data: Dataset, display: Display):
