@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -17,6 +18,7 @@ from tolerance import assert_close
 import reluflow as rf
 from reluflow.sweep import StoppedAfterFailures, load
 from reluflow.sweep import _store as store_module
+from reluflow.sweep._code import code_of
 
 HERE = Path(__file__).parent
 
@@ -214,6 +216,16 @@ def test_warns_of_code_that_has_changed(tmp_path):
         swept(tmp_path / "s", scaled(3.0))
     with pytest.warns(UserWarning, match="`measure` has changed since"):
         swept(tmp_path / "s", lambda point: {"value": -point.height * 2.0})
+
+
+def test_a_module_in_the_closure_counts_by_its_name():
+    """As of `import reluflow as rf` inside a function that makes `measure`."""
+
+    def with_module(module):
+        return lambda point: {"value": module.sqrt(point.height)}
+
+    assert code_of(with_module(jnp)) == code_of(with_module(jnp))
+    assert code_of(with_module(jnp)) != code_of(with_module(np))
 
 
 def test_refuses_what_is_no_store(tmp_path):

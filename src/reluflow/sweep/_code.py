@@ -47,6 +47,9 @@ def _add(digest: _Digest, value: Any, depth: int) -> None:
 
 def _add_value(digest: _Digest, value: Any, depth: int) -> None:
     digest.update(type(value).__name__.encode())
+    if isinstance(value, types.ModuleType):  # what it has imported by now does not count
+        digest.update(value.__name__.encode())
+        return
     if isinstance(value, functools.partial):
         value = (value.func, value.args, sorted(value.keywords.items()))
     if isinstance(value, types.MethodType):
