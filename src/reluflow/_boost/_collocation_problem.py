@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._dynamics._field import Problem
+from .._dynamics._rest import scale_of
 from .._model import _modes
 from .._model._shapes import PerNeuron, PerSample, Scalar
 from ._collocation import POINTS, basis_at
@@ -15,7 +16,7 @@ from ._neurons import Start
 from ._small import small_product
 
 _TIGHTEST = 1e-13  # tolerance
-_EPS, _TINY = float(np.finfo(np.float64).eps), 1e-300
+_EPS = float(np.finfo(np.float64).eps)
 AT_POINTS = basis_at(POINTS).T  # the polynomial at all points, from its values at the nodes
 
 
@@ -96,11 +97,6 @@ class CollocationProblem(eqx.Module):
     def slid(self) -> Bool[Array, " boundaries"]:
         """The boundaries along which some neuron slides as the step begins."""
         return jnp.any(self.start.pattern.mode == _modes.SLIDING, axis=0)
-
-
-def scale_of(problem: Problem, height: Scalar, curvature: Scalar) -> Scalar:
-    """What residuals are measured by: they move by the curvature times what predictions do."""
-    return height if problem.plain else jnp.maximum(height * curvature, _TINY)
 
 
 def size_of_residual(problem: Problem, height, curvature, residual: PerSample) -> Scalar:

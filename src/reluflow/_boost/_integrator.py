@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from .._dynamics._field import Problem
+from .._dynamics._rest import scale_of
 from .._events._recording import AmbiguousNeurons, Switches
 from .._integration._flow_state import FlowState
 from .._integration._integrator import AbstractDenseIntegrator, Report
@@ -20,7 +21,6 @@ from ._collocation_problem import (
     CollocationProblem,
     NodalValues,
     placed,
-    scale_of,
     size_of_residual,
 )
 from ._generator import Uncertainty

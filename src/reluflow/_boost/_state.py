@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from .._dynamics._field import Neurons, Problem, Rounding
-from .._dynamics._rest import Rest, Standing, at_rest, bound_of, height_of
+from .._dynamics._rest import Rest, Standing, at_rest, bound_of, height_of, largest_curvature
 from .._integration._flow_state import FlowState
 from .._model._shapes import Hidden, PerSample, Scalar
 from ._collocation import NUM_NODES
@@ -74,7 +74,7 @@ def initial(problem: Problem, start: FlowState, tolerances, stop_loss) -> BoostS
         rest=rest,
         bound=bound_of(problem),
         height=height_of(problem, residual),
-        curvature=_largest_curvature(problem, h),
+        curvature=largest_curvature(problem, h),
         rounding=rounding,
     )
 
@@ -116,7 +116,7 @@ def moved_to(
             hidden,
             h,
             problem.residual(h),
-            _largest_curvature(problem, h),
+            largest_curvature(problem, h),
             rounding_of(problem, start),
             previous,
             jnp.zeros_like(state.stalled),
@@ -126,10 +126,6 @@ def moved_to(
 
 def _curvatures(problem: Problem, h: PerSample) -> PerSample | None:
     return None if problem.plain else problem.curvature(h)
-
-
-def _largest_curvature(problem: Problem, h: PerSample) -> Scalar:
-    return jnp.ones(()) if problem.plain else jnp.max(problem.curvature(h))
 
 
 def stood(state: BoostState, limit: Scalar) -> BoostState:

@@ -35,6 +35,7 @@ _BALANCED = 1e-12
 _UNMOVED = 0.1  # of the tolerance: how far a neuron may still go where the rest is known
 # Of the largest label: a residual below this is rounding, and a loss of such is none to wait for.
 _ROUNDING = 256.0 * float(jnp.finfo(jnp.float64).eps)
+_TINY = 1e-300
 _DECAYED = 30.0  # e-foldings, after which a residual is what the integrator leaves of it
 
 
@@ -60,9 +61,14 @@ def height_of(problem: Problem, residual: PerSample) -> Scalar:
     return jnp.where(height > 0.0, height, jnp.maximum(jnp.max(jnp.abs(residual)), tiny))
 
 
-def scale_of(problem: Problem, height: Scalar, h: PerSample) -> Scalar:
-    """What residuals are measured by: they move by gamma times what predictions do."""
-    return height if problem.plain else height * jnp.max(problem.curvature(h))
+def scale_of(problem: Problem, height: Scalar, curvature: Scalar) -> Scalar:
+    """What residuals are measured by: they move by the curvature times what predictions do."""
+    return height if problem.plain else jnp.maximum(height * curvature, _TINY)
+
+
+def largest_curvature(problem: Problem, h: PerSample) -> Scalar:
+    """Of the loss at these predictions; 1 for the square loss."""
+    return jnp.ones(()) if problem.plain else jnp.max(problem.curvature(h))
 
 
 def bound_of(problem: Problem) -> Scalar:

@@ -18,7 +18,7 @@ from .._dynamics._field import (
     rounding_of,
     velocity,
 )
-from .._dynamics._rest import scale_of
+from .._dynamics._rest import largest_curvature, scale_of
 from .._integration._state import LOOK_AHEAD, RungeKuttaState, no_gain, starting_point
 from .._model._shapes import PerNeuron, Scalar
 from ._guards import Guards
@@ -180,7 +180,7 @@ def _guards(
     state: RungeKuttaState, problem: Problem, weight: PerNeuron, rounding: Rounding
 ) -> Guards:
     h = predictions(problem.arrangement, starting_point(state), state.pattern, weight)
-    scale = scale_of(problem, state.height, h)
+    scale = scale_of(problem, state.height, largest_curvature(problem, h))
     noise = rounding.of_residuals + _UNCERTAIN * state.rtol * scale
     sign, slack = jnp.sign(state.output), state.slack(problem)
     # Aimed a little below: the loss is never above.
