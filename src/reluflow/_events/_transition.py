@@ -211,6 +211,10 @@ def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
     # A start was told what stands on a boundary with more leave, and takes it for disarmed.
     near = jnp.where(fired.starts, ~standing.armed, jnp.abs(p) <= standing.near)
     tied = ties(mode, p, standing.velocity, standing.near, standing.armed)
+    # Of a neuron that has left w = 0 this instant the cone is known: its units are not met again,
+    # whatever rounding says of their velocities, because one of them ceases to slide.
+    fresh = jnp.all((jnp.abs(p) <= standing.near) & ~standing.armed)
+    tied = tied & ~(fresh & (fired.leaves_low | fired.leaves_high))
     arrives = jnp.where(fired.starts, near, (this & fired.arrives) | tied)
     came = jnp.where(mode == _modes.ACTIVE, _modes.ACTIVE, _modes.INACTIVE)
     low, high = this & fired.leaves_low, this & fired.leaves_high
@@ -235,6 +239,9 @@ def _meeting(arrangement: Arrangement, standing: Standing, fired: Fired):
 def _vanishes(standing: Standing) -> Bool[Array, ""]:
     """Whether all preactivations vanish at one instant, which is now, to rounding.
 
+    Of a neuron that comes from elsewhere: one that has just left w = 0 is near it, too, but moves
+    away from its boundaries.
+
     A unit that moves slowly tells the instant badly: where it is on its boundary to rounding,
     others may be off theirs by as much more as they are faster. So they are asked about the instant
     at which the fastest is on its own.
@@ -247,7 +254,9 @@ def _vanishes(standing: Standing) -> Bool[Array, ""]:
     time = -p[fastest] / jnp.where(moves, velocity[fastest], 1.0)
     there = p + velocity * jnp.where(moves, time, 0.0)
     close = jnp.abs(p) <= SAME_INSTANT * near
-    return jnp.all((close & (jnp.abs(there) <= near)) | slides)
+    side = jnp.where(standing.mode == _modes.ACTIVE, 1.0, -1.0)
+    leaves = moves & (side[fastest] * velocity[fastest] > 0.0)
+    return jnp.all((close & (jnp.abs(there) <= near)) | slides) & ~leaves
 
 
 def _ambiguity(
