@@ -85,10 +85,9 @@ class ModeBasis(Basis):
         return total(b * self.force[:, jnp.arange(boundary.shape[0]), boundary], -2)
 
     def combination(self, generator, pattern, b):
+        # (Summed as `spread` sums: on orthogonal inputs the two are then one, to the last bit.)
         def integrated(pull):
-            of_all = pull.shape[1] == 1  # a product of matrices, if of more than some
-            sum = b.T @ pull[:, 0] if of_all else total(b[:, :, None] * pull, 0)
-            return sum / generator.samples
+            return total(b[:, :, None] * pull, 0) / generator.samples
 
         return coefficients(generator.pulls.map(integrated), pattern)
 

@@ -91,7 +91,10 @@ def _necessary(quick: bool) -> list[Finding]:
                 0.5,
             ),
             Finding(
-                f"of {where}: the mean number of kinks of these", np.mean(kinks[fails]), ">=", 3.0
+                f"of {where}: the mean number of kinks of these",
+                float(np.mean(kinks[fails])),
+                ">=",
+                3.0,
             ),
         ]
     return found
