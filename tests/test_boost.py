@@ -62,7 +62,7 @@ def test_the_error_follows_the_tolerance(rtol):
 
 
 def test_long_hops():
-    """A hop of rapidity 50 and more: no exponential may go backwards there (it lost all digits)."""
+    """Rapidities of 50 and more: no exponential may go backwards there (it lost all digits)."""
     net, data = two_points(-1000.0)
     sol, ref = flow(net, data, 1800.0, rtol=1e-12), oracle(net, data, 1800.0)
     assert relative_difference(sol.final, oracle_network(ref.final)) < 1e-8

@@ -230,7 +230,7 @@ def test_events_are_numbered_lane_by_lane(lanes):
 
 
 def test_alone():
-    """A flow that is one of many lanes hands its attempt back after every sweep; one that is alone,
+    """A flow that is one of many lanes hands its step back after every sweep; one that is alone,
     or that they all share, does not."""
     one, many = jnp.ones(()), jnp.ones(3)
     assert alone(one) and jax.jit(alone)(one)

@@ -73,7 +73,7 @@ def attempt(
     limit: Scalar,
     error_order: float | int,
 ) -> Trial:
-    """Steps to the nearest of: the controller's wish, the next expected event, the limit."""
+    """Steps to the nearest of: the controller's step size, the next expected event, the limit."""
     rest = limit - state.time
     length = jnp.minimum(jnp.minimum(state.step_size, state.upcoming[0]), rest)
     length = jnp.where(jnp.any(state.pending), 0.0, length)
